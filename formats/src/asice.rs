@@ -1,0 +1,91 @@
+//! The container: ASiC-E with CAdES, ETSI EN 319 162-1, in the profile of `CONTRACTS.md` §1.
+
+use crate::digest::{DigestAlgorithm, Digests};
+use crate::envelope::Envelope;
+
+/// A container as read: what a validation needs to know of it, never its files' contents.
+///
+/// Reading is total: whatever is wrong with the bytes is a [`Finding`], not an error.
+#[derive(Clone)]
+pub struct Container {
+    /// SHA-256 of the whole file.
+    pub sha256: [u8; 32],
+    /// Size of the whole file in bytes.
+    pub size: u64,
+    /// `META-INF/ASiCManifest*.xml`, in the order of their names.
+    pub manifests: Vec<Manifest>,
+    /// `META-INF/*signature*.p7s`, in the order of their names.
+    pub signatures: Vec<SignatureFile>,
+    /// `submission.json`, where present and well-formed.
+    pub envelope: Option<Envelope>,
+    /// Every file but `mimetype` and META-INF, in container order (`submission.json` included).
+    pub files: Vec<FileEntry>,
+    /// What is wrong or odd.
+    pub findings: Vec<Finding>,
+}
+
+/// One ASiCManifest as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Entry name.
+    pub name: String,
+    /// Digests of its exact bytes: the content its signature signs.
+    pub digests: Digests,
+    /// The signature it names (`SigReference`), decoded.
+    pub signature: String,
+    /// What it covers.
+    pub references: Vec<Reference>,
+}
+
+/// One DataObjectReference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Entry name, decoded.
+    pub path: String,
+    /// MimeType attribute, where given.
+    pub mime_type: Option<String>,
+    /// Digest algorithm.
+    pub algorithm: DigestAlgorithm,
+    /// Digest value.
+    pub digest: Vec<u8>,
+}
+
+/// One signature file, unparsed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignatureFile {
+    /// Entry name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// One file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Entry name.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digests under every algorithm the manifests name for it (SHA-256 where none does).
+    pub digests: Digests,
+}
+
+/// Something wrong or odd in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it makes the container unacceptable (FORMAT_FAILURE) or is only worth knowing.
+    pub severity: Severity,
+    /// Stable snake_case word for programs, e.g. `overlapping_entries`.
+    pub code: &'static str,
+    /// One sentence, with names, without patient data.
+    pub detail: String,
+}
+
+/// How much a [`Finding`] weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The container is refused: FORMAT_FAILURE.
+    Fatal,
+    /// Worth knowing.
+    Warning,
+}

@@ -1,0 +1,1 @@
+//! What a file really is: executables, scripts and macros found by content, not by name.

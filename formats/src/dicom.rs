@@ -1,0 +1,1 @@
+//! DICOM headers read by a bounded, iterative walker; the tree of study, series and instance.

@@ -1,0 +1,1 @@
+//! Letters recognised and described: FHIR document Bundle, CDA R2, PDF.

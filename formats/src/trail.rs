@@ -1,0 +1,212 @@
+//! The audit trail's formats (監査証跡): record, commitment, tree, checkpoint, proof. `CONTRACTS.md` §9.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::Party;
+use crate::wire::{Assurance, DeviceId, DocumentSummary, FacilityCode, MemberId, Purpose, SubmissionId};
+
+/// One record: what happened, when, by whom. Its body is this, as canonical JSON (RFC 8785).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Always 1.
+    pub v: u32,
+    /// RFC 3339 UTC with milliseconds; never earlier than the record before.
+    pub time: String,
+    /// For each facility it concerns the gapless number of this record for that facility, from 1.
+    pub facility_seq: BTreeMap<FacilityCode, u64>,
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Actor {
+    /// Facility of the device; `None` for the relay itself and its operator.
+    pub facility: Option<FacilityCode>,
+    /// The device.
+    pub device: Option<DeviceId>,
+    /// The named person.
+    pub person_id: Option<MemberId>,
+    /// Their name when it happened.
+    pub person_name: Option<String>,
+    /// How the person is known.
+    pub assurance: Option<Assurance>,
+    /// Network address it came from.
+    pub address: Option<String>,
+}
+
+/// What happened. Each is everything the index needs: the index is rebuilt from these alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Event {
+    /// A facility joined.
+    FacilityAdded {
+        /// Its code.
+        facility: FacilityCode,
+        /// Its name.
+        name: String,
+    },
+    /// A one-time enrolment code was issued; only its hash is kept.
+    CodeIssued {
+        /// For which facility.
+        facility: FacilityCode,
+        /// SHA-256 of the code's bytes, hex.
+        code_sha256: String,
+        /// RFC 3339 UTC.
+        expires: String,
+    },
+    /// A device enrolled with a code.
+    DeviceEnrolled {
+        /// Its facility.
+        facility: FacilityCode,
+        /// Its id.
+        device: DeviceId,
+        /// The code it used.
+        code_sha256: String,
+        /// SHA-256 of its certificate, hex.
+        certificate_sha256: String,
+        /// RFC 3339 UTC.
+        not_after: String,
+    },
+    /// A device renewed its certificate. The earlier one stays good until it runs out.
+    DeviceRenewed {
+        /// Its facility.
+        facility: FacilityCode,
+        /// Its id.
+        device: DeviceId,
+        /// SHA-256 of the new certificate, hex.
+        certificate_sha256: String,
+        /// RFC 3339 UTC.
+        not_after: String,
+    },
+    /// A device was revoked: at once, for all its certificates.
+    DeviceRevoked {
+        /// Its facility.
+        facility: FacilityCode,
+        /// Its id.
+        device: DeviceId,
+    },
+    /// A person was named.
+    MemberAdded {
+        /// Their facility.
+        facility: FacilityCode,
+        /// Their id.
+        member: MemberId,
+        /// Their name.
+        name: String,
+    },
+    /// A submission was accepted.
+    Accepted(Box<Submission>),
+    /// A submission passed everything, but some evidence could not be asked for.
+    Pending {
+        /// The submission.
+        #[serde(flatten)]
+        submission: Box<Submission>,
+        /// What is waited for, in one sentence with names.
+        waiting_for: String,
+        /// RFC 3339 UTC.
+        deadline: String,
+    },
+    /// A submission was refused.
+    Refused {
+        /// Who sent it.
+        facility: FacilityCode,
+        /// Its id, where the envelope could be read.
+        submission: Option<SubmissionId>,
+        /// Stable code of the problem.
+        code: String,
+        /// Sub-indication of the report, where there is one.
+        sub_indication: Option<String>,
+        /// SHA-256 of the container, hex, where all of it arrived.
+        container_sha256: Option<String>,
+        /// SHA-256 of the stored report, hex, where there is one.
+        report_sha256: Option<String>,
+    },
+    /// Bytes went out to a recipient's system.
+    Delivered(Access),
+    /// A named person looked.
+    Viewed(Access),
+    /// The recipient said it has it.
+    Acknowledged {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Who acknowledges.
+        recipient: FacilityCode,
+        /// Patient number at the sender.
+        patient: String,
+    },
+    /// Someone read the trail.
+    TrailRead {
+        /// The facility whose records were read; `None`: the operator, all.
+        facility: Option<FacilityCode>,
+        /// RFC 3339 or empty.
+        from: String,
+        /// RFC 3339 or empty.
+        to: String,
+        /// csv or jsonl.
+        format: String,
+    },
+}
+
+/// A submission as the trail keeps it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Its id.
+    pub submission: SubmissionId,
+    /// Who sent it.
+    pub sender: Party,
+    /// Who receives it.
+    pub recipients: Vec<Party>,
+    /// Patient number at the sender (never a name).
+    pub patient: String,
+    /// What it contains.
+    pub documents: Vec<DocumentSummary>,
+    /// What it answers.
+    pub in_reply_to: Option<SubmissionId>,
+    /// Size of the container.
+    pub size: u64,
+    /// SHA-256 of the container, hex.
+    pub container_sha256: String,
+    /// SHA-256 of the first manifest, hex.
+    pub manifest_sha256: String,
+    /// SHA-256 of the first SignatureValue, hex.
+    pub signature_value_sha256: String,
+    /// SHA-256 of the evidence used, hex.
+    pub evidence_sha256: String,
+    /// SHA-256 of policy and anchors used, hex.
+    pub policy_sha256: String,
+    /// SHA-256 of the stored report, hex.
+    pub report_sha256: String,
+    /// Best signature time, RFC 3339 UTC.
+    pub signed_at: Option<String>,
+    /// Signer's subject.
+    pub signer: Option<String>,
+    /// Signer's roles.
+    pub hc_roles: Vec<String>,
+    /// Name of the stored container among the containers.
+    pub stored_as: String,
+}
+
+/// A look at a submission.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Which submission.
+    pub submission: SubmissionId,
+    /// Its sender.
+    pub sender: FacilityCode,
+    /// Who looks.
+    pub recipient: FacilityCode,
+    /// Patient number at the sender.
+    pub patient: String,
+    /// `view` or `import`.
+    pub purpose: Purpose,
+    /// What was provided: paths, or `*` for the whole container.
+    pub scope: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! Accounts: what the trail says about a facility, as CSV and JSON Lines, from one query.

@@ -1,0 +1,1 @@
+//! The operator's commands: facilities, devices, persons, exports; through the running relay or on its files.

@@ -1,0 +1,1 @@
+//! Configuration: as typed (`File`) and as validated (`Config`). Only `main` reads the file.

@@ -1,0 +1,1 @@
+//! Stored containers, evidence and reports, through the `object_store` joint.

@@ -1,0 +1,1 @@
+//! Intake: from a finished upload to Accepted, PendingEvidence or Refused.

@@ -1,0 +1,1 @@
+//! Who is calling: TLS, the device certificate, the device table, the named person.

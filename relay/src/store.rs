@@ -1,0 +1,201 @@
+//! What the relay must not forget: the trait, and the values that go in and out.
+//!
+//! Every write is a batch of events with the conditions under which they may happen; both or neither are committed.
+//! What answers queries is an index, derived from the records alone.
+
+use std::fmt;
+
+use formats::trail::{Actor, Event};
+use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, RecipientState, SubmissionId, SubmissionState};
+use futures_util::future::BoxFuture;
+use time::OffsetDateTime;
+
+/// What the relay must not forget. Every write takes the events that explain it and commits both or neither.
+///
+/// Reads see every batch whose [`Ticket`] has resolved.
+pub trait Store: Send + Sync + 'static {
+    /// Hands a batch to the committer. The ticket resolves when all of it is durable and visible, or nothing of it is.
+    fn commit(&self, batch: Batch) -> Ticket;
+
+    /// One facility.
+    fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>>;
+    /// All facilities, by code.
+    fn facilities(&self) -> Read<'_, Vec<Facility>>;
+    /// One device.
+    fn device(&self, facility: &FacilityCode, device: &DeviceId) -> Read<'_, Option<Device>>;
+    /// A facility's devices, by id.
+    fn devices(&self, facility: &FacilityCode) -> Read<'_, Vec<Device>>;
+    /// One person.
+    fn member(&self, facility: &FacilityCode, member: &MemberId) -> Read<'_, Option<Member>>;
+    /// A facility's persons, by id.
+    fn members(&self, facility: &FacilityCode) -> Read<'_, Vec<Member>>;
+    /// An unused enrolment code by its hash (hex).
+    fn code(&self, code_sha256: &str) -> Read<'_, Option<Code>>;
+    /// One submission, Accepted or PendingEvidence. Ids are unique across facilities.
+    fn submission(&self, id: &SubmissionId) -> Read<'_, Option<SubmissionRow>>;
+    /// What waits for or has reached a facility, oldest first: positions greater than `after`, at most `limit`.
+    fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>>;
+    /// All that is PendingEvidence.
+    fn pending(&self) -> Read<'_, Vec<SubmissionRow>>;
+    /// Records that concern a submission, oldest first.
+    fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>>;
+    /// Records from position `from` on, at most `limit`; only those that concern `facility` where one is given.
+    fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>>;
+    /// Number of records in the log.
+    fn size(&self) -> Read<'_, u64>;
+    /// The record at `position` with an inclusion proof against the newest checkpoint.
+    fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>>;
+    /// The newest signed checkpoint (C2SP tlog-checkpoint).
+    fn checkpoint(&self) -> Read<'_, String>;
+}
+
+/// A pending read.
+pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Events to commit together.
+#[derive(Clone)]
+pub struct Batch {
+    /// Who does it.
+    pub actor: Actor,
+    /// Now; the committer raises it to the time of the record before, if the clock went back.
+    pub time: OffsetDateTime,
+    /// What happens, in this order.
+    pub events: Vec<Event>,
+    /// What must hold at the moment of commit.
+    pub conditions: Vec<Condition>,
+}
+
+/// Something that must hold at the moment of commit, else [`StoreError::Conflict`] and nothing happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// No such facility yet.
+    FacilityAbsent(FacilityCode),
+    /// The code exists, is unused, and belongs to this facility.
+    CodeUnused(FacilityCode, String),
+    /// No such device yet.
+    DeviceAbsent(FacilityCode, DeviceId),
+    /// The device exists and is not revoked.
+    DeviceActive(FacilityCode, DeviceId),
+    /// No such person yet.
+    MemberAbsent(FacilityCode, MemberId),
+    /// No submission Accepted or PendingEvidence has this id.
+    SubmissionAbsent(SubmissionId),
+    /// The submission is in this state.
+    SubmissionIs(SubmissionId, SubmissionState),
+    /// The submission is Accepted and addressed to this facility.
+    Recipient(SubmissionId, FacilityCode),
+}
+
+/// The promise of a commit.
+pub struct Ticket(pub tokio::sync::oneshot::Receiver<Result<Committed, StoreError>>);
+
+impl Ticket {
+    /// Waits until the batch is durable and visible.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a condition did not hold, [`StoreError::Full`] or [`StoreError::Broken`] if it could not be kept.
+    pub async fn committed(self) -> Result<Committed, StoreError> {
+        self.0
+            .await
+            .unwrap_or(Err(StoreError::Broken("the committer has stopped".into())))
+    }
+}
+
+/// A committed batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Position of each event's record, in order.
+    pub positions: Vec<u64>,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A condition did not hold.
+    #[error("condition not met: {0:?}")]
+    Conflict(Condition),
+    /// No space left; nothing was committed, reads go on.
+    #[error("no space left for the trail")]
+    Full,
+    /// The store can take no more writes until the relay restarts.
+    #[error("the store is broken: {0}")]
+    Broken(String),
+}
+
+/// A facility.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Facility {
+    /// Code.
+    pub code: FacilityCode,
+    /// Name.
+    pub name: String,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Device {
+    /// Facility.
+    pub facility: FacilityCode,
+    /// Id.
+    pub id: DeviceId,
+    /// SHA-256 of its newest certificate, hex.
+    pub certificate_sha256: String,
+    /// RFC 3339 UTC.
+    pub not_after: String,
+    /// Revoked at once and for all.
+    pub revoked: bool,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Member {
+    /// Facility.
+    pub facility: FacilityCode,
+    /// Id.
+    pub id: MemberId,
+    /// Name.
+    pub name: String,
+}
+
+/// An enrolment code.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Code {
+    /// Facility.
+    pub facility: FacilityCode,
+    /// RFC 3339 UTC.
+    pub expires: String,
+}
+
+/// A submission as the index knows it.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SubmissionRow {
+    /// Trail position of its newest Accepted or Pending record.
+    pub position: u64,
+    /// Time of that record.
+    pub received: String,
+    /// State.
+    pub state: SubmissionState,
+    /// The submission.
+    pub submission: formats::trail::Submission,
+    /// Each recipient's state, in the envelope's order.
+    pub recipients: Vec<(FacilityCode, RecipientState)>,
+    /// For PendingEvidence: what is waited for, and until when.
+    pub pending: Option<(String, String)>,
+}
+
+/// A record as stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Position in the log.
+    pub position: u64,
+    /// Canonical JSON.
+    pub body: String,
+    /// 32 random bytes.
+    pub salt: [u8; 32],
+}
+
+impl fmt::Debug for StoredRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredRecord({})", self.position)
+    }
+}

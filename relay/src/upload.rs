@@ -1,0 +1,1 @@
+//! Uploads: tus 1.0, each byte judged while it passes.

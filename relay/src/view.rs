@@ -1,0 +1,1 @@
+//! View: a named person looks at single files.

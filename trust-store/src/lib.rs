@@ -1,0 +1,22 @@
+//! Signature, supplied evidence and a time become a report. Pure: no file, no socket, no clock.
+//!
+//! [`TrustStore::missing`] says what must still be fetched; [`TrustStore::validate`] judges with what is there and always reports.
+//! Same bytes, evidence, policy and `now` give the same report, years later. [`validation`] is the most important page.
+
+pub mod algorithm;
+pub mod anchors;
+pub mod chain;
+pub mod evidence;
+pub mod name;
+pub mod path;
+pub mod policy;
+pub mod report;
+pub mod revocation;
+pub mod role_policy;
+pub mod validation;
+
+pub use anchors::{AnchorSet, Anchors, TrustAnchor};
+pub use evidence::{Evidence, EvidenceQuery};
+pub use policy::Policy;
+pub use report::{Indication, SubIndication, ValidationReport};
+pub use validation::{Subject, TrustStore, Validated, Verified};

@@ -1,0 +1,1 @@
+//! Names for people: RFC 4514 strings from distinguished names.

@@ -1,0 +1,1 @@
+//! Certification paths: building and RFC 5280 §6 validation.

@@ -1,0 +1,150 @@
+//! The report (検証結果): what was judged, how, and why, in ETSI EN 319 102-1 names. JSON shape: `CONTRACTS.md` §4.
+
+use serde::{Deserialize, Serialize};
+
+/// Main indication, EN 319 102-1 §5.1.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Indication {
+    /// TOTAL-PASSED
+    #[serde(rename = "TOTAL-PASSED")]
+    TotalPassed,
+    /// TOTAL-FAILED
+    #[serde(rename = "TOTAL-FAILED")]
+    TotalFailed,
+    /// INDETERMINATE
+    #[serde(rename = "INDETERMINATE")]
+    Indeterminate,
+}
+
+/// Sub-indication, EN 319 102-1 §5.1.3, those this validation gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the names are the standard's own")]
+pub enum SubIndication {
+    FormatFailure,
+    HashFailure,
+    SigCryptoFailure,
+    Revoked,
+    Expired,
+    NotYetValid,
+    SigConstraintsFailure,
+    NoCertificateChainFound,
+    ChainConstraintsFailure,
+    RevokedCaNoPoe,
+    CryptoConstraintsFailure,
+    RevokedNoPoe,
+    OutOfBoundsNoPoe,
+    SignedDataNotFound,
+    TryLater,
+}
+
+/// The report. Serialises to the JSON of `CONTRACTS.md` §4.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationReport {
+    /// Always 1.
+    pub version: u32,
+    /// The verdict.
+    pub indication: Indication,
+    /// Its reason; `None` with TOTAL-PASSED.
+    pub sub_indication: Option<SubIndication>,
+    /// `B-B`, `B-T`, …
+    pub level: Option<String>,
+    /// RFC 3339 UTC.
+    pub best_signature_time: Option<String>,
+    /// The signer of the deciding signature.
+    pub signer: Option<SignerSummary>,
+    /// Every file, on failure too.
+    pub files: Vec<FileVerdict>,
+    /// Every time stamp of the deciding signature.
+    pub timestamps: Vec<TimestampSummary>,
+    /// Every check in the order made, of the deciding signature and the container.
+    pub checks: Vec<Check>,
+    /// Each signature on its own, where there are several.
+    pub signatures: Vec<SignatureReport>,
+    /// SHA-256 of the container, hex.
+    pub container_sha256: Option<String>,
+    /// What a replay needs; empty for now.
+    pub diagnostic: serde_json::Value,
+}
+
+/// Who signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerSummary {
+    /// Subject, RFC 4514.
+    pub subject: String,
+    /// Issuer, RFC 4514.
+    pub issuer: String,
+    /// Serial number, hex.
+    pub serial: String,
+    /// RFC 3339 UTC.
+    pub not_before: String,
+    /// RFC 3339 UTC.
+    pub not_after: String,
+    /// Roles as the certificate states them.
+    pub hc_roles: Vec<String>,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileVerdict {
+    /// Path inside the container.
+    pub path: String,
+    /// Whether its bytes match every manifest.
+    pub digest_ok: bool,
+}
+
+/// One time stamp.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimestampSummary {
+    /// RFC 3339 UTC, where readable.
+    pub gen_time: Option<String>,
+    /// Subject of the TSA certificate.
+    pub tsa: Option<String>,
+    /// TSA policy OID.
+    pub policy: Option<String>,
+    /// `PASSED`, or the sub-indication it failed with.
+    pub indication: String,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// snake_case name.
+    pub name: String,
+    /// How it ended.
+    pub result: CheckResult,
+    /// One sentence with names.
+    pub detail: String,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CheckResult {
+    Passed,
+    Failed,
+    Indeterminate,
+    Warning,
+}
+
+/// The verdict on one signature of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignatureReport {
+    /// Entry name of the signature.
+    pub name: String,
+    /// Its verdict.
+    pub indication: Indication,
+    /// Its reason.
+    pub sub_indication: Option<SubIndication>,
+    /// Level.
+    pub level: Option<String>,
+    /// Best signature time, RFC 3339 UTC.
+    pub best_signature_time: Option<String>,
+    /// Its signer.
+    pub signer: Option<SignerSummary>,
+    /// Its time stamps.
+    pub timestamps: Vec<TimestampSummary>,
+    /// Its checks.
+    pub checks: Vec<Check>,
+}
