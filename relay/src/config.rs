@@ -1,1 +1,397 @@
 //! Configuration: as typed (`File`) and as validated (`Config`). Only `main` reads the file.
+//!
+//! Secrets are paths, never values. Paths are relative to the folder of the file. Every error names the key and what it may be.
+
+mod file;
+mod network;
+mod quantity;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use file::{CertificateFile, File, LimitsFile, ListenerFile, LogFile, TimestampsFile, TrustFile};
+pub use network::PrivateTarget;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no TOML, lacks a key, or has one too many.
+    #[error("{path}: {what}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what, in several lines.
+        what: String,
+    },
+    /// A value is not one of those allowed.
+    #[error("{key} = {value:?}: {allowed}")]
+    Value {
+        /// Key with its table, as `limits.max_container`.
+        key: &'static str,
+        /// What was there.
+        value: String,
+        /// What may be there.
+        allowed: &'static str,
+    },
+}
+
+/// A configuration whose values make sense. Whether its files exist is seen when they are opened.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The relay's name as people see it.
+    pub name: String,
+    /// Folder of trail, index, containers and uploads.
+    pub data: PathBuf,
+    /// Where devices speak.
+    pub api: Listener,
+    /// Where enrolment (later: people) happens.
+    pub portal: Listener,
+    /// The relay's own TLS certificate.
+    pub tls: CertificatePaths,
+    /// The relay's CA for devices.
+    pub ca: CertificatePaths,
+    /// The trail's log.
+    pub log: Log,
+    /// Whom it trusts, and what it may fetch.
+    pub trust: Trust,
+    /// RFC 3161 services behind `POST /v1/timestamps`, in the order they are tried; empty: the proxy is off.
+    pub timestamps: Vec<http::Uri>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Where to listen, and what others call it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Base URL without a slash at its end.
+    pub url: String,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub struct CertificatePaths {
+    /// PEM: certificate, then its issuers.
+    pub certificate: PathBuf,
+    /// PEM: PKCS #8.
+    pub key: PathBuf,
+}
+
+/// The trail's log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Origin in checkpoints, C2SP signed-note key name.
+    pub name: String,
+    /// File with the signed-note signing key (`PRIVATE+KEY+…`).
+    pub key: PathBuf,
+}
+
+/// Whom the relay trusts, and what it may fetch.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// `CONTRACTS.md` §3.
+    pub directory: PathBuf,
+    /// Hosts from which evidence may be fetched, lower case.
+    pub fetch_hosts: Vec<String>,
+    /// Of these, which may have private addresses.
+    pub fetch_private: Vec<PrivateTarget>,
+    /// How often known CRLs are asked for anew.
+    pub refresh: Duration,
+}
+
+/// Bounds.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest container, bytes.
+    pub max_container: u64,
+    /// An unfinished upload is removed after this long without a byte.
+    pub upload_expiry: Duration,
+    /// A submission waits this long for its evidence.
+    pub pending_deadline: Duration,
+    /// So many submissions of one facility may wait for evidence.
+    pub pending_per_facility: u32,
+    /// Time stamps per device and hour.
+    pub timestamps_per_device_per_hour: u32,
+    /// Open connections, all together.
+    pub connections: usize,
+    /// Open connections of one network address.
+    pub connections_per_address: usize,
+}
+
+impl Config {
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], in words for the operator.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+            path: path.into(),
+            what: error.to_string(),
+        })?;
+        let path = std::path::absolute(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        Self::from_file(file, path.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Validates what was typed; paths are relative to `base`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first value that cannot be.
+    pub fn from_file(file: File, base: &Path) -> Result<Self, ConfigError> {
+        let timestamps = file
+            .timestamps
+            .urls
+            .iter()
+            .map(|url| upstream(url))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: one_line("name", file.name)?,
+            data: base.join(file.data),
+            api: listener("api.listen", "api.url", file.api)?,
+            portal: listener("portal.listen", "portal.url", file.portal)?,
+            tls: file.tls.under(base),
+            ca: file.ca.under(base),
+            log: Log {
+                name: log_name(file.log.name)?,
+                key: base.join(file.log.key),
+            },
+            trust: trust(file.trust, base)?,
+            timestamps,
+            limits: limits(&file.limits)?,
+        })
+    }
+}
+
+impl CertificateFile {
+    fn under(self, base: &Path) -> CertificatePaths {
+        CertificatePaths {
+            certificate: base.join(self.certificate),
+            key: base.join(self.key),
+        }
+    }
+}
+
+fn listener(listen: &'static str, url: &'static str, file: ListenerFile) -> Result<Listener, ConfigError> {
+    let allowed = "must be an address and a port, such as 0.0.0.0:8443";
+    let address = file
+        .listen
+        .parse()
+        .map_err(|_| refused(listen, &file.listen, allowed))?;
+    Ok(Listener {
+        listen: address,
+        url: base_url(url, &file.url)?,
+    })
+}
+
+/// Clients come back to these addresses with their certificates: TLS only, and nothing after the port.
+fn base_url(key: &'static str, text: &str) -> Result<String, ConfigError> {
+    let allowed = "must be https://HOST or https://HOST:PORT, without a path";
+    let uri: http::Uri = text.parse().map_err(|_| refused(key, text, allowed))?;
+    let bare = uri.scheme_str() == Some("https") && uri.host().is_some() && uri.path() == "/" && uri.query().is_none();
+    let plain = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    if bare && plain {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(refused(key, text, allowed))
+    }
+}
+
+fn upstream(text: &str) -> Result<http::Uri, ConfigError> {
+    let key = "timestamps.urls";
+    let allowed = "must be http:// or https:// addresses of RFC 3161 services";
+    let uri: http::Uri = text.parse().map_err(|_| refused(key, text, allowed))?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    if known {
+        Ok(uri)
+    } else {
+        Err(refused(key, text, allowed))
+    }
+}
+
+fn log_name(name: String) -> Result<String, ConfigError> {
+    let good = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+');
+    let allowed = "must be a name without spaces and without +, such as relay.example/trail";
+    if good {
+        Ok(name)
+    } else {
+        Err(refused("log.name", &name, allowed))
+    }
+}
+
+fn one_line(key: &'static str, text: String) -> Result<String, ConfigError> {
+    let good = !text.trim().is_empty() && text.len() <= 200 && !text.chars().any(char::is_control);
+    if good {
+        Ok(text)
+    } else {
+        Err(refused(key, &text, "must be one line of 1 to 200 bytes"))
+    }
+}
+
+fn trust(file: TrustFile, base: &Path) -> Result<Trust, ConfigError> {
+    let mut fetch_hosts = Vec::new();
+    for host in file.fetch_hosts {
+        fetch_hosts.push(network::host_name(&host).ok_or_else(|| {
+            refused(
+                "trust.fetch_hosts",
+                &host,
+                "must be host names such as crl.pki.med.or.jp, without scheme or path",
+            )
+        })?);
+    }
+    let mut fetch_private = Vec::new();
+    for target in file.fetch_private {
+        fetch_private.push(PrivateTarget::parse(&target).ok_or_else(|| {
+            refused(
+                "trust.fetch_private",
+                &target,
+                "must be host names, addresses, or networks such as 10.1.0.0/16",
+            )
+        })?);
+    }
+    let refresh = duration("trust.refresh", &file.refresh)?;
+    Ok(Trust {
+        directory: base.join(file.directory),
+        fetch_hosts,
+        fetch_private,
+        refresh,
+    })
+}
+
+fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
+    let at_least_one = |key, value: usize| {
+        if value == 0 {
+            Err(refused(key, "0", "must be 1 or more"))
+        } else {
+            Ok(value)
+        }
+    };
+    Ok(Limits {
+        max_container: quantity::bytes(&file.max_container)
+            .ok_or_else(|| refused("limits.max_container", &file.max_container, quantity::BYTES))?,
+        upload_expiry: duration("limits.upload_expiry", &file.upload_expiry)?,
+        pending_deadline: duration("limits.pending_deadline", &file.pending_deadline)?,
+        pending_per_facility: file.pending_per_facility,
+        timestamps_per_device_per_hour: file.timestamps_per_device_per_hour,
+        connections: at_least_one("limits.connections", file.connections)?,
+        connections_per_address: at_least_one("limits.connections_per_address", file.connections_per_address)?,
+    })
+}
+
+fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    quantity::duration(text).ok_or_else(|| refused(key, text, quantity::DURATION))
+}
+
+fn refused(key: &'static str, value: &str, allowed: &'static str) -> ConfigError {
+    ConfigError::Value {
+        key,
+        value: value.to_owned(),
+        allowed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"
+        name = "Test relay"
+        data = "data"
+        api = { listen = "127.0.0.1:8443", url = "https://relay.example:8443/" }
+        portal = { listen = "127.0.0.1:8444", url = "https://relay.example:8444" }
+        tls = { certificate = "keys/tls.pem", key = "keys/tls.key" }
+        ca = { certificate = "keys/ca.pem", key = "/elsewhere/ca.key" }
+        log = { name = "relay.example/trail", key = "keys/log.key" }
+        trust = { directory = "trust" }
+    "#;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let file = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: "relay.toml".into(),
+            what: error.to_string(),
+        })?;
+        Config::from_file(file, Path::new("/srv/hikyaku"))
+    }
+
+    #[test]
+    fn the_smallest_file_has_every_default() {
+        let config = read(SMALLEST).unwrap();
+        assert_eq!(config.data, Path::new("/srv/hikyaku/data"));
+        assert_eq!(config.ca.key, Path::new("/elsewhere/ca.key"));
+        assert_eq!(config.api.url, "https://relay.example:8443");
+        assert_eq!(
+            config.trust.fetch_hosts,
+            ["cert.medis.or.jp", "crl.pki.med.or.jp", "hpki.mhlw.go.jp"]
+        );
+        assert_eq!(config.trust.refresh, Duration::from_secs(6 * 3600));
+        assert_eq!(config.limits.max_container, 8 << 30);
+        assert_eq!(config.limits.pending_deadline, Duration::from_secs(72 * 3600));
+        assert!(config.timestamps.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key_and_what_it_may_be() {
+        for (line, key) in [
+            ("limits = { max_container = \"8 apples\" }", "limits.max_container"),
+            ("limits = { upload_expiry = \"soon\" }", "limits.upload_expiry"),
+            ("limits = { connections = 0 }", "limits.connections"),
+            ("timestamps = { urls = [\"ftp://tsa.example\"] }", "timestamps.urls"),
+        ] {
+            let message = read(&format!("{SMALLEST}\n{line}")).unwrap_err().to_string();
+            assert!(
+                message.starts_with(key) && message.contains("must be"),
+                "{line}: {message}"
+            );
+        }
+        for (from, to, key) in [
+            ("127.0.0.1:8443", "localhost", "api.listen"),
+            ("https://relay.example:8444", "http://relay.example:8444", "portal.url"),
+            ("relay.example/trail", "two words", "log.name"),
+            (
+                "directory = \"trust\"",
+                "directory = \"trust\", fetch_hosts = [\"http://a.example/\"]",
+                "trust.fetch_hosts",
+            ),
+            (
+                "directory = \"trust\"",
+                "directory = \"trust\", fetch_private = [\"10.0.0.0/33\"]",
+                "trust.fetch_private",
+            ),
+        ] {
+            let message = read(&SMALLEST.replace(from, to)).unwrap_err().to_string();
+            assert!(
+                message.starts_with(key) && message.contains("must be"),
+                "{from} -> {to}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_are_refused() {
+        let unknown = read(&format!("{SMALLEST}\nlimits = {{ max_containers = \"1GiB\" }}"))
+            .unwrap_err()
+            .to_string();
+        assert!(unknown.contains("max_containers"), "{unknown}");
+        let missing = read(&SMALLEST.replace("name = \"Test relay\"", ""))
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("name"), "{missing}");
+    }
+}

@@ -1,0 +1,115 @@
+//! The configuration as typed: one struct per table, defaults where the operator may be silent.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `relay.toml` as typed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "the meaning of each key stands at its validated twin in `Config`"
+)]
+pub struct File {
+    pub name: String,
+    pub data: PathBuf,
+    pub api: ListenerFile,
+    pub portal: ListenerFile,
+    pub tls: CertificateFile,
+    pub ca: CertificateFile,
+    pub log: LogFile,
+    pub trust: TrustFile,
+    #[serde(default)]
+    pub timestamps: TimestampsFile,
+    #[serde(default)]
+    pub limits: LimitsFile,
+}
+
+/// `[api]`, `[portal]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `Listener`")]
+pub struct ListenerFile {
+    pub listen: String,
+    pub url: String,
+}
+
+/// `[tls]`, `[ca]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `CertificatePaths`")]
+pub struct CertificateFile {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `Log`")]
+pub struct LogFile {
+    pub name: String,
+    pub key: PathBuf,
+}
+
+/// `[trust]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `Trust`")]
+pub struct TrustFile {
+    pub directory: PathBuf,
+    #[serde(default = "default_fetch_hosts")]
+    pub fetch_hosts: Vec<String>,
+    #[serde(default)]
+    pub fetch_private: Vec<String>,
+    #[serde(default = "default_refresh")]
+    pub refresh: String,
+}
+
+/// The distribution points named in HPKI certificates.
+fn default_fetch_hosts() -> Vec<String> {
+    ["cert.medis.or.jp", "crl.pki.med.or.jp", "hpki.mhlw.go.jp"]
+        .map(String::from)
+        .to_vec()
+}
+
+fn default_refresh() -> String {
+    "6h".into()
+}
+
+/// `[timestamps]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "see `Config::timestamps`")]
+pub struct TimestampsFile {
+    pub urls: Vec<String>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "see `Limits`")]
+pub struct LimitsFile {
+    pub max_container: String,
+    pub upload_expiry: String,
+    pub pending_deadline: String,
+    pub pending_per_facility: u32,
+    pub timestamps_per_device_per_hour: u32,
+    pub connections: usize,
+    pub connections_per_address: usize,
+}
+
+impl Default for LimitsFile {
+    fn default() -> Self {
+        Self {
+            max_container: "8GiB".into(),
+            upload_expiry: "24h".into(),
+            pending_deadline: "72h".into(),
+            pending_per_facility: 100,
+            timestamps_per_device_per_hour: 600,
+            connections: 1000,
+            connections_per_address: 200,
+        }
+    }
+}
