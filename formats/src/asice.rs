@@ -1,5 +1,7 @@
 //! The container: ASiC-E with CAdES, ETSI EN 319 162-1, in the profile of `CONTRACTS.md` §1.
 
+pub mod names;
+
 use crate::digest::{DigestAlgorithm, Digests};
 use crate::envelope::Envelope;
 

@@ -1,8 +1,68 @@
 //! The envelope: `submission.json`, who sends what about whom to whom. `CONTRACTS.md` §2.
 
+mod parse;
+
+use std::collections::HashMap;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{FacilityCode, SubmissionId};
+
+/// Name of the envelope's entry in a container.
+pub const ENVELOPE_PATH: &str = "submission.json";
+
+/// Greatest size of an envelope in bytes.
+pub const MAX_ENVELOPE_SIZE: usize = 1024 * 1024;
+
+/// Why bytes are not an envelope. Names fields, never their values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// More than [`MAX_ENVELOPE_SIZE`].
+    #[error("submission.json is larger than {MAX_ENVELOPE_SIZE} bytes")]
+    TooLarge,
+    /// Not UTF-8 without byte order mark.
+    #[error("submission.json is not UTF-8 without byte order mark")]
+    NotUtf8,
+    /// Not JSON.
+    #[error("submission.json is not JSON (line {line}, column {column})")]
+    NotJson {
+        /// Line of the fault, from 1.
+        line: usize,
+        /// Column of the fault.
+        column: usize,
+    },
+    /// A name occurs twice in one object, RFC 7493 §2.3.
+    #[error("submission.json has a duplicate field (line {line}, column {column})")]
+    DuplicateField {
+        /// Line of the second one, from 1.
+        line: usize,
+        /// Its column.
+        column: usize,
+    },
+    /// A field breaks its rule.
+    #[error("submission.json: {field} {problem}")]
+    Field {
+        /// Which field, e.g. `recipients[1].facility`.
+        field: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A file of the container belongs to no document, or to two.
+    #[error("the file {path} belongs to {} of the envelope", if *documents == 0 { "no document" } else { "two documents" })]
+    Unassigned {
+        /// Entry name.
+        path: String,
+        /// How many documents claim it: 0 or 2.
+        documents: usize,
+    },
+    /// A document has no file.
+    #[error("documents[{index}] has no file in the container")]
+    WithoutFile {
+        /// Which document, from 0.
+        index: usize,
+    },
+}
 
 /// `submission.json`, parsed and checked.
 ///
@@ -26,6 +86,98 @@ pub struct Envelope {
     pub documents: Vec<Document>,
     /// The submission this one answers.
     pub in_reply_to: Option<SubmissionId>,
+}
+
+impl Envelope {
+    /// Reads `submission.json` and holds it to every rule of `CONTRACTS.md` §2.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        parse::envelope(bytes)
+    }
+
+    /// Writes `submission.json`.
+    ///
+    /// # Errors
+    /// The first rule broken: what this returns, [`Envelope::parse`] accepts.
+    pub fn to_json(&self) -> Result<Vec<u8>, EnvelopeError> {
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|_| EnvelopeError::NotJson { line: 0, column: 0 })?;
+        bytes.push(b'\n');
+        Self::parse(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// For each of a container's files the index of the document it belongs to; `None` for `submission.json` itself.
+    ///
+    /// # Errors
+    /// If a file belongs to no document or to two, or a document has no file.
+    pub fn assign(&self, paths: &[&str]) -> Result<Vec<Option<usize>>, EnvelopeError> {
+        // An index that occurs twice is kept with its second claimant, so that a file below it counts two.
+        let mut claims: HashMap<&str, (usize, usize)> = HashMap::new();
+        for (index, document) in self.documents.iter().enumerate() {
+            claims.entry(&document.path).or_insert((index, 0)).1 += 1;
+        }
+        let mut used = vec![false; self.documents.len()];
+        let mut assigned = Vec::with_capacity(paths.len());
+        for &path in paths {
+            if path == ENVELOPE_PATH {
+                assigned.push(None);
+                continue;
+            }
+            let folders = path.match_indices('/').filter_map(|(at, _)| path.get(..=at));
+            let mut owners = std::iter::once(path)
+                .chain(folders)
+                .filter_map(|claim| claims.get(claim));
+            let unassigned = |documents| EnvelopeError::Unassigned {
+                path: path.to_owned(),
+                documents,
+            };
+            match (owners.next(), owners.next()) {
+                (None, _) => return Err(unassigned(0)),
+                (Some(&(index, 1)), None) => {
+                    if let Some(flag) = used.get_mut(index) {
+                        *flag = true;
+                    }
+                    assigned.push(Some(index));
+                }
+                _ => return Err(unassigned(2)),
+            }
+        }
+        match used.iter().position(|used| !used) {
+            Some(index) => Err(EnvelopeError::WithoutFile { index }),
+            None => Ok(assigned),
+        }
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("id", &self.id)
+            .field("sender", &self.sender.facility)
+            .field(
+                "recipients",
+                &self.recipients.iter().map(|party| &party.facility).collect::<Vec<_>>(),
+            )
+            .field("documents", &self.documents)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Patient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patient").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("kind", &self.kind)
+            .field("category", &self.category)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A sender or a recipient.
