@@ -1,6 +1,12 @@
 //! The report (検証結果): what was judged, how, and why, in ETSI EN 319 102-1 names. JSON shape: `CONTRACTS.md` §4.
 
+mod sentence;
+
 use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+pub use sentence::Language;
 
 /// Main indication, EN 319 102-1 §5.1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +71,64 @@ pub struct ValidationReport {
     pub container_sha256: Option<String>,
     /// What a replay needs; empty for now.
     pub diagnostic: serde_json::Value,
+}
+
+impl ValidationReport {
+    /// Whether the verdict is TOTAL-PASSED.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.indication == Indication::TotalPassed
+    }
+
+    /// The verdict as one plain sentence for whoever sent or received the letter.
+    #[must_use]
+    pub fn sentence(&self, language: Language) -> String {
+        sentence::sentence(self, language)
+    }
+
+    /// The first check that explains the verdict, if something went wrong.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Check> {
+        let first = |result| self.checks.iter().find(|check| check.result == result);
+        match self.indication {
+            Indication::TotalPassed => None,
+            Indication::TotalFailed => first(CheckResult::Failed),
+            Indication::Indeterminate => first(CheckResult::Indeterminate),
+        }
+    }
+}
+
+impl SubIndication {
+    /// ETSI's name: `FORMAT_FAILURE`, `TRY_LATER`, …
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FormatFailure => "FORMAT_FAILURE",
+            Self::HashFailure => "HASH_FAILURE",
+            Self::SigCryptoFailure => "SIG_CRYPTO_FAILURE",
+            Self::Revoked => "REVOKED",
+            Self::Expired => "EXPIRED",
+            Self::NotYetValid => "NOT_YET_VALID",
+            Self::SigConstraintsFailure => "SIG_CONSTRAINTS_FAILURE",
+            Self::NoCertificateChainFound => "NO_CERTIFICATE_CHAIN_FOUND",
+            Self::ChainConstraintsFailure => "CHAIN_CONSTRAINTS_FAILURE",
+            Self::RevokedCaNoPoe => "REVOKED_CA_NO_POE",
+            Self::CryptoConstraintsFailure => "CRYPTO_CONSTRAINTS_FAILURE",
+            Self::RevokedNoPoe => "REVOKED_NO_POE",
+            Self::OutOfBoundsNoPoe => "OUT_OF_BOUNDS_NO_POE",
+            Self::SignedDataNotFound => "SIGNED_DATA_NOT_FOUND",
+            Self::TryLater => "TRY_LATER",
+        }
+    }
+}
+
+/// A time as this house writes it: RFC 3339, UTC, `Z`, whole seconds unless there are fractions.
+#[must_use]
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    // Years a certificate or token can state all format; the fallback is never seen.
+    time.to_offset(UtcOffset::UTC)
+        .format(&Rfc3339)
+        .unwrap_or_else(|_| time.to_string())
 }
 
 /// Who signed.
