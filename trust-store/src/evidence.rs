@@ -1,5 +1,10 @@
 //! What a validation may use beside the signature itself: certificates, CRLs, OCSP responses, tokens. A value, never a fetcher.
 
+mod classify;
+mod file;
+
+pub use file::EvidenceError;
+
 /// Evidence supplied from outside (検証情報). Unparsed: parsing and judging happen in the validation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -27,4 +32,55 @@ pub enum EvidenceQuery {
         /// Where it is published, in the certificate's order.
         urls: Vec<String>,
     },
+}
+
+impl Evidence {
+    /// Adds a file of unknown kind: one or more certificates, CRLs, OCSP responses or tokens in DER or PEM, or an RFC 3161
+    /// response. What does not parse is noted under `name`; what is there already is not added twice.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) {
+        match classify::classify(bytes) {
+            Some(found) => self.merge(found),
+            None => {
+                if !self.unreadable.iter().any(|known| known == name) {
+                    self.unreadable.push(name.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Takes everything from `other` that is not there already.
+    pub fn merge(&mut self, other: Self) {
+        fn take<T: PartialEq>(into: &mut Vec<T>, from: Vec<T>) {
+            for item in from {
+                if !into.contains(&item) {
+                    into.push(item);
+                }
+            }
+        }
+        take(&mut self.certificates, other.certificates);
+        take(&mut self.crls, other.crls);
+        take(&mut self.ocsp, other.ocsp);
+        take(&mut self.tokens, other.tokens);
+        take(&mut self.unreadable, other.unreadable);
+    }
+
+    /// Evidence as one JSON file, its parts in base64: what is stored beside a container, and what a later validation reads.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        file::write(self)
+    }
+
+    /// Reads what [`Evidence::to_json`] wrote.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if the text is not such a file.
+    pub fn from_json(text: &str) -> Result<Self, EvidenceError> {
+        file::read(text)
+    }
+
+    /// SHA-256 of [`Evidence::to_json`].
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        formats::digest::sha256(self.to_json().as_bytes())
+    }
 }

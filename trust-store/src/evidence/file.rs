@@ -1,0 +1,110 @@
+//! Evidence as one JSON file.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::Evidence;
+
+/// Why a text is not an evidence file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// Not JSON of this shape.
+    #[error("not an evidence file: {0}")]
+    Malformed(String),
+    /// Written by a version of this software that this one does not know.
+    #[error("evidence file of version {0}; this software reads version 1")]
+    Version(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvidenceFile {
+    version: u32,
+    certificates: Vec<String>,
+    crls: Vec<String>,
+    ocsp: Vec<String>,
+    tokens: Vec<String>,
+    unreadable: Vec<String>,
+}
+
+pub(super) fn write(evidence: &Evidence) -> String {
+    let encode = |parts: &[Vec<u8>]| parts.iter().map(|part| STANDARD.encode(part)).collect();
+    let file = EvidenceFile {
+        version: 1,
+        certificates: encode(&evidence.certificates),
+        crls: encode(&evidence.crls),
+        ocsp: encode(&evidence.ocsp),
+        tokens: encode(&evidence.tokens),
+        unreadable: evidence.unreadable.clone(),
+    };
+    // A struct of strings always serialises.
+    serde_json::to_string(&file).unwrap_or_default()
+}
+
+pub(super) fn read(text: &str) -> Result<Evidence, EvidenceError> {
+    let file: EvidenceFile = serde_json::from_str(text).map_err(|error| EvidenceError::Malformed(error.to_string()))?;
+    if file.version != 1 {
+        return Err(EvidenceError::Version(file.version));
+    }
+    let decode = |parts: Vec<String>| -> Result<Vec<Vec<u8>>, EvidenceError> {
+        parts
+            .iter()
+            .map(|part| {
+                STANDARD
+                    .decode(part)
+                    .map_err(|error| EvidenceError::Malformed(error.to_string()))
+            })
+            .collect()
+    };
+    Ok(Evidence {
+        certificates: decode(file.certificates)?,
+        crls: decode(file.crls)?,
+        ocsp: decode(file.ocsp)?,
+        tokens: decode(file.tokens)?,
+        unreadable: file.unreadable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Evidence {
+        Evidence {
+            certificates: vec![vec![1, 2, 3], vec![]],
+            crls: vec![vec![0; 70]],
+            ocsp: vec![],
+            tokens: vec![vec![255]],
+            unreadable: vec!["読めない.bin".into()],
+        }
+    }
+
+    #[test]
+    fn a_round_keeps_everything_and_the_digest() {
+        let text = sample().to_json();
+        assert_eq!(Evidence::from_json(&text), Ok(sample()));
+        assert_eq!(Evidence::from_json(&text).unwrap().digest(), sample().digest());
+        let mut other = sample();
+        other.crls.push(vec![9]);
+        assert_ne!(other.digest(), sample().digest());
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        assert!(matches!(Evidence::from_json("{}"), Err(EvidenceError::Malformed(_))));
+        let text = sample().to_json();
+        assert_eq!(
+            Evidence::from_json(&text.replace("\"version\":1", "\"version\":2")),
+            Err(EvidenceError::Version(2))
+        );
+        assert!(matches!(
+            Evidence::from_json(&text.replace("AQID", "A*ID")),
+            Err(EvidenceError::Malformed(_))
+        ));
+        assert!(matches!(
+            Evidence::from_json(&text.replace("\"ocsp\"", "\"ocps\"")),
+            Err(EvidenceError::Malformed(_))
+        ));
+    }
+}
