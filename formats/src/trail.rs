@@ -1,11 +1,35 @@
 //! The audit trail's formats (監査証跡): record, commitment, tree, checkpoint, proof. `CONTRACTS.md` §9.
 
+mod checkpoint;
+mod commitment;
+mod event;
+mod receipt;
+pub mod tree;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use checkpoint::{Checkpoint, CheckpointError, LogKey};
+pub use commitment::commitment;
+pub use receipt::ReceiptError;
+
 use crate::envelope::Party;
 use crate::wire::{Assurance, DeviceId, DocumentSummary, FacilityCode, MemberId, Purpose, SubmissionId};
+
+/// A record's body cannot be written or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// No record of this version.
+    #[error("not a trail record of version 1")]
+    Malformed,
+    /// More than [`MAX_BODY`] bytes.
+    #[error("trail record larger than {MAX_BODY} bytes")]
+    TooLarge,
+}
+
+/// Largest body of a record in bytes: an envelope of 1 MiB and what the relay adds.
+pub const MAX_BODY: usize = 4 << 20;
 
 /// One record: what happened, when, by whom. Its body is this, as canonical JSON (RFC 8785).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

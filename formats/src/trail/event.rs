@@ -1,0 +1,213 @@
+//! What a record says of itself: its body, its kind, whom and which submission it concerns. `Debug` without patients.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{Access, Event, MAX_BODY, Record, RecordError, Submission};
+use crate::wire::{FacilityCode, SubmissionId};
+
+impl Record {
+    /// The body: canonical JSON, [RFC 8785](https://www.rfc-editor.org/rfc/rfc8785).
+    ///
+    /// # Errors
+    /// [`RecordError::TooLarge`].
+    pub fn encode(&self) -> Result<String, RecordError> {
+        let body = serde_json_canonicalizer::to_string(self).map_err(|_| RecordError::Malformed)?;
+        if body.len() > MAX_BODY {
+            Err(RecordError::TooLarge)
+        } else {
+            Ok(body)
+        }
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`] without a word about its content.
+    pub fn parse(body: &str) -> Result<Self, RecordError> {
+        if body.len() > MAX_BODY {
+            return Err(RecordError::TooLarge);
+        }
+        let record: Self = serde_json::from_str(body).map_err(|_| RecordError::Malformed)?;
+        if record.v == 1 {
+            Ok(record)
+        } else {
+            Err(RecordError::Malformed)
+        }
+    }
+}
+
+impl Event {
+    /// Name of its kind, as in the body's `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::FacilityAdded { .. } => "FacilityAdded",
+            Self::CodeIssued { .. } => "CodeIssued",
+            Self::DeviceEnrolled { .. } => "DeviceEnrolled",
+            Self::DeviceRenewed { .. } => "DeviceRenewed",
+            Self::DeviceRevoked { .. } => "DeviceRevoked",
+            Self::MemberAdded { .. } => "MemberAdded",
+            Self::Accepted(_) => "Accepted",
+            Self::Pending { .. } => "Pending",
+            Self::Refused { .. } => "Refused",
+            Self::Delivered(_) => "Delivered",
+            Self::Viewed(_) => "Viewed",
+            Self::Acknowledged { .. } => "Acknowledged",
+            Self::TrailRead { .. } => "TrailRead",
+        }
+    }
+
+    /// Whom it concerns: these facilities count it in their `facility_seq` and find it in their account.
+    ///
+    /// A submission concerns its recipients from its acceptance on, not before. A reading of everything by the relay's
+    /// operator concerns no single facility.
+    #[must_use]
+    pub fn facilities(&self) -> BTreeSet<FacilityCode> {
+        match self {
+            Self::FacilityAdded { facility, .. }
+            | Self::CodeIssued { facility, .. }
+            | Self::DeviceEnrolled { facility, .. }
+            | Self::DeviceRenewed { facility, .. }
+            | Self::DeviceRevoked { facility, .. }
+            | Self::MemberAdded { facility, .. }
+            | Self::Refused { facility, .. } => BTreeSet::from([facility.clone()]),
+            Self::Accepted(submission) => std::iter::once(&submission.sender)
+                .chain(&submission.recipients)
+                .map(|party| party.facility.clone())
+                .collect(),
+            Self::Pending { submission, .. } => BTreeSet::from([submission.sender.facility.clone()]),
+            Self::Delivered(access) | Self::Viewed(access) => {
+                BTreeSet::from([access.sender.clone(), access.recipient.clone()])
+            }
+            Self::Acknowledged { sender, recipient, .. } => BTreeSet::from([sender.clone(), recipient.clone()]),
+            Self::TrailRead { facility, .. } => facility.iter().cloned().collect(),
+        }
+    }
+
+    /// The submission it is about.
+    #[must_use]
+    pub fn submission(&self) -> Option<&SubmissionId> {
+        match self {
+            Self::Accepted(submission) | Self::Pending { submission, .. } => Some(&submission.submission),
+            Self::Refused { submission, .. } => submission.as_ref(),
+            Self::Delivered(access) | Self::Viewed(access) => Some(&access.submission),
+            Self::Acknowledged { submission, .. } => Some(submission),
+            Self::FacilityAdded { .. }
+            | Self::CodeIssued { .. }
+            | Self::DeviceEnrolled { .. }
+            | Self::DeviceRenewed { .. }
+            | Self::DeviceRevoked { .. }
+            | Self::MemberAdded { .. }
+            | Self::TrailRead { .. } => None,
+        }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("time", &self.time)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.submission() {
+            Some(id) => write!(f, "{}({id})", self.kind()),
+            None => f.write_str(self.kind()),
+        }
+    }
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Submission({})", self.submission)
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Access({}, {:?})", self.submission, self.purpose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trail::Actor;
+    use crate::trail::receipt::tests::accepted;
+
+    fn record(event: Event) -> Record {
+        Record {
+            v: 1,
+            time: "2026-11-22T01:00:00.000Z".into(),
+            facility_seq: event.facilities().into_iter().map(|facility| (facility, 1)).collect(),
+            actor: Actor::default(),
+            event,
+        }
+    }
+
+    #[test]
+    fn the_body_is_canonical_and_reads_back() {
+        let facility: FacilityCode = "1310000001".parse().unwrap();
+        let record = record(Event::FacilityAdded {
+            facility,
+            name: "TEST医院".into(),
+        });
+        let body = record.encode().unwrap();
+        assert_eq!(
+            body,
+            r#"{"actor":{"address":null,"assurance":null,"device":null,"facility":null,"person_id":null,"person_name":null},"facility":"1310000001","facility_seq":{"1310000001":1},"kind":"FacilityAdded","name":"TEST医院","time":"2026-11-22T01:00:00.000Z","v":1}"#
+        );
+        assert!(Record::parse(&body).unwrap() == record);
+        let pending = self::record(Event::Pending {
+            submission: Box::new(accepted()),
+            waiting_for: "CRL of TEST CA".into(),
+            deadline: "2026-11-25T01:00:00Z".into(),
+        });
+        assert!(Record::parse(&pending.encode().unwrap()).unwrap() == pending);
+    }
+
+    #[test]
+    fn a_body_of_another_version_or_shape_is_refused() {
+        let facility: FacilityCode = "x-a".parse().unwrap();
+        let body = record(Event::DeviceRevoked {
+            facility,
+            device: "d1".parse().unwrap(),
+        })
+        .encode()
+        .unwrap();
+        assert_eq!(
+            Record::parse(&body.replace("\"v\":1", "\"v\":2")),
+            Err(RecordError::Malformed)
+        );
+        assert_eq!(
+            Record::parse(&body.replace("DeviceRevoked", "Sent")),
+            Err(RecordError::Malformed)
+        );
+        assert_eq!(Record::parse(""), Err(RecordError::Malformed));
+        assert_eq!(Record::parse(&" ".repeat(MAX_BODY + 1)), Err(RecordError::TooLarge));
+    }
+
+    #[test]
+    fn recipients_are_concerned_from_acceptance_on() {
+        let submission = Box::new(accepted());
+        let codes = |event: Event| event.facilities().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(codes(Event::Accepted(submission.clone())), ["1310000001", "1320000002"]);
+        let pending = Event::Pending {
+            submission,
+            waiting_for: String::new(),
+            deadline: String::new(),
+        };
+        assert_eq!(codes(pending), ["1310000001"]);
+    }
+
+    #[test]
+    fn debug_shows_no_patient() {
+        let shown = format!("{:?}", record(Event::Accepted(Box::new(accepted()))));
+        assert!(!shown.contains("12345") && shown.contains("Accepted"), "{shown}");
+    }
+}
