@@ -27,5 +27,6 @@ pub mod hc_role;
 pub mod letter;
 pub mod oid;
 pub mod timestamp;
+mod tlv;
 pub mod trail;
 pub mod wire;
