@@ -5,6 +5,7 @@
 
 pub mod algorithm;
 pub mod anchors;
+pub mod certificate;
 pub mod chain;
 pub mod evidence;
 pub mod name;
@@ -13,9 +14,11 @@ pub mod policy;
 pub mod report;
 pub mod revocation;
 pub mod role_policy;
+mod tlv;
 pub mod validation;
 
 pub use anchors::{AnchorSet, Anchors, TrustAnchor};
+pub use certificate::Certificate;
 pub use evidence::{Evidence, EvidenceQuery};
 pub use policy::Policy;
 pub use report::{Indication, SubIndication, ValidationReport};
