@@ -85,6 +85,14 @@ pub enum DicomError {
     Io(#[from] io::Error),
 }
 
+/// What the file meta information says of the instance, and the bytes read one tag beyond it.
+#[derive(Default)]
+struct FileMeta {
+    sop_class: Option<String>,
+    sop_instance: Option<String>,
+    first_tag: Option<[u8; 4]>,
+}
+
 /// Whether these first bytes (at least 132) are those of a DICOM file.
 #[must_use]
 pub fn is_dicom(head: &[u8]) -> bool {
@@ -104,33 +112,29 @@ impl Header {
             return Err(DicomError::NotDicom);
         }
         let mut header = Self::default();
-        let (meta_class, meta_instance, first) = header.read_meta(&mut reader)?;
-        header.read_attributes(reader, first)?;
-        header.examine(meta_class.as_deref(), meta_instance.as_deref());
+        let meta = header.read_meta(&mut reader)?;
+        header.read_attributes(reader, meta.first_tag)?;
+        header.examine(&meta);
         Ok(header)
     }
 
-    /// File meta information, PS3.10 §7.1: group 0002, always explicit VR little endian. Returns the bytes of the tag after it.
-    fn read_meta(
-        &mut self,
-        reader: &mut impl Read,
-    ) -> Result<(Option<String>, Option<String>, Option<[u8; 4]>), DicomError> {
-        let mut class = None;
-        let mut instance = None;
+    /// File meta information, PS3.10 §7.1: group 0002, always explicit VR little endian.
+    fn read_meta(&mut self, reader: &mut impl Read) -> Result<FileMeta, DicomError> {
+        let mut meta = FileMeta::default();
         let mut walker = Walker::file_meta(reader);
         while let Some(element) = walker.next_element()? {
             match element.tag {
-                (0x0002, 0x0002) => class = Some(text::plain(&element.value)),
-                (0x0002, 0x0003) => instance = Some(text::plain(&element.value)),
+                (0x0002, 0x0002) => meta.sop_class = Some(text::plain(&element.value)),
+                (0x0002, 0x0003) => meta.sop_instance = Some(text::plain(&element.value)),
                 (0x0002, 0x0010) => self.transfer_syntax = text::plain(&element.value),
                 _ => {}
             }
         }
-        let first = walker.pushed_back();
+        meta.first_tag = walker.pushed_back();
         if self.transfer_syntax.is_empty() {
             return Err(DicomError::Malformed("no transfer syntax"));
         }
-        Ok((class, instance, first))
+        Ok(meta)
     }
 
     fn read_attributes(&mut self, reader: impl Read, first: Option<[u8; 4]>) -> Result<(), DicomError> {
@@ -187,7 +191,7 @@ impl Header {
         }
     }
 
-    fn examine(&mut self, meta_class: Option<&str>, meta_instance: Option<&str>) {
+    fn examine(&mut self, meta: &FileMeta) {
         let mut warnings = Vec::new();
         for (name, value) in [
             ("SOP Class UID", &self.sop_class),
@@ -206,8 +210,8 @@ impl Header {
                 warnings.push(format!("{name} is missing"));
             }
         }
-        let differs = |meta: Option<&str>, attribute: &Option<String>| matches!((meta, attribute), (Some(meta), Some(attribute)) if meta != attribute);
-        if differs(meta_class, &self.sop_class) || differs(meta_instance, &self.sop_instance) {
+        let differs = |meta: &Option<String>, attribute: &Option<String>| matches!((meta, attribute), (Some(meta), Some(attribute)) if meta != attribute);
+        if differs(&meta.sop_class, &self.sop_class) || differs(&meta.sop_instance, &self.sop_instance) {
             warnings.push("file meta information names another instance than the attributes".to_owned());
         }
         self.warnings = warnings;

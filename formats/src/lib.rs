@@ -17,6 +17,10 @@
 //! | [`wire`] | the words relay and client share | `CONTRACTS.md` §7–8 |
 //! | [`digest`], [`oid`] | hash functions by name; object identifiers | FIPS 180-4 |
 
+// The input of this crate is an attacker's: nothing in it may panic outside its tests.
+#![warn(clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures"))]
+
 pub mod asice;
 pub mod cades;
 pub mod content;

@@ -3,6 +3,10 @@
 //! [`TrustStore::missing`] says what must still be fetched; [`TrustStore::validate`] judges with what is there and always reports.
 //! Same bytes, evidence, policy and `now` give the same report, years later. [`validation`] is the most important page.
 
+// The input of this crate is an attacker's: nothing in it may panic outside its tests.
+#![warn(clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read fixtures"))]
+
 pub mod algorithm;
 pub mod anchors;
 pub mod certificate;
