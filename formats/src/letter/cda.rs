@@ -129,6 +129,6 @@ fn ends_with(path: &[String], names: &[&str]) -> bool {
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
-    let attribute = start.try_get_attribute(name).ok()??;
-    Some(attribute.value.into_owned())
+    let attribute = start.try_get_attribute(name).ok()?;
+    attribute.map(|attribute| attribute.value.into_owned())
 }
