@@ -1,1 +1,20 @@
-//! stub
+//! The kit: a test HPKI with its cards, revocation lists, time stamps and faults, and what whole-house tests need besides.
+//!
+//! Everything here is for tests and for partners who want to try their software against something HPKI-shaped.
+//! Names are fictitious and the keys are public.
+
+pub mod card;
+pub mod house;
+pub mod hpki;
+pub mod keys;
+pub mod revocation_lists;
+pub mod roles;
+pub mod x509;
+
+pub use card::{Card, CardSpec, pem};
+pub use house::{bin, fixtures, openssl};
+pub use hpki::{Ca, TestHpki, TsaSpec};
+pub use keys::Key;
+pub use revocation_lists::{CrlSpec, Revoked};
+pub use roles::RoleShape;
+pub use x509_cert::ext::pkix::CrlReason;

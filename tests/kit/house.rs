@@ -1,0 +1,43 @@
+//! What tests of the whole house need around them: built programs, OpenSSL as a second opinion, shared fixtures.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Path of a program of this workspace, built beside the running test.
+///
+/// # Panics
+/// If it has not been built.
+#[must_use]
+pub fn bin(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test knows its path");
+    let path = test
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+        .find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{name} is not built: run `cargo build` first"))
+}
+
+/// Runs `openssl` and returns what it said.
+///
+/// # Panics
+/// If there is no `openssl`.
+pub fn openssl<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    Command::new("openssl")
+        .args(arguments)
+        .output()
+        .expect("openssl can be run")
+}
+
+/// The folder of shared fixtures beside the workspace, where there is one; says on stderr that `what` is skipped where not.
+#[must_use]
+pub fn fixtures(what: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures"));
+    let found = path.is_dir().then_some(path);
+    if found.is_none() {
+        eprintln!("skipped: {what} (no ../shared/fixtures beside the workspace)");
+    }
+    found
+}

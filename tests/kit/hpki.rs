@@ -1,0 +1,426 @@
+//! The test HPKI: root, signing CA, authentication CA, and a time stamp authority under a root of its own.
+//!
+//! Shapes are those of the deployed certificates; names and keys are plainly those of a test.
+
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5280;
+use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::KeyUsages;
+use x509_cert::name::Name;
+use x509_cert::time::Validity;
+
+use crate::card::{AUTHENTICATION_POLICY, Card, CardSpec, SIGNING_POLICY, usage};
+use crate::keys::Key;
+use crate::roles::RoleShape;
+use crate::x509::{
+    TbsCertificate, authority_key_identifier, basic_constraints, directory_alt_name, distribution_points,
+    extended_key_usage, extension, key_usage, name, name_under, policies, serial, signed, subject_key_identifier, time,
+};
+
+/// A certificate authority of the test HPKI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ca {
+    /// HPKI root
+    Root,
+    /// Signing CA, `…-forNonRepudiation`
+    Sign,
+    /// The same signing CA by name, after its key was rolled over
+    SignRollover,
+    /// Authentication CA, `…-forAuthentication-forIndividual`
+    Auth,
+    /// Root of the time stamp authority: another tree
+    TsaRoot,
+}
+
+impl Ca {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Root, Self::Sign, Self::SignRollover, Self::Auth, Self::TsaRoot];
+
+    /// Its name as subject and issuer.
+    #[must_use]
+    pub fn name(self) -> Name {
+        let ministry = ("O", "TEST Ministry of Health");
+        let authority = ("O", "TEST Medical Certification Center");
+        let unit = ("OU", "TEST HPKI CA");
+        match self {
+            Self::Root => name(&[
+                ("C", "JP"),
+                ministry,
+                ("OU", "TEST Policy Planning and Evaluation"),
+                ("OU", "TEST HPKI Root CA"),
+            ]),
+            Self::Sign | Self::SignRollover => name(&[
+                ("C", "JP"),
+                authority,
+                unit,
+                ("CN", "HPKI-01-TestSignCA-forNonRepudiation"),
+            ]),
+            Self::Auth => name(&[
+                ("C", "JP"),
+                authority,
+                unit,
+                ("CN", "HPKI-01-TestAuthCA-forAuthentication-forIndividual"),
+            ]),
+            Self::TsaRoot => name(&[
+                ("C", "JP"),
+                ("O", "TEST Time Authority"),
+                ("CN", "TEST Time Stamp Root CA"),
+            ]),
+        }
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(self) -> Key {
+        match self {
+            Self::Root => Key::Root,
+            Self::Sign => Key::SignCa,
+            Self::SignRollover => Key::SignCaRollover,
+            Self::Auth => Key::AuthCa,
+            Self::TsaRoot => Key::TsaRoot,
+        }
+    }
+
+    /// Serial number of its certificate.
+    #[must_use]
+    pub fn serial(self) -> u64 {
+        match self {
+            Self::Root | Self::TsaRoot => 1,
+            Self::Sign => 4,
+            Self::Auth => 5,
+            Self::SignRollover => 6,
+        }
+    }
+
+    /// Who issued its certificate.
+    #[must_use]
+    pub fn issuer(self) -> Self {
+        match self {
+            Self::TsaRoot => Self::TsaRoot,
+            _ => Self::Root,
+        }
+    }
+
+    /// Where the CRL of what it issued lies, below the base URL.
+    #[must_use]
+    pub fn crl_path(self) -> &'static str {
+        match self {
+            Self::Root => "/crl/sarl.crl",
+            Self::Sign => "/crl/sign.crl",
+            Self::SignRollover => "/crl/sign-rollover.crl",
+            Self::Auth => "/crl/auth.crl",
+            Self::TsaRoot => "/crl/tsa.crl",
+        }
+    }
+
+    pub(crate) fn authority_key_identifier(self) -> Extension {
+        authority_key_identifier(self.key(), &self.issuer().name(), self.serial())
+    }
+}
+
+/// Path of the root's revocation list about itself.
+pub(crate) const RARL_PATH: &str = "/crl/rarl.crl";
+/// Directory names of the two parts of the root's revocation list.
+pub(crate) const SARL: &str = "SARL";
+pub(crate) const RARL: &str = "RARL";
+
+const CPS: &str = "http://test.invalid/hpki/repository/";
+
+/// The CAs and their keys. Issuing is deterministic: the same `base_url` and `now` give the same bytes.
+#[derive(Debug, Clone)]
+pub struct TestHpki {
+    pub(crate) base_url: String,
+    pub(crate) now: OffsetDateTime,
+}
+
+impl TestHpki {
+    /// CRL distribution points lie under `base_url` (no slash at its end); validity of everything is chosen around `now`.
+    #[must_use]
+    pub fn new(base_url: &str, now: OffsetDateTime) -> Self {
+        Self {
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            now,
+        }
+    }
+
+    /// The time everything is arranged around.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    /// Certificate of a CA, DER.
+    #[must_use]
+    pub fn ca(&self, ca: Ca) -> Vec<u8> {
+        self.ca_with(ca, |_| {})
+    }
+
+    /// Certificate of a CA with its extensions changed by `change` before it is signed.
+    #[must_use]
+    pub fn ca_with(&self, ca: Ca, change: impl FnOnce(&mut Vec<Extension>)) -> Vec<u8> {
+        let (years_ago, years_ahead) = match ca {
+            Ca::Root => (11, 19),
+            Ca::TsaRoot => (8, 12),
+            Ca::SignRollover => (2, 18),
+            Ca::Sign | Ca::Auth => (10, 10),
+        };
+        let mut extensions = self.ca_extensions(ca);
+        change(&mut extensions);
+        self.issue(Issue {
+            serial: ca.serial(),
+            issuer: ca.issuer(),
+            issuer_key: None,
+            subject: ca.name(),
+            key: ca.key(),
+            not_before: self.now - Duration::days(365 * years_ago),
+            not_after: end_of_day_in_japan(self.now + Duration::days(365 * years_ahead)),
+            extensions,
+        })
+    }
+
+    /// Issues a card.
+    #[must_use]
+    pub fn card(&self, spec: CardSpec) -> Card {
+        let mut extensions = vec![spec.ca.authority_key_identifier(), subject_key_identifier(spec.key)];
+        extensions.extend(spec.key_usage.map(key_usage));
+        extensions.extend(spec.alternative_name.as_ref().map(directory_alt_name));
+        if spec.with_crldp {
+            extensions.push(distribution_points(None, &self.url(spec.ca.crl_path())));
+        }
+        let roles: Vec<&str> = spec.roles.iter().map(String::as_str).collect();
+        let role_extension = spec
+            .role_extension
+            .or_else(|| (!roles.is_empty()).then(|| RoleShape::of(&roles).encode()));
+        extensions
+            .extend(role_extension.map(|value| extension(rfc5280::ID_CE_SUBJECT_DIRECTORY_ATTRIBUTES, false, &value)));
+        if !spec.policies.is_empty() {
+            extensions.push(policies(&spec.policies, CPS));
+        }
+        extensions.extend(spec.extra_extensions);
+        let certificate = self.issue(Issue {
+            serial: spec.serial,
+            issuer: spec.ca,
+            issuer_key: spec.issuer_key,
+            subject: spec.subject,
+            key: spec.key,
+            not_before: spec
+                .not_before
+                .unwrap_or_else(|| midnight_in_japan(self.now - Duration::days(365))),
+            not_after: spec
+                .not_after
+                .unwrap_or_else(|| end_of_day_in_japan(self.now + Duration::days(4 * 365))),
+            extensions,
+        });
+        let mut chain = vec![self.ca(spec.ca)];
+        if spec.ca.issuer() != spec.ca {
+            chain.push(self.ca(spec.ca.issuer()));
+        }
+        Card {
+            certificate,
+            chain,
+            pkcs8: spec.key.pkcs8(),
+            serial: spec.serial,
+            ca: spec.ca,
+            key: spec.key,
+        }
+    }
+
+    /// [`CardSpec::doctor`], issued.
+    #[must_use]
+    pub fn doctor(&self) -> Card {
+        self.card(CardSpec::doctor())
+    }
+
+    /// [`CardSpec::pharmacist`], issued.
+    #[must_use]
+    pub fn pharmacist(&self) -> Card {
+        self.card(CardSpec::pharmacist())
+    }
+
+    /// [`CardSpec::nurse`], issued.
+    #[must_use]
+    pub fn nurse(&self) -> Card {
+        self.card(CardSpec::nurse())
+    }
+
+    /// [`CardSpec::dentist`], issued.
+    #[must_use]
+    pub fn dentist(&self) -> Card {
+        self.card(CardSpec::dentist())
+    }
+
+    /// [`CardSpec::no_role`], issued.
+    #[must_use]
+    pub fn no_role(&self) -> Card {
+        self.card(CardSpec::no_role())
+    }
+
+    /// [`CardSpec::ec_doctor`], issued.
+    #[must_use]
+    pub fn ec_doctor(&self) -> Card {
+        self.card(CardSpec::ec_doctor())
+    }
+
+    /// [`CardSpec::auth`], issued.
+    #[must_use]
+    pub fn auth_card(&self) -> Card {
+        self.card(CardSpec::auth())
+    }
+
+    /// The time stamp authority's certificate, DER: extendedKeyUsage critical, timeStamping only.
+    #[must_use]
+    pub fn tsa(&self) -> Vec<u8> {
+        self.tsa_with(TsaSpec::default())
+    }
+
+    /// A time stamp authority's certificate, otherwise.
+    #[must_use]
+    pub fn tsa_with(&self, spec: TsaSpec) -> Vec<u8> {
+        let mut extensions = vec![
+            spec.ca.authority_key_identifier(),
+            subject_key_identifier(spec.key),
+            key_usage(usage(KeyUsages::DigitalSignature | KeyUsages::NonRepudiation)),
+        ];
+        if spec.with_crldp {
+            extensions.push(distribution_points(None, &self.url(spec.ca.crl_path())));
+        }
+        if !spec.purposes.is_empty() {
+            extensions.push(extended_key_usage(&spec.purposes, spec.critical));
+        }
+        self.issue(Issue {
+            serial: spec.serial,
+            issuer: spec.ca,
+            issuer_key: None,
+            subject: name(&[
+                ("C", "JP"),
+                ("O", "TEST Time Authority"),
+                ("CN", "TEST Time Stamp Unit 1"),
+            ]),
+            key: spec.key,
+            not_before: spec.not_before.unwrap_or(self.now - Duration::days(3 * 365)),
+            not_after: spec
+                .not_after
+                .unwrap_or_else(|| end_of_day_in_japan(self.now + Duration::days(8 * 365))),
+            extensions,
+        })
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    fn ca_extensions(&self, ca: Ca) -> Vec<Extension> {
+        let ca_key_usage = key_usage(usage(KeyUsages::KeyCertSign | KeyUsages::CRLSign));
+        let mut extensions = vec![
+            ca.issuer().authority_key_identifier(),
+            subject_key_identifier(ca.key()),
+            basic_constraints(),
+        ];
+        match ca {
+            Ca::Root => {
+                let japanese = name(&[
+                    ("C", "JP"),
+                    ("O", "テスト厚生省"),
+                    ("OU", "テスト政策統括官"),
+                    ("OU", "テストＨＰＫＩルート認証局"),
+                ]);
+                let part = name_under(&ca.name(), RARL);
+                extensions.extend([
+                    ca_key_usage,
+                    directory_alt_name(&japanese),
+                    distribution_points(Some(part), &self.url(RARL_PATH)),
+                ]);
+            }
+            Ca::TsaRoot => extensions.push(ca_key_usage),
+            Ca::Sign | Ca::SignRollover | Ca::Auth => {
+                let part = name_under(&Ca::Root.name(), SARL);
+                let points = distribution_points(Some(part), &self.url(Ca::Root.crl_path()));
+                // The deployed CAs differ in this order, so these do.
+                if ca == Ca::Auth {
+                    extensions.extend([ca_key_usage, points, policies(&[AUTHENTICATION_POLICY], CPS)]);
+                } else {
+                    extensions.extend([policies(&[SIGNING_POLICY], CPS), ca_key_usage, points]);
+                }
+            }
+        }
+        extensions
+    }
+
+    fn issue(&self, issue: Issue) -> Vec<u8> {
+        let key = issue.issuer_key.unwrap_or(issue.issuer.key());
+        let tbs = TbsCertificate {
+            version: 2,
+            serial_number: serial(issue.serial),
+            signature: key.signature_algorithm(key.natural_digest()),
+            issuer: issue.issuer.name(),
+            validity: Validity::new(time(issue.not_before), time(issue.not_after)),
+            subject: issue.subject,
+            subject_public_key_info: issue.key.public(),
+            extensions: issue.extensions,
+        };
+        signed(&tbs, key)
+    }
+}
+
+/// A time stamp authority's certificate to issue.
+#[derive(Debug, Clone)]
+pub struct TsaSpec {
+    /// Who issues.
+    pub ca: Ca,
+    /// Its key.
+    pub key: Key,
+    /// Serial number.
+    pub serial: u64,
+    /// extendedKeyUsage; none: no extension.
+    pub purposes: Vec<ObjectIdentifier>,
+    /// Whether extendedKeyUsage is critical.
+    pub critical: bool,
+    /// Whether the certificate says where its CRL is.
+    pub with_crldp: bool,
+    /// notBefore; by default three years ago.
+    pub not_before: Option<OffsetDateTime>,
+    /// notAfter; by default eight years ahead.
+    pub not_after: Option<OffsetDateTime>,
+}
+
+impl Default for TsaSpec {
+    fn default() -> Self {
+        Self {
+            ca: Ca::TsaRoot,
+            key: Key::Tsa,
+            serial: 0x30,
+            purposes: vec![rfc5280::ID_KP_TIME_STAMPING],
+            critical: true,
+            with_crldp: true,
+            not_before: None,
+            not_after: None,
+        }
+    }
+}
+
+struct Issue {
+    serial: u64,
+    issuer: Ca,
+    issuer_key: Option<Key>,
+    subject: Name,
+    key: Key,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+    extensions: Vec<Extension>,
+}
+
+/// 00:00:00 of that day in Japan.
+fn midnight_in_japan(at: OffsetDateTime) -> OffsetDateTime {
+    let date: Date = at.to_offset(japan()).date();
+    date.with_time(Time::MIDNIGHT).assume_offset(japan())
+}
+
+/// 23:59:59 of that day in Japan.
+fn end_of_day_in_japan(at: OffsetDateTime) -> OffsetDateTime {
+    midnight_in_japan(at) + Duration::days(1) - Duration::seconds(1)
+}
+
+fn japan() -> UtcOffset {
+    UtcOffset::from_hms(9, 0, 0).expect("nine hours is an offset")
+}
