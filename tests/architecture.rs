@@ -11,8 +11,10 @@ fn root() -> PathBuf {
 /// Rust sources of the workspace with their paths from the root.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["formats", "trust-store", "relay", "client", "tests", "examples"].iter().map(|room| root().join(room)).collect();
+    let mut folders: Vec<PathBuf> = ["formats", "trust-store", "relay", "client", "tests", "examples"]
+        .iter()
+        .map(|room| root().join(room))
+        .collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -35,7 +37,11 @@ fn reach() -> BTreeMap<String, BTreeSet<String>> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: BTreeMap<&str, &str> = metadata["packages"]
         .as_array()
@@ -49,9 +55,16 @@ fn reach() -> BTreeMap<String, BTreeSet<String>> {
         .iter()
         .map(|node| {
             let ordinary = node["deps"].as_array().unwrap().iter().filter(|dependency| {
-                dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null())
+                dependency["dep_kinds"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|kind| kind["kind"].is_null())
             });
-            (node["id"].as_str().unwrap(), ordinary.map(|dependency| dependency["pkg"].as_str().unwrap()).collect())
+            (
+                node["id"].as_str().unwrap(),
+                ordinary.map(|dependency| dependency["pkg"].as_str().unwrap()).collect(),
+            )
         })
         .collect();
     edges
@@ -66,7 +79,10 @@ fn reach() -> BTreeMap<String, BTreeSet<String>> {
                     }
                 }
             }
-            (names[start].to_owned(), seen.into_iter().map(|id| names[id].to_owned()).collect())
+            (
+                names[start].to_owned(),
+                seen.into_iter().map(|id| names[id].to_owned()).collect(),
+            )
         })
         .collect()
 }
@@ -76,15 +92,42 @@ fn arrows_point_down() {
     let reach = reach();
     let outside = ["tokio", "hyper", "rustls", "sled", "object_store", "cryptoki", "axum"];
     for (room, forbidden, because) in [
-        ("formats", &outside[..], "bytes become types without a socket, a file or a clock"),
-        ("trust-store", &outside[..], "a verdict depends on its arguments alone, or it could not be replayed"),
-        ("formats", &["trust-store", "relay", "client", "aws-lc-rs"][..], "the bottom of the house knows nobody"),
-        ("trust-store", &["relay", "client"][..], "judges know neither the desk nor the post office"),
-        ("relay", &["client", "cryptoki", "tests"][..], "a relay never holds a doctor's key"),
-        ("client", &["relay", "sled", "object_store", "axum", "tests"][..], "a clinic's PC runs no server of ours"),
+        (
+            "formats",
+            &outside[..],
+            "bytes become types without a socket, a file or a clock",
+        ),
+        (
+            "trust-store",
+            &outside[..],
+            "a verdict depends on its arguments alone, or it could not be replayed",
+        ),
+        (
+            "formats",
+            &["trust-store", "relay", "client", "aws-lc-rs"][..],
+            "the bottom of the house knows nobody",
+        ),
+        (
+            "trust-store",
+            &["relay", "client"][..],
+            "judges know neither the desk nor the post office",
+        ),
+        (
+            "relay",
+            &["client", "cryptoki", "tests"][..],
+            "a relay never holds a doctor's key",
+        ),
+        (
+            "client",
+            &["relay", "sled", "object_store", "axum", "tests"][..],
+            "a clinic's PC runs no server of ours",
+        ),
     ] {
         for package in forbidden {
-            assert!(!reach[room].contains(*package), "{room} reaches {package}, but {because}");
+            assert!(
+                !reach[room].contains(*package),
+                "{room} reaches {package}, but {because}"
+            );
         }
     }
 }
@@ -93,8 +136,16 @@ fn arrows_point_down() {
 fn some_crates_are_used_in_one_place_only() {
     let sources = sources();
     for (crate_name, places, because) in [
-        ("sled", &["relay/src/store/sled.rs"][..], "the index can change its engine"),
-        ("object_store", &["relay/src/containers"][..], "containers have one door"),
+        (
+            "sled",
+            &["relay/src/store/sled.rs"][..],
+            "the index can change its engine",
+        ),
+        (
+            "object_store",
+            &["relay/src/containers"][..],
+            "containers have one door",
+        ),
         ("cryptoki", &["client/src/signer/pkcs11"][..], "cards have one door"),
         (
             "cms",
@@ -129,8 +180,10 @@ fn some_crates_are_used_in_one_place_only() {
             let uses = text.lines().any(|line| {
                 let line = line.trim_start();
                 !line.starts_with("//")
-                    && (line.starts_with(&format!("use {crate_name}::")) || line.contains(&format!(" {crate_name}::"))
-                        || line.contains(&format!("({crate_name}::")) || line.contains(&format!("<{crate_name}::")))
+                    && (line.starts_with(&format!("use {crate_name}::"))
+                        || line.contains(&format!(" {crate_name}::"))
+                        || line.contains(&format!("({crate_name}::"))
+                        || line.contains(&format!("<{crate_name}::")))
             });
             let allowed = places.iter().any(|place| name.starts_with(place)) || name == "tests/architecture.rs";
             assert!(!uses || allowed, "{name} uses {crate_name}, but {because}");
@@ -142,7 +195,10 @@ fn some_crates_are_used_in_one_place_only() {
 fn every_file_says_what_it_is_and_none_hides_as_mod_rs() {
     for (name, text) in sources() {
         assert!(text.starts_with("//!"), "{name} does not open with what it is");
-        assert!(!name.ends_with("/mod.rs"), "{name}: a module's file has the module's name");
+        assert!(
+            !name.ends_with("/mod.rs"),
+            "{name}: a module's file has the module's name"
+        );
     }
 }
 
@@ -151,6 +207,9 @@ fn no_file_grows_without_an_idea() {
     const BOUND: usize = 600;
     for (name, text) in sources() {
         let lines = text.lines().count();
-        assert!(lines <= BOUND, "{name} has {lines} lines: split it along the idea that made it grow");
+        assert!(
+            lines <= BOUND,
+            "{name} has {lines} lines: split it along the idea that made it grow"
+        );
     }
 }

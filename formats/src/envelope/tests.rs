@@ -1,3 +1,5 @@
+//! The envelope field by field: what is accepted and which field an error names.
+
 use super::*;
 use serde_json::{Value, json};
 
