@@ -1,9 +1,26 @@
 //! The container: ASiC-E with CAdES, ETSI EN 319 162-1, in the profile of `CONTRACTS.md` §1.
 
+pub mod manifest;
 pub mod names;
+mod uri;
+mod writer;
+mod zip;
+
+pub use writer::{FilePlan, SignedManifest, WriteError, manifest_for, write};
 
 use crate::digest::{DigestAlgorithm, Digests};
 use crate::envelope::Envelope;
+
+/// The content of the entry `mimetype`.
+pub const MIMETYPE: &[u8] = b"application/vnd.etsi.asic-e+zip";
+/// Greatest number of files beside the envelope.
+pub const MAX_FILES: usize = 100_000;
+/// Greatest length of all names together in bytes.
+pub const MAX_NAMES: usize = 16 * 1024 * 1024;
+/// Greatest size of a signature file in bytes.
+pub const MAX_SIGNATURE_SIZE: usize = 10 * 1024 * 1024;
+/// Greatest number of signatures. All are held in memory at once, so there must be one.
+pub const MAX_SIGNATURES: usize = 16;
 
 /// A container as read: what a validation needs to know of it, never its files' contents.
 ///
@@ -68,6 +85,8 @@ pub struct FileEntry {
     pub path: String,
     /// Size in bytes.
     pub size: u64,
+    /// Where its bytes begin in the container, if they lie there as they are (stored); `None` if they are compressed.
+    pub offset: Option<u64>,
     /// Digests under every algorithm the manifests name for it (SHA-256 where none does).
     pub digests: Digests,
 }
