@@ -55,9 +55,11 @@ impl LogKey {
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         let text = text.trim();
         let signer = StandardSigner::new(text).map_err(|_| CheckpointError::Key)?;
+        // The fifth field; as base64 it may have a `+` of its own.
         let seed = text
-            .rsplit_once('+')
-            .and_then(|(_, key)| STANDARD.decode(key).ok())
+            .splitn(5, '+')
+            .nth(4)
+            .and_then(|key| STANDARD.decode(key).ok())
             .ok_or(CheckpointError::Key)?;
         let (_, seed) = seed.split_first().ok_or(CheckpointError::Key)?;
         let key = ed25519_dalek::SigningKey::try_from(seed).map_err(|_| CheckpointError::Key)?;
