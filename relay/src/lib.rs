@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod ca;
 pub mod config;
 pub mod containers;
 pub mod deliver;
