@@ -185,7 +185,14 @@ impl Header {
             (0x0020, 0x0013) => &mut self.instance_number,
             _ => return,
         };
+        // Absent groups of a person's name may leave their separators behind (PS3.5 §6.2.1.1).
+        let name = element.tag == (0x0010, 0x0010);
         let value = charset.decode(&element.value);
+        let value = if name {
+            value.trim_end_matches('=').to_owned()
+        } else {
+            value
+        };
         if !value.is_empty() {
             *slot = Some(value);
         }
