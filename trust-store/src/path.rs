@@ -1,1 +1,291 @@
-//! Certification paths: building and RFC 5280 §6 validation.
+//! Certification paths (認証パス): the bounded search for one; [`rules`] judges each found, after RFC 5280 §6.1.
+//!
+//! AKI and SKI only order the candidates. Every path of sound signatures and matching names is judged until one is valid, so a
+//! bad candidate never hides a good one; depth, steps and signature verifications are bounded.
+
+pub(crate) mod general_name;
+mod name_constraints;
+mod policy_graph;
+mod rules;
+
+use std::collections::HashMap;
+
+use const_oid::ObjectIdentifier;
+use time::OffsetDateTime;
+
+use crate::algorithm::AlgorithmError;
+use crate::anchors::{AnchorSet, TrustAnchor};
+use crate::certificate::Certificate;
+use crate::name::DistinguishedName;
+
+/// Certificates between leaf and anchor, leaf included.
+const MAX_DEPTH: usize = 16;
+/// Certificates looked at as next link, over the whole search.
+const MAX_STEPS: usize = 4_096;
+/// Signatures verified, over the whole search. Each pair of certificates counts once.
+const MAX_VERIFICATIONS: usize = 2_048;
+
+/// The inputs of RFC 5280 §6.1.1 beside path, time and anchor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PathInputs {
+    /// user-initial-policy-set; empty stands for anyPolicy.
+    pub policies: Vec<ObjectIdentifier>,
+    /// initial-explicit-policy
+    pub explicit_policy: bool,
+    /// initial-policy-mapping-inhibit
+    pub policy_mapping_inhibit: bool,
+    /// initial-any-policy-inhibit
+    pub any_policy_inhibit: bool,
+    /// Leave the validity of the leaf to the caller, who has a better word for it.
+    pub leaf_validity_ignored: bool,
+}
+
+/// A valid path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CertificationPath {
+    /// Where it ends.
+    pub anchor: TrustAnchor,
+    /// Certificates below the anchor: the anchor's own child first, the leaf last. Empty if the leaf is the anchor.
+    pub certificates: Vec<Certificate>,
+    /// user-constrained-policy-set; [`policy_graph`] says how it is found. May hold anyPolicy.
+    pub policies: Vec<ObjectIdentifier>,
+    /// What was accepted although the profile forbids it.
+    pub warnings: Vec<String>,
+}
+
+impl CertificationPath {
+    /// The issuer of the certificate at `index` of [`Self::certificates`].
+    #[must_use]
+    pub fn issuer_of(&self, index: usize) -> &Certificate {
+        index
+            .checked_sub(1)
+            .and_then(|above| self.certificates.get(above))
+            .unwrap_or(&self.anchor.certificate)
+    }
+}
+
+/// Why there is no valid path: of all failures met, the one that came furthest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathFailure {
+    /// No path of sound signatures and matching names to an anchor: NO_CERTIFICATE_CHAIN_FOUND.
+    #[error("{0}")]
+    NoChain(String),
+    /// A link is signed by an algorithm or key that is not accepted: CRYPTO_CONSTRAINTS_FAILURE.
+    #[error("{0}")]
+    Algorithm(String),
+    /// RFC 5280 §6 refuses the path, or a CA or the anchor is outside its validity: CHAIN_CONSTRAINTS_FAILURE.
+    #[error("{0}")]
+    Constraints(String),
+    /// All is well but that the leaf's validity has ended.
+    #[error("the certificate expired at {0}")]
+    LeafExpired(OffsetDateTime),
+    /// All is well but that the leaf's validity has not begun.
+    #[error("the certificate is not valid before {0}")]
+    LeafNotYetValid(OffsetDateTime),
+}
+
+impl PathFailure {
+    fn progress(&self) -> u8 {
+        match self {
+            Self::NoChain(_) => 0,
+            Self::Algorithm(_) => 1,
+            Self::Constraints(_) => 2,
+            Self::LeafExpired(_) | Self::LeafNotYetValid(_) => 3,
+        }
+    }
+}
+
+/// Certificates that may be links, trusted for nothing. Put the likelier first: of equal candidates the first is tried first.
+#[derive(Debug, Clone, Default)]
+pub struct CertificatePool {
+    certificates: Vec<Certificate>,
+    by_subject: HashMap<DistinguishedName, Vec<usize>>,
+}
+
+impl CertificatePool {
+    /// More certificates than this are not taken.
+    pub const MAX: usize = 10_000;
+
+    /// Reads certificates; those that do not parse are left out.
+    #[must_use]
+    pub fn from_der<'a>(certificates: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
+        let mut pool = Self::default();
+        for bytes in certificates {
+            if let Ok(certificate) = Certificate::parse(bytes) {
+                pool.add(certificate);
+            }
+        }
+        pool
+    }
+
+    /// Adds one, unless it is there.
+    pub fn add(&mut self, certificate: Certificate) {
+        let same = self.by_subject.entry(certificate.subject.clone()).or_default();
+        let known = same
+            .iter()
+            .any(|index| self.certificates.get(*index) == Some(&certificate));
+        if !known && self.certificates.len() < Self::MAX {
+            same.push(self.certificates.len());
+            self.certificates.push(certificate);
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// Those with this subject.
+    pub fn with_subject(&self, subject: &DistinguishedName) -> impl Iterator<Item = &Certificate> {
+        let indices = self.by_subject.get(subject).map(Vec::as_slice).unwrap_or_default();
+        indices.iter().filter_map(|index| self.certificates.get(*index))
+    }
+}
+
+/// Finds a valid path from `leaf` to one of `anchors` at the time `at`.
+///
+/// An anchor's own statements bind too (RFC 5937): its validity, and where present basicConstraints, keyUsage and nameConstraints.
+/// A leaf that is itself an anchor is valid.
+///
+/// # Errors
+/// [`PathFailure`]
+pub fn build(
+    leaf: &Certificate,
+    anchors: &AnchorSet,
+    pool: &CertificatePool,
+    inputs: &PathInputs,
+    at: OffsetDateTime,
+) -> Result<CertificationPath, PathFailure> {
+    if let Some(anchor) = anchors.find(leaf) {
+        if !inputs.leaf_validity_ignored {
+            rules::leaf_validity(leaf, at)?;
+        }
+        let warnings = leaf.warnings.clone();
+        return Ok(CertificationPath {
+            anchor: anchor.clone(),
+            certificates: Vec::new(),
+            policies: Vec::new(),
+            warnings,
+        });
+    }
+    let mut search = Search {
+        anchors,
+        pool,
+        inputs,
+        at,
+        steps: 0,
+        verified: HashMap::new(),
+        failure: PathFailure::NoChain(format!(
+            "no certificate of {} among anchors and intermediates",
+            leaf.issuer
+        )),
+    };
+    let mut links = vec![leaf];
+    search.extend(&mut links).ok_or(search.failure)
+}
+
+struct Search<'a> {
+    anchors: &'a AnchorSet,
+    pool: &'a CertificatePool,
+    inputs: &'a PathInputs,
+    at: OffsetDateTime,
+    steps: usize,
+    /// Verdicts by the addresses of certificate and issuer.
+    verified: HashMap<(usize, usize), Result<(), AlgorithmError>>,
+    failure: PathFailure,
+}
+
+impl<'a> Search<'a> {
+    /// Tries to reach an anchor from `links`, leaf first. Recursion ends at [`MAX_DEPTH`].
+    fn extend(&mut self, links: &mut Vec<&'a Certificate>) -> Option<CertificationPath> {
+        let current = *links.last()?;
+        for anchor in self
+            .anchors
+            .0
+            .iter()
+            .filter(|anchor| anchor.certificate.subject == current.issuer)
+        {
+            if self.is_signed(current, &anchor.certificate) {
+                let path: Vec<&Certificate> = links.iter().rev().copied().collect();
+                match rules::judge(&anchor.certificate, &path, self.inputs, self.at) {
+                    Ok((policies, warnings)) => {
+                        return Some(CertificationPath {
+                            anchor: anchor.clone(),
+                            certificates: path.into_iter().cloned().collect(),
+                            policies,
+                            warnings,
+                        });
+                    }
+                    Err(failure) => self.fail(failure),
+                }
+            }
+        }
+        let mut candidates: Vec<&Certificate> = self.pool.with_subject(&current.issuer).collect();
+        let hint = current.authority_key_identifier();
+        candidates.sort_by_key(|candidate| {
+            let named = hint.is_some() && candidate.subject_key_identifier() == hint;
+            (!named, !candidate.is_valid_at(self.at), !candidate.is_ca())
+        });
+        for candidate in candidates {
+            self.steps += 1;
+            if self.steps > MAX_STEPS || links.len() >= MAX_DEPTH {
+                self.fail(PathFailure::NoChain(
+                    "the search for a path was given up at its bound".into(),
+                ));
+                return None;
+            }
+            let again = |link: &&Certificate| link.subject == candidate.subject && link.key == candidate.key;
+            if links.iter().any(again) || self.anchors.find(candidate).is_some() || !self.is_signed(current, candidate)
+            {
+                continue;
+            }
+            links.push(candidate);
+            if let Some(path) = self.extend(links) {
+                return Some(path);
+            }
+            links.pop();
+        }
+        None
+    }
+
+    fn is_signed(&mut self, certificate: &Certificate, issuer: &Certificate) -> bool {
+        let pair = (
+            std::ptr::from_ref(certificate).addr(),
+            std::ptr::from_ref(issuer).addr(),
+        );
+        let bound = self.verified.len() >= MAX_VERIFICATIONS;
+        let verdict = match self.verified.get(&pair) {
+            Some(verdict) => verdict.clone(),
+            None if bound => Err(AlgorithmError::BadSignature),
+            None => {
+                let verdict = certificate.verify_signature(&issuer.key);
+                self.verified.insert(pair, verdict.clone());
+                verdict
+            }
+        };
+        match verdict {
+            Ok(()) => true,
+            Err(AlgorithmError::BadSignature) => {
+                let issuer = &issuer.subject;
+                self.fail(PathFailure::NoChain(format!(
+                    "a certificate naming {issuer} is not signed by its key"
+                )));
+                false
+            }
+            Err(refused @ AlgorithmError::NotAccepted(_)) => {
+                self.fail(PathFailure::Algorithm(format!(
+                    "a certificate naming {}: {refused}",
+                    issuer.subject
+                )));
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: PathFailure) {
+        if failure.progress() >= self.failure.progress() {
+            self.failure = failure;
+        }
+    }
+}
