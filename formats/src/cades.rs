@@ -1,10 +1,39 @@
-//! The signature: detached CAdES, ETSI EN 319 122-1 over RFC 5652.
+//! The signature: detached CAdES, ETSI EN 319 122-1 over RFC 5652. Reading in one step, writing in two.
+//!
+//! Reading: [`SignedData::parse`]. Writing: [`prepare`] gives the bytes a card signs, [`PreparedSignature::finish`] the file;
+//! [`with_timestamp`] adds a stamp to a finished one. Nothing here verifies: that is `trust-store`.
+
+mod algorithm;
+mod attributes;
+mod parse;
+mod prepare;
+mod timestamped;
 
 use const_oid::ObjectIdentifier;
 use spki::AlgorithmIdentifierOwned;
 use time::OffsetDateTime;
 
 use crate::digest::DigestAlgorithm;
+use crate::tlv::TlvError;
+
+pub use prepare::{Encapsulated, PreparedSignature, SignatureScheme, SigningIdentity, prepare, prepare_encapsulated};
+pub use timestamped::with_timestamp;
+
+/// Largest signature file read, in bytes.
+pub const MAX_BYTES: usize = 10 * 1024 * 1024;
+/// Most certificates in one SignedData.
+pub const MAX_CERTIFICATES: usize = 1_000;
+/// Most CRLs in one SignedData.
+pub const MAX_CRLS: usize = 1_000;
+
+/// What the signature is for; it decides which signing-certificate attribute is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// A person's signature over documents: signing-certificate-v2 only.
+    Document,
+    /// A time-stamp token: v1 too, because authorities in the field still send it.
+    Token,
+}
 
 /// A CMS SignedData with one SignerInfo, parsed from BER or DER; the bytes that matter are kept as they were sent.
 #[derive(Debug, Clone)]
@@ -30,7 +59,8 @@ pub struct Signer {
     pub digest_algorithm: DigestAlgorithm,
     /// Signature algorithm with its parameters.
     pub signature_algorithm: AlgorithmIdentifierOwned,
-    /// The signed attributes exactly as sent, under the tag SET OF (0x31): the bytes the signature is over.
+    /// The signed attributes exactly as sent, under the tag SET OF (0x31): the bytes the signature is over. (Tag and length are
+    /// written anew, because what is sent carries an implicit tag and, in BER, perhaps no length; RFC 5652 §5.4.)
     pub signed_attributes: Vec<u8>,
     /// content-type attribute.
     pub attribute_content_type: ObjectIdentifier,
@@ -91,7 +121,7 @@ pub enum CertificateHash {
     Sha2(DigestAlgorithm, Vec<u8>),
 }
 
-/// Why bytes are not a signature of this profile. Every variant means FORMAT_FAILURE.
+/// Why bytes are not a signature of this profile. Every variant but [`CadesError::UnsupportedAlgorithm`] means FORMAT_FAILURE.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CadesError {
     /// Not BER, not SignedData, or beyond a bound.
@@ -108,7 +138,19 @@ pub enum CadesError {
         /// What is wrong.
         problem: &'static str,
     },
-    /// A digest algorithm outside SHA-256/384/512, or one that disagrees with the signature algorithm.
+    /// The digest of the signature algorithm is not the digest algorithm, or parameters are malformed.
     #[error("algorithm: {0}")]
     Algorithm(String),
+    /// Well formed, but an algorithm this house does not accept: CRYPTO_CONSTRAINTS_FAILURE.
+    #[error("algorithm not accepted: {0}")]
+    UnsupportedAlgorithm(String),
 }
+
+impl From<TlvError> for CadesError {
+    fn from(error: TlvError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

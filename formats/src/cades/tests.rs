@@ -1,0 +1,392 @@
+//! The rules of reading and writing, on signatures whose mathematics nobody looks at. (OpenSSL looks in `tests/openssl.rs`.)
+
+use super::*;
+use crate::tlv::{self, Element};
+use crate::{digest, oid};
+use time::macros::datetime;
+
+/// As much of a certificate as names its issuer and serial.
+fn certificate(serial: u8) -> Vec<u8> {
+    let name = tlv::encode(tlv::SEQUENCE, &[]);
+    let version = tlv::encode(0xa0, &[&tlv::encode(tlv::INTEGER, &[&[2]])]);
+    let serial = tlv::encode(tlv::INTEGER, &[&[serial]]);
+    tlv::encode(
+        tlv::SEQUENCE,
+        &[&tlv::encode(tlv::SEQUENCE, &[&version, &serial, &name, &name])],
+    )
+}
+
+fn identity(scheme: SignatureScheme) -> SigningIdentity {
+    SigningIdentity {
+        certificate: certificate(7),
+        chain: vec![certificate(1), certificate(7)],
+        scheme,
+    }
+}
+
+/// A finished signature with a signing time.
+pub(super) fn signature() -> Vec<u8> {
+    let time = Some(datetime!(2026-11-22 10:00 UTC));
+    prepare(
+        &identity(SignatureScheme::RsaPss),
+        DigestAlgorithm::Sha256,
+        &digest::sha256(b"letter"),
+        time,
+    )
+    .unwrap()
+    .finish(&[1; 256])
+    .unwrap()
+}
+
+/// Something like a token: content inside, signing-certificate version 1.
+pub(super) fn token() -> Vec<u8> {
+    let encapsulated = Encapsulated {
+        content_type: oid::TST_INFO,
+        content: b"TSTInfo",
+        certificate_hash: CertificateHash::Sha1([9; 20]),
+        with_certificates: false,
+    };
+    prepare_encapsulated(
+        &identity(SignatureScheme::RsaPkcs1),
+        DigestAlgorithm::Sha512,
+        encapsulated,
+        None,
+    )
+    .unwrap()
+    .finish(&[2; 256])
+    .unwrap()
+}
+
+/// `signature()` with its attributes, and the SignerInfos around them, made anew by `change`.
+fn signature_with(change: impl Fn(&mut Vec<Vec<u8>>, &mut Vec<Vec<u8>>)) -> Vec<u8> {
+    let original = signature();
+    let raws = |element: &Element<'_>| {
+        let (mut children, mut raws) = (element.children(), Vec::new());
+        while let Some(child) = children.next().unwrap() {
+            raws.push(child.raw.to_vec());
+        }
+        raws
+    };
+    let join = |tag: u8, parts: &[Vec<u8>]| tlv::encode(tag, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut data = raws(&parse::signed_data(&original).unwrap());
+    let signers = data.pop().unwrap();
+    let mut signer = raws(&Element::only(Element::only(&signers).unwrap().content).unwrap());
+    let mut attributes = raws(&Element::only(&signer[3]).unwrap());
+    let mut unsigned = Vec::new();
+    change(&mut attributes, &mut unsigned);
+    signer[3] = join(0xa0, &attributes);
+    if !unsigned.is_empty() {
+        signer.push(join(0xa1, &unsigned));
+    }
+    data.push(tlv::encode(tlv::SET, &[&join(tlv::SEQUENCE, &signer)]));
+    let content = tlv::encode(0xa0, &[&join(tlv::SEQUENCE, &data)]);
+    tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&oid::SIGNED_DATA), &content])
+}
+
+fn attribute_position(attributes: &[Vec<u8>], attribute_type: &ObjectIdentifier) -> usize {
+    let start = tlv::encode_oid(attribute_type);
+    let found = |attribute: &Vec<u8>| Element::only(attribute).unwrap().content.starts_with(&start);
+    attributes.iter().position(found).unwrap()
+}
+
+#[test]
+fn what_is_prepared_is_read_back() {
+    let read = SignedData::parse(&signature(), Profile::Document).unwrap();
+    assert_eq!(read.content_type, oid::DATA);
+    assert_eq!(read.content, None);
+    assert_eq!(
+        read.certificates,
+        [certificate(1), certificate(7)],
+        "sorted, and the signer's only once"
+    );
+    let signer = read.signer;
+    assert_eq!(
+        signer.identifier,
+        SignerIdentifier::IssuerAndSerialNumber {
+            issuer: vec![0x30, 0],
+            serial: vec![7]
+        }
+    );
+    assert_eq!(signer.message_digest, digest::sha256(b"letter"));
+    assert_eq!(signer.attribute_content_type, oid::DATA);
+    assert_eq!(signer.signing_time, Some(datetime!(2026-11-22 10:00 UTC)));
+    assert_eq!(signer.signing_certificate.version, EssVersion::V2);
+    assert_eq!(
+        signer.signing_certificate.hash,
+        CertificateHash::Sha2(DigestAlgorithm::Sha256, digest::sha256(&certificate(7)).to_vec())
+    );
+    assert_eq!(signer.signing_certificate.issuer_serial, Some((vec![0x30, 0], vec![7])));
+    assert_eq!(signer.signature, [1; 256]);
+}
+
+#[test]
+fn the_bytes_to_sign_are_the_bytes_read() {
+    let prepared = prepare(
+        &identity(SignatureScheme::RsaPkcs1),
+        DigestAlgorithm::Sha384,
+        &[3; 48],
+        None,
+    )
+    .unwrap();
+    let to_be_signed = prepared.to_be_signed().to_vec();
+    assert!(!format!("{prepared:?}").contains('['), "no bytes in Debug");
+    let read = SignedData::parse(&prepared.finish(&[1]).unwrap(), Profile::Document).unwrap();
+    assert_eq!(read.signer.signed_attributes, to_be_signed);
+}
+
+#[test]
+fn signing_certificate_version_1_is_for_tokens() {
+    let read = SignedData::parse(&token(), Profile::Token).unwrap();
+    assert_eq!(read.content.as_deref(), Some(&b"TSTInfo"[..]));
+    assert_eq!(read.signer.signing_certificate.hash, CertificateHash::Sha1([9; 20]));
+    assert!(read.certificates.is_empty());
+    assert_eq!(
+        SignedData::parse(&token(), Profile::Document).unwrap_err(),
+        CadesError::Attribute {
+            attribute: "signing-certificate",
+            problem: "version 1 is not accepted for signers"
+        }
+    );
+}
+
+#[test]
+fn attributes_occur_once_with_one_value() {
+    for (attribute_type, name) in [
+        (oid::CONTENT_TYPE, "content-type"),
+        (oid::MESSAGE_DIGEST, "message-digest"),
+        (oid::SIGNING_CERTIFICATE_V2, "signing-certificate-v2"),
+        (oid::SIGNING_TIME, "signing-time"),
+    ] {
+        let problem_of = |bytes: &[u8]| match SignedData::parse(bytes, Profile::Document) {
+            Err(CadesError::Attribute { attribute, problem }) if attribute == name => problem,
+            other => panic!("{name}: {other:?}"),
+        };
+        let twice = signature_with(|attributes, _| {
+            attributes.push(attributes[attribute_position(attributes, &attribute_type)].clone());
+        });
+        assert_eq!(problem_of(&twice), "occurs twice");
+        for (values, problem) in [(0, "has no value"), (2, "has several values")] {
+            let changed = signature_with(|attributes, _| {
+                let position = attribute_position(attributes, &attribute_type);
+                let value = [0x05, 0x00].repeat(values);
+                let values = tlv::encode(tlv::SET, &[&value]);
+                attributes[position] = tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&attribute_type), &values]);
+            });
+            assert_eq!(problem_of(&changed), problem);
+        }
+        let malformed = signature_with(|attributes, _| {
+            let position = attribute_position(attributes, &attribute_type);
+            attributes[position] = super::attributes::encode_attribute(&attribute_type, &[0x05, 0x00]);
+        });
+        assert_eq!(problem_of(&malformed), "malformed");
+        let without = signature_with(|attributes, _| {
+            attributes.remove(attribute_position(attributes, &attribute_type));
+        });
+        if attribute_type == oid::SIGNING_TIME {
+            assert_eq!(
+                SignedData::parse(&without, Profile::Document)
+                    .unwrap()
+                    .signer
+                    .signing_time,
+                None
+            );
+        } else {
+            assert_eq!(problem_of(&without), "missing");
+        }
+    }
+}
+
+#[test]
+fn a_stamp_attribute_holds_one_stamp() {
+    let several = signature_with(|_, unsigned| {
+        let values = tlv::encode(tlv::SET, &[&token(), &token()]);
+        unsigned.push(tlv::encode(
+            tlv::SEQUENCE,
+            &[&tlv::encode_oid(&oid::SIGNATURE_TIME_STAMP), &values],
+        ));
+    });
+    assert_eq!(
+        SignedData::parse(&several, Profile::Document).unwrap_err(),
+        CadesError::Attribute {
+            attribute: "signature-time-stamp",
+            problem: "has several values"
+        }
+    );
+    let other = signature_with(|_, unsigned| {
+        unsigned.push(super::attributes::encode_attribute(&oid::DATA, &[0x05, 0x00]));
+    });
+    let read = SignedData::parse(&other, Profile::Document).unwrap();
+    assert_eq!(read.signer.other_unsigned_attributes, [oid::DATA]);
+}
+
+#[test]
+fn attributes_stay_in_the_order_sent() {
+    let reversed = signature_with(|attributes, _| attributes.reverse());
+    let sent = SignedData::parse(&signature(), Profile::Document)
+        .unwrap()
+        .signer
+        .signed_attributes;
+    let kept = SignedData::parse(&reversed, Profile::Document)
+        .unwrap()
+        .signer
+        .signed_attributes;
+    assert_ne!(sent, kept);
+    assert_eq!(sent.len(), kept.len());
+}
+
+/// Replaces the one occurrence of `from`.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let position = bytes.windows(from.len()).rposition(|window| window == from).unwrap();
+    let mut bytes = bytes.to_vec();
+    bytes[position..position + from.len()].copy_from_slice(to);
+    bytes
+}
+
+#[test]
+fn the_digests_agree() {
+    let signed = prepare(
+        &identity(SignatureScheme::RsaPkcs1),
+        DigestAlgorithm::Sha256,
+        &[0; 32],
+        None,
+    )
+    .unwrap()
+    .finish(&[1])
+    .unwrap();
+    let sha384 = replaced(
+        &signed,
+        oid::SHA256_WITH_RSA.as_bytes(),
+        oid::SHA384_WITH_RSA.as_bytes(),
+    );
+    assert!(matches!(
+        SignedData::parse(&sha384, Profile::Document),
+        Err(CadesError::Algorithm(_))
+    ));
+    let sha1 = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
+    let sha1 = replaced(&signed, oid::SHA256_WITH_RSA.as_bytes(), sha1.as_bytes());
+    assert!(matches!(
+        SignedData::parse(&sha1, Profile::Document),
+        Err(CadesError::UnsupportedAlgorithm(_))
+    ));
+    let rsa = replaced(&signed, oid::SHA256_WITH_RSA.as_bytes(), oid::RSA_ENCRYPTION.as_bytes());
+    SignedData::parse(&rsa, Profile::Document).unwrap();
+    let pss = replaced(
+        &signature(),
+        DigestAlgorithm::Sha256.oid().as_bytes(),
+        DigestAlgorithm::Sha384.oid().as_bytes(),
+    );
+    SignedData::parse(&pss, Profile::Document).expect("the last occurrence is MGF1's hash, which validation judges");
+}
+
+#[test]
+fn one_signer() {
+    let raw = signature();
+    let data = parse::signed_data(&raw).unwrap();
+    let (before, signers) = data.content.split_at(
+        data.content.len() - {
+            let mut children = data.children();
+            let mut last = children.any().unwrap();
+            while let Some(next) = children.next().unwrap() {
+                last = next;
+            }
+            last.raw.len()
+        },
+    );
+    let signers = Element::only(signers).unwrap().content;
+    for (count, signers) in [(0, vec![]), (2, signers.repeat(2))] {
+        let data = tlv::encode(tlv::SEQUENCE, &[before, &tlv::encode(tlv::SET, &[&signers])]);
+        let bytes = tlv::encode(
+            tlv::SEQUENCE,
+            &[&tlv::encode_oid(&oid::SIGNED_DATA), &tlv::encode(0xa0, &[&data])],
+        );
+        assert_eq!(
+            SignedData::parse(&bytes, Profile::Document).unwrap_err(),
+            CadesError::SignerCount(count)
+        );
+    }
+}
+
+#[test]
+fn counts_end_at_their_bounds() {
+    let mut crowd = identity(SignatureScheme::RsaPkcs1);
+    crowd.chain = (0..999_u32)
+        .map(|n| tlv::encode(tlv::SEQUENCE, &[&tlv::encode(4, &[&n.to_be_bytes()])]))
+        .collect();
+    let most = prepare(&crowd, DigestAlgorithm::Sha256, &[0; 32], None)
+        .unwrap()
+        .finish(&[1])
+        .unwrap();
+    assert_eq!(
+        SignedData::parse(&most, Profile::Document).unwrap().certificates.len(),
+        MAX_CERTIFICATES
+    );
+    crowd.chain.push(certificate(1));
+    assert!(prepare(&crowd, DigestAlgorithm::Sha256, &[0; 32], None).is_err());
+    assert!(SignedData::parse(&vec![0; MAX_BYTES + 1], Profile::Document).is_err());
+}
+
+#[test]
+fn bytes_before_and_after_are_refused() {
+    let mut longer = signature();
+    longer.push(0);
+    assert!(SignedData::parse(&longer, Profile::Document).is_err());
+    for cut in 0..signature().len() {
+        assert!(
+            SignedData::parse(&signature()[..cut], Profile::Document).is_err(),
+            "cut at {cut}"
+        );
+    }
+}
+
+#[test]
+fn finish_refuses_what_is_no_signature() {
+    let prepared = || {
+        prepare(
+            &identity(SignatureScheme::Ecdsa),
+            DigestAlgorithm::Sha256,
+            &[0; 32],
+            None,
+        )
+        .unwrap()
+    };
+    assert!(prepared().finish(&[]).is_err());
+    assert!(prepared().finish(&[1; 64]).is_err(), "r ‖ s is not an ECDSA-Sig-Value");
+    assert!(prepared().finish(&[0x30, 6, 2, 1, 1, 2, 1, 1]).is_ok());
+    assert!(
+        prepare(
+            &identity(SignatureScheme::Ecdsa),
+            DigestAlgorithm::Sha384,
+            &[0; 32],
+            None
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let stamped = with_timestamp(&signature(), &token()).unwrap();
+    // xorshift64: the same changes every time
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap()
+    };
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..5_000 {
+        let mut bytes = stamped.clone();
+        for _ in 0..=random() % 3 {
+            let position = random() % bytes.len();
+            bytes[position] = u8::try_from(random() & 0xff).unwrap();
+        }
+        match SignedData::parse(&bytes, Profile::Document) {
+            Ok(_) => read += 1,
+            Err(_) => refused += 1,
+        }
+        let _ = with_timestamp(&bytes, &token());
+    }
+    assert!(read > 0 && refused > 0, "{read} read, {refused} refused");
+}
