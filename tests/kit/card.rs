@@ -121,6 +121,36 @@ impl CardSpec {
         }
     }
 
+    /// Names of the ready-made cards, for command lines.
+    pub const NAMES: [&str; 9] = [
+        "doctor",
+        "pharmacist",
+        "nurse",
+        "dentist",
+        "no-role",
+        "ec-doctor",
+        "p384-doctor",
+        "rsa3072-doctor",
+        "auth",
+    ];
+
+    /// The ready-made card called `name`, one of [`NAMES`](Self::NAMES).
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "doctor" => Self::doctor(),
+            "pharmacist" => Self::pharmacist(),
+            "nurse" => Self::nurse(),
+            "dentist" => Self::dentist(),
+            "no-role" => Self::no_role(),
+            "ec-doctor" => Self::ec_doctor(),
+            "p384-doctor" => Self::p384_doctor(),
+            "rsa3072-doctor" => Self::rsa3072_doctor(),
+            "auth" => Self::auth(),
+            _ => return None,
+        })
+    }
+
     fn signing(romaji: &str, japanese: &str, role: &str, key: Key, serial: u64) -> Self {
         let number = format!("Test{:06}", 117_000 + serial);
         Self {

@@ -4,6 +4,7 @@
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280;
+use formats::hc_role::{self, HcRole};
 use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::KeyUsages;
@@ -12,7 +13,6 @@ use x509_cert::time::Validity;
 
 use crate::card::{AUTHENTICATION_POLICY, Card, CardSpec, SIGNING_POLICY, usage};
 use crate::keys::Key;
-use crate::roles::RoleShape;
 use crate::x509::{
     TbsCertificate, authority_key_identifier, basic_constraints, directory_alt_name, distribution_points,
     extended_key_usage, extension, key_usage, name, name_under, policies, serial, signed, subject_key_identifier, time,
@@ -188,10 +188,10 @@ impl TestHpki {
         if spec.with_crldp {
             extensions.push(distribution_points(None, &self.url(spec.ca.crl_path())));
         }
-        let roles: Vec<&str> = spec.roles.iter().map(String::as_str).collect();
+        let roles: Vec<HcRole> = spec.roles.into_iter().map(HcRole).collect();
         let role_extension = spec
             .role_extension
-            .or_else(|| (!roles.is_empty()).then(|| RoleShape::of(&roles).encode()));
+            .or_else(|| (!roles.is_empty()).then(|| hc_role::encode(&roles)));
         extensions
             .extend(role_extension.map(|value| extension(rfc5280::ID_CE_SUBJECT_DIRECTORY_ATTRIBUTES, false, &value)));
         if !spec.policies.is_empty() {
