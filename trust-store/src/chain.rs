@@ -1,1 +1,114 @@
 //! RFC 5280 alone: is this certificate valid under these anchors? The verdict behind `hikyaku chain`.
+
+use const_oid::ObjectIdentifier;
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::anchors::AnchorSet;
+use crate::certificate::Certificate;
+use crate::path::{self, CertificatePool, PathInputs};
+use crate::policy::Freshness;
+use crate::revocation::{self, CrlPool, RevocationSources, RevocationStatus, Times};
+
+/// The verdict, as `CONTRACTS.md` §4 `chain` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainVerdict {
+    /// Whether the certificate is valid.
+    pub valid: bool,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Subjects from the leaf to the anchor; empty without a path.
+    pub path: Vec<String>,
+    /// Only revocation evidence is missing.
+    #[serde(skip)]
+    pub indeterminate: bool,
+}
+
+/// Inputs of RFC 5280 §6.1.1, and whether revocation is judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChainOptions {
+    /// `--policy`; empty stands for anyPolicy.
+    pub policies: Vec<ObjectIdentifier>,
+    /// `--require-explicit-policy`
+    pub require_explicit_policy: bool,
+    /// `--inhibit-policy-mapping`
+    pub inhibit_policy_mapping: bool,
+    /// `--inhibit-any-policy`
+    pub inhibit_any_policy: bool,
+    /// `--no-revocation`
+    pub no_revocation: bool,
+}
+
+/// Judges `leaf` at `at`: path, and the revocation of every certificate below the anchor.
+#[must_use]
+pub fn chain(
+    leaf: &Certificate,
+    anchors: &AnchorSet,
+    intermediates: &CertificatePool,
+    crls: &CrlPool,
+    at: OffsetDateTime,
+    options: &ChainOptions,
+) -> ChainVerdict {
+    let inputs = PathInputs {
+        policies: options.policies.clone(),
+        explicit_policy: options.require_explicit_policy,
+        policy_mapping_inhibit: options.inhibit_policy_mapping,
+        any_policy_inhibit: options.inhibit_any_policy,
+        leaf_validity_ignored: false,
+    };
+    let path = match path::build(leaf, anchors, intermediates, &inputs, at) {
+        Ok(path) => path,
+        Err(failure) => return ChainVerdict::refused(failure.to_string(), Vec::new(), false),
+    };
+    let below = path.certificates.iter().rev();
+    let names = below
+        .chain([&path.anchor.certificate])
+        .map(|certificate| certificate.subject.to_string())
+        .collect();
+    let mut missing = None;
+    if !options.no_revocation {
+        let sources = RevocationSources {
+            anchor: &path.anchor,
+            certificates: intermediates,
+            crls,
+        };
+        let times = Times {
+            judged_at: at,
+            at,
+            skew: Duration::minutes(5),
+            freshness: Freshness::Service,
+        };
+        for (index, certificate) in path.certificates.iter().enumerate() {
+            match revocation::status(certificate, path.issuer_of(index), &sources, &times) {
+                RevocationStatus::Good { .. } => {}
+                RevocationStatus::Revoked(revocation) => {
+                    let reason = format!("{} was revoked at {}", certificate.subject, revocation.at);
+                    return ChainVerdict::refused(reason, names, false);
+                }
+                RevocationStatus::Unknown { reason } => {
+                    missing.get_or_insert(format!("revocation of {} is unknown: {reason}", certificate.subject));
+                }
+            }
+        }
+    }
+    match missing {
+        Some(reason) => ChainVerdict::refused(reason, names, true),
+        None => ChainVerdict {
+            valid: true,
+            reason: "valid".into(),
+            path: names,
+            indeterminate: false,
+        },
+    }
+}
+
+impl ChainVerdict {
+    fn refused(reason: String, path: Vec<String>, indeterminate: bool) -> Self {
+        Self {
+            valid: false,
+            reason,
+            path,
+            indeterminate,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! CRLs: read once in one pass, entries sorted for look-up, the bytes kept. RFC 5280 §5.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5280 as ids;
+use der::Decode;
+use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use time::OffsetDateTime;
+
+use super::distribution_point::IssuingDistributionPoint;
+use super::{Reason, Revocation};
+use crate::algorithm::{self, AlgorithmError};
+use crate::certificate::{Malformed, parse_extensions};
+use crate::name::DistinguishedName;
+use crate::path::general_name::GeneralName;
+use crate::tlv::{self, Cursor};
+
+/// id-ce-expiredCertsOnCRL, X.509 §9.5.2.9
+const EXPIRED_CERTS_ON_CRL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.60");
+/// Issuers named in one indirect CRL.
+const MAX_ISSUERS: usize = 1_024;
+
+/// CRLs at hand, read once.
+#[derive(Debug, Clone, Default)]
+pub struct CrlPool {
+    pub(super) crls: Vec<Crl>,
+    by_issuer: HashMap<DistinguishedName, Vec<usize>>,
+}
+
+impl CrlPool {
+    /// More CRLs than this are not taken.
+    pub const MAX: usize = 4_096;
+
+    /// Reads CRLs; those that do not parse are left out.
+    #[must_use]
+    pub fn from_der<'a>(crls: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
+        let mut pool = Self::default();
+        for bytes in crls.into_iter().take(Self::MAX) {
+            if let Ok(crl) = Crl::parse(bytes) {
+                pool.by_issuer
+                    .entry(crl.issuer.clone())
+                    .or_default()
+                    .push(pool.crls.len());
+                pool.crls.push(crl);
+            }
+        }
+        pool
+    }
+
+    /// Those of one issuer, with their positions.
+    pub(super) fn with_issuer(&self, issuer: &DistinguishedName) -> impl Iterator<Item = (usize, &Crl)> {
+        let positions = self.by_issuer.get(issuer).map(Vec::as_slice).unwrap_or_default();
+        positions
+            .iter()
+            .filter_map(|position| Some((*position, self.crls.get(*position)?)))
+    }
+}
+
+/// A CRL, full or delta, direct or indirect.
+/// ```text
+/// CertificateList ::= SEQUENCE { tbsCertList TBSCertList, signatureAlgorithm AlgorithmIdentifier, signature BIT STRING }
+/// ```
+#[derive(Clone)]
+pub struct Crl {
+    der: Vec<u8>,
+    tbs: Range<usize>,
+    algorithm: AlgorithmIdentifierOwned,
+    signature: Vec<u8>,
+    /// Who signed it.
+    pub issuer: DistinguishedName,
+    /// thisUpdate
+    pub this_update: OffsetDateTime,
+    /// nextUpdate
+    pub next_update: Option<OffsetDateTime>,
+    /// Content octets of CRLNumber.
+    pub number: Option<Vec<u8>>,
+    /// BaseCRLNumber: set in a delta.
+    pub base_number: Option<Vec<u8>>,
+    /// expiredCertsOnCRL
+    pub expired_since: Option<OffsetDateTime>,
+    pub(super) scope: Option<IssuingDistributionPoint>,
+    /// A critical extension that is not understood: the CRL then says nothing.
+    pub(super) not_understood: Option<ObjectIdentifier>,
+    /// Issuers of the certificates listed; the first is the CRL's own.
+    issuers: Vec<DistinguishedName>,
+    /// Sorted by issuer and serial.
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    issuer: usize,
+    serial: Range<usize>,
+    at: OffsetDateTime,
+    reason: Reason,
+    invalidity_date: Option<OffsetDateTime>,
+}
+
+impl std::fmt::Debug for Crl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crl")
+            .field("issuer", &self.issuer.to_string())
+            .field("this_update", &self.this_update)
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Crl {
+    /// Reads one CRL.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that are not one DER CRL.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let offset_of = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+        let mut outer = Cursor::sequence_of(bytes)?;
+        let tbs = outer.expect(tlv::SEQUENCE)?;
+        let outer_algorithm = outer.expect(tlv::SEQUENCE)?.whole;
+        let signature = tlv::octets_of_bits(outer.expect(tlv::BIT_STRING)?.value)?.to_vec();
+        outer.finish()?;
+        let mut fields = tbs.inside();
+        if let Some(version) = fields.optional(tlv::INTEGER)?
+            && version.value != [1]
+        {
+            return Err(Malformed("an unknown CRL version"));
+        }
+        if fields.expect(tlv::SEQUENCE)?.whole != outer_algorithm {
+            return Err(Malformed("two different signature algorithms"));
+        }
+        let issuer = DistinguishedName::parse(fields.expect(tlv::SEQUENCE)?.whole)?;
+        let this_update = fields.time()?;
+        let next_update = match fields.peek() {
+            Some(tlv::UTC_TIME | tlv::GENERALIZED_TIME) => Some(fields.time()?),
+            _ => None,
+        };
+        let list = fields.optional(tlv::SEQUENCE)?;
+        let mut crl = Self {
+            der: bytes.to_vec(),
+            tbs: offset_of(tbs.whole)..offset_of(tbs.whole) + tbs.whole.len(),
+            algorithm: AlgorithmIdentifierOwned::from_der(outer_algorithm)
+                .map_err(|_| Malformed("a signature algorithm that does not parse"))?,
+            signature,
+            issuers: vec![issuer.clone()],
+            issuer,
+            this_update,
+            next_update,
+            number: None,
+            base_number: None,
+            expired_since: None,
+            scope: None,
+            not_understood: None,
+            entries: Vec::new(),
+        };
+        if let Some(explicit) = fields.optional(0xa0)? {
+            let mut inner = explicit.inside();
+            crl.read_extensions(inner.expect(tlv::SEQUENCE)?.inside())?;
+            inner.finish()?;
+        }
+        fields.finish()?;
+        if let Some(list) = list {
+            let mut current_issuer = 0;
+            let mut list = list.inside();
+            while !list.is_empty() {
+                let mut entry = list.expect(tlv::SEQUENCE)?.inside();
+                let serial = entry.expect(tlv::INTEGER)?.value;
+                let at = entry.time()?;
+                let mut read = Entry {
+                    issuer: 0,
+                    serial: offset_of(serial)..offset_of(serial) + serial.len(),
+                    at,
+                    reason: Reason::Unspecified,
+                    invalidity_date: None,
+                };
+                if let Some(extensions) = entry.optional(tlv::SEQUENCE)? {
+                    crl.read_entry_extensions(extensions.inside(), &mut read, &mut current_issuer)?;
+                }
+                entry.finish()?;
+                read.issuer = current_issuer;
+                crl.entries.push(read);
+            }
+        }
+        let der = &crl.der;
+        crl.entries.sort_by(|a, b| key(der, a).cmp(&key(der, b)));
+        Ok(crl)
+    }
+
+    fn read_extensions(&mut self, list: Cursor<'_>) -> Result<(), Malformed> {
+        for extension in parse_extensions(list)? {
+            let integer = |value: &[u8]| Cursor(value).expect(tlv::INTEGER).map(|found| found.value.to_vec());
+            match extension.oid {
+                ids::ID_CE_CRL_NUMBER => self.number = Some(integer(&extension.value)?),
+                ids::ID_CE_DELTA_CRL_INDICATOR => self.base_number = Some(integer(&extension.value)?),
+                ids::ID_CE_ISSUING_DISTRIBUTION_POINT => {
+                    self.scope = Some(IssuingDistributionPoint::parse(&extension.value)?);
+                }
+                EXPIRED_CERTS_ON_CRL => self.expired_since = Some(Cursor(&extension.value).time()?),
+                ids::ID_CE_AUTHORITY_KEY_IDENTIFIER | ids::ID_CE_FRESHEST_CRL | ids::ID_CE_ISSUER_ALT_NAME => {}
+                other if extension.critical => self.not_understood = Some(other),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_entry_extensions(
+        &mut self,
+        mut list: Cursor<'_>,
+        entry: &mut Entry,
+        current_issuer: &mut usize,
+    ) -> Result<(), Malformed> {
+        while !list.is_empty() {
+            let mut fields = list.expect(tlv::SEQUENCE)?.inside();
+            let oid = fields.oid()?;
+            let critical = fields.boolean()?.unwrap_or(false);
+            let mut value = Cursor(fields.expect(tlv::OCTET_STRING)?.value);
+            match oid {
+                ids::ID_CE_CRL_REASONS => match value.expect(tlv::ENUMERATED)?.value {
+                    [code] => entry.reason = Reason::from_code(*code),
+                    _ => return Err(Malformed("a reason code that does not parse")),
+                },
+                ids::ID_CE_INVALIDITY_DATE => entry.invalidity_date = Some(value.time()?),
+                ids::ID_CE_CERTIFICATE_ISSUER => {
+                    let names = GeneralName::parse_all(value.expect(tlv::SEQUENCE)?.inside())?;
+                    let name = names.into_iter().find_map(|name| match name {
+                        GeneralName::Directory(name) => Some(name),
+                        _ => None,
+                    });
+                    let name = name.ok_or(Malformed("a certificate issuer without directory name"))?;
+                    *current_issuer = match self.issuers.iter().position(|known| *known == name) {
+                        Some(position) => position,
+                        None if self.issuers.len() < MAX_ISSUERS => {
+                            self.issuers.push(name);
+                            self.issuers.len() - 1
+                        }
+                        None => return Err(Malformed("more certificate issuers than are read")),
+                    };
+                }
+                other if critical => self.not_understood = Some(other),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it lists nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entry for a certificate.
+    #[must_use]
+    pub fn find(&self, issuer: &DistinguishedName, serial: &[u8]) -> Option<Revocation> {
+        let issuer = self.issuers.iter().position(|known| known == issuer)?;
+        let found = self
+            .entries
+            .binary_search_by(|entry| key(&self.der, entry).cmp(&(issuer, serial)))
+            .ok()?;
+        let entry = self.entries.get(found)?;
+        Some(Revocation {
+            at: entry.at,
+            reason: entry.reason,
+            invalidity_date: entry.invalidity_date,
+            this_update: self.this_update,
+        })
+    }
+
+    /// Whether `key` signed it.
+    ///
+    /// # Errors
+    /// As [`algorithm::verify`].
+    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
+        let tbs = self.der.get(self.tbs.clone()).unwrap_or_default();
+        algorithm::verify(&self.algorithm, key, tbs, &self.signature)
+    }
+}
+
+fn key<'a>(der: &'a [u8], entry: &Entry) -> (usize, &'a [u8]) {
+    (entry.issuer, der.get(entry.serial.clone()).unwrap_or_default())
+}

@@ -1,0 +1,272 @@
+//! Finds the CRLs that are authentic and in scope for a certificate, RFC 5280 §6.3.3, and has them weighed.
+
+use std::cmp::Ordering;
+
+use super::crl::Crl;
+use super::distribution_point::DistributionPoint;
+use super::{ALL_REASONS, CrlPool, Reason, RevocationStatus, Statement, Times, judge, ocsp, unknown};
+use crate::anchors::{AnchorSet, TrustAnchor};
+use crate::certificate::Certificate;
+use crate::path::{self, CertificatePool, PathInputs};
+
+/// A CRL signer has a path, whose certificates have CRLs, whose signers have a path: followed this far.
+const MAX_DEPTH: usize = 3;
+/// Certificates tried as signer of one CRL.
+const MAX_SIGNERS: usize = 16;
+
+/// What a status may be found from.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocationSources<'a> {
+    /// The anchor of the certificate's own path: CRL signers must lead to it too.
+    pub anchor: &'a TrustAnchor,
+    /// Where CRL signers are looked for.
+    pub certificates: &'a CertificatePool,
+    /// The CRLs.
+    pub crls: &'a CrlPool,
+}
+
+/// The status of `certificate`, issued by `issuer`, which stands above it on a valid path.
+#[must_use]
+pub fn status(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    sources: &RevocationSources<'_>,
+    times: &Times,
+) -> RevocationStatus {
+    Finder { sources, times }.status(certificate, issuer, &mut Vec::new())
+}
+
+struct Finder<'a> {
+    sources: &'a RevocationSources<'a>,
+    times: &'a Times,
+}
+
+impl<'a> Finder<'a> {
+    /// `under_way`: CRL signers whose own status is just being found; their CRLs may speak about themselves.
+    fn status(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        under_way: &mut Vec<&'a Certificate>,
+    ) -> RevocationStatus {
+        let points = match DistributionPoint::all_of(certificate) {
+            Ok(points) => points,
+            Err(malformed) => return unknown(format!("cRLDistributionPoints: {malformed}")),
+        };
+        let mut found = Vec::new();
+        let mut problem = None;
+        let mut authentic: Vec<(usize, bool)> = Vec::new();
+        for point in points.iter().chain([&DistributionPoint::unnamed()]) {
+            let mut in_scope = Vec::new();
+            for crl_issuer in issuers_of(point, certificate) {
+                for (position, crl) in self.sources.crls.with_issuer(crl_issuer) {
+                    let indirect = crl.scope.as_ref().is_some_and(|scope| scope.indirect);
+                    let fits = crl
+                        .scope
+                        .as_ref()
+                        .is_none_or(|scope| scope.fits(certificate, point, &crl.issuer));
+                    if !fits || (*crl_issuer != certificate.issuer && !indirect) {
+                        continue;
+                    }
+                    let known = authentic
+                        .iter()
+                        .find(|(known, _)| *known == position)
+                        .map(|(_, verdict)| *verdict);
+                    let verdict = known.unwrap_or_else(|| {
+                        let verdict = self.is_authentic(crl, issuer, under_way);
+                        authentic.push((position, verdict.is_ok()));
+                        verdict.map_err(|why| problem = Some(why)).is_ok()
+                    });
+                    if verdict {
+                        in_scope.push(crl);
+                    }
+                }
+            }
+            found.extend(statements(certificate, point, &in_scope));
+        }
+        match judge(&found, certificate.not_after, self.times) {
+            RevocationStatus::Unknown { reason } if found.is_empty() => match problem {
+                Some(problem) => unknown(problem),
+                None if points.is_empty() && names_ocsp(certificate) => unknown(ocsp::NOT_JUDGED),
+                None => unknown(reason),
+            },
+            status => status,
+        }
+    }
+
+    /// §6.3.3 (f), (g): the signer is the certificate's issuer, the anchor, or has a path to the same anchor, unrevoked.
+    fn is_authentic(
+        &self,
+        crl: &Crl,
+        issuer: &Certificate,
+        under_way: &mut Vec<&'a Certificate>,
+    ) -> Result<(), String> {
+        if let Some(oid) = &crl.not_understood {
+            return Err(format!(
+                "the CRL of {} has a critical extension {oid} that is not understood",
+                crl.issuer
+            ));
+        }
+        let mut why = format!("no certificate at hand signed the CRL of {}", crl.issuer);
+        let anchor = &self.sources.anchor.certificate;
+        let trusted = [issuer, anchor].into_iter().chain(under_way.iter().copied());
+        for signer in trusted.filter(|signer| signer.subject == crl.issuer) {
+            match signed(crl, signer) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(problem) => why = problem,
+            }
+        }
+        if under_way.len() >= MAX_DEPTH {
+            return Err(why);
+        }
+        for signer in self.sources.certificates.with_subject(&crl.issuer).take(MAX_SIGNERS) {
+            if under_way.contains(&signer) {
+                continue;
+            }
+            match signed(crl, signer) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(problem) => {
+                    why = problem;
+                    continue;
+                }
+            }
+            under_way.push(signer);
+            let verdict = self.is_good_signer(signer, crl, under_way);
+            under_way.pop();
+            match verdict {
+                Ok(()) => return Ok(()),
+                Err(problem) => why = format!("the signer of the CRL of {}: {problem}", crl.issuer),
+            }
+        }
+        Err(why)
+    }
+
+    fn is_good_signer(
+        &self,
+        signer: &Certificate,
+        crl: &Crl,
+        under_way: &mut Vec<&'a Certificate>,
+    ) -> Result<(), String> {
+        let anchors = AnchorSet(vec![self.sources.anchor.clone()]);
+        let inputs = PathInputs::default();
+        let find = |at| path::build(signer, &anchors, self.sources.certificates, &inputs, at);
+        // After a change of key the new key's certificate may be younger than the time asked about.
+        let path = find(self.times.judged_at)
+            .or_else(|_| find(crl.this_update))
+            .map_err(|failure| failure.to_string())?;
+        for (index, certificate) in path.certificates.iter().enumerate() {
+            match self.status(certificate, path.issuer_of(index), under_way) {
+                RevocationStatus::Good { .. } => {}
+                RevocationStatus::Revoked(_) => return Err("it is revoked".into()),
+                RevocationStatus::Unknown { reason } => return Err(format!("its own status is unknown: {reason}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names whose CRLs a point speaks of.
+fn issuers_of<'a>(
+    point: &'a DistributionPoint,
+    certificate: &'a Certificate,
+) -> Vec<&'a crate::name::DistinguishedName> {
+    if point.crl_issuer.is_empty() {
+        vec![&certificate.issuer]
+    } else {
+        point.crl_issuer_names().collect()
+    }
+}
+
+/// Whether `signer` signed `crl`; an error if it did but may not.
+fn signed(crl: &Crl, signer: &Certificate) -> Result<bool, String> {
+    match crl.verify_signature(&signer.key) {
+        Err(crate::algorithm::AlgorithmError::BadSignature) => Ok(false),
+        Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
+        Ok(()) => match signer.key_usage() {
+            Ok(usage) if usage.is_none_or(crate::certificate::KeyUsage::crl_sign) => Ok(true),
+            _ => Err(format!(
+                "the CRL of {} is signed by a key that may not sign CRLs",
+                crl.issuer
+            )),
+        },
+    }
+}
+
+/// What the CRLs in scope say, deltas alone and on their bases.
+fn statements(certificate: &Certificate, point: &DistributionPoint, crls: &[&Crl]) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    for crl in crls {
+        let entry = crl.find(&certificate.issuer, &certificate.serial);
+        let some = crl
+            .scope
+            .as_ref()
+            .and_then(|scope| scope.only_some_reasons)
+            .unwrap_or(ALL_REASONS);
+        let statement = Statement {
+            this_update: crl.this_update,
+            next_update: crl.next_update,
+            revocation: entry.clone(),
+            reasons: some & point.reasons,
+            expired_since: crl.expired_since,
+        };
+        if crl.base_number.is_none() {
+            statements.push(statement);
+            continue;
+        }
+        for base in crls.iter().filter(|base| is_base_of(base, crl)) {
+            let revocation = match &entry {
+                Some(entry) if entry.reason == Reason::RemoveFromCrl => None,
+                Some(entry) => Some(entry.clone()),
+                None => base.find(&certificate.issuer, &certificate.serial),
+            };
+            statements.push(Statement {
+                revocation,
+                ..statement.clone()
+            });
+        }
+        if entry.is_some() {
+            // Without a base a delta can revoke, but its silence proves nothing.
+            statements.push(Statement {
+                reasons: 0,
+                ..statement
+            });
+        }
+    }
+    statements
+}
+
+/// §5.2.4: whether `delta` may be laid over `base`.
+fn is_base_of(base: &Crl, delta: &Crl) -> bool {
+    let (Some(from), Some(number), Some(own)) = (&delta.base_number, &delta.number, &base.number) else {
+        return false;
+    };
+    base.base_number.is_none()
+        && base.issuer == delta.issuer
+        && base.scope == delta.scope
+        && compare(own, from) != Ordering::Less
+        && compare(own, number) != Ordering::Greater
+}
+
+/// Compares content octets of INTEGERs that are not negative.
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let strip = |octets: &[u8]| {
+        octets
+            .iter()
+            .copied()
+            .skip_while(|octet| *octet == 0)
+            .collect::<Vec<u8>>()
+    };
+    let (a, b) = (strip(a), strip(b));
+    a.len().cmp(&b.len()).then_with(|| a.cmp(&b))
+}
+
+/// Whether authorityInfoAccess names an OCSP responder.
+fn names_ocsp(certificate: &Certificate) -> bool {
+    use const_oid::db::{rfc5280, rfc5912};
+    let ocsp = rfc5912::ID_AD_OCSP.as_bytes();
+    certificate
+        .extension(&rfc5280::ID_PE_AUTHORITY_INFO_ACCESS)
+        .is_some_and(|extension| extension.value.windows(ocsp.len()).any(|window| window == ocsp))
+}
