@@ -4,23 +4,31 @@
 //! Names are fictitious and the keys are public.
 
 pub mod card;
+pub mod container;
+pub mod dicom;
 pub mod house;
 pub mod hpki;
 pub mod keys;
+pub mod letter;
 pub mod plain_http;
 pub mod revocation_lists;
 pub mod roles;
 pub mod services;
+pub mod softhsm;
 pub mod trust;
 pub mod tsa;
 pub mod x509;
 
 pub use card::{Card, CardSpec, pem};
+pub use container::{ContainerOptions, envelope, referral};
+pub use dicom::dicom;
 pub use house::{bin, fixtures, openssl};
 pub use hpki::{Ca, TestHpki, TsaSpec};
 pub use keys::Key;
+pub use letter::{letter_cda, letter_fhir, letter_pdf};
 pub use revocation_lists::{CrlSpec, Revoked};
 pub use roles::RoleShape;
 pub use services::{Fault, Services};
+pub use softhsm::SoftHsm;
 pub use tsa::{Ess, TokenSpec};
 pub use x509_cert::ext::pkix::CrlReason;

@@ -1,0 +1,112 @@
+//! A software token (SoftHSM) with a card's key and certificate: what PKCS #11 tests talk to.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::card::Card;
+
+/// A fresh token in a folder of its own, gone when dropped.
+#[derive(Debug)]
+pub struct SoftHsm {
+    folder: TempDir,
+}
+
+impl SoftHsm {
+    /// User PIN of the token.
+    pub const PIN: &'static str = "1234";
+    /// Label of the token, as deployed cards have it.
+    pub const LABEL: &'static str = "HPKI Application";
+    /// The PKCS #11 module.
+    pub const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
+
+    /// Makes a token and imports `card`.
+    ///
+    /// # Panics
+    /// If `softhsm2-util` or `pkcs11-tool` is missing or fails.
+    #[must_use]
+    pub fn with(card: &Card) -> Self {
+        let token = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        let tokens = token.path("tokens");
+        std::fs::create_dir(&tokens).expect("a folder for tokens");
+        let configuration = format!("directories.tokendir = {}\n", tokens.display());
+        std::fs::write(token.path("softhsm2.conf"), configuration).expect("a configuration");
+        std::fs::write(token.path("key.pem"), card.key_pem()).expect("a key file");
+        std::fs::write(token.path("card.der"), &card.certificate).expect("a certificate file");
+        let (key, certificate) = (token.path("key.pem"), token.path("card.der"));
+        let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
+        let (label, pin) = (Self::LABEL, Self::PIN);
+        token.run(
+            "softhsm2-util",
+            &[
+                "--init-token",
+                "--free",
+                "--label",
+                label,
+                "--so-pin",
+                "12345678",
+                "--pin",
+                pin,
+            ],
+        );
+        token.run(
+            "softhsm2-util",
+            &[
+                "--import",
+                &key,
+                "--token",
+                label,
+                "--label",
+                "Private key of HPKI",
+                "--id",
+                "17",
+                "--pin",
+                pin,
+            ],
+        );
+        token.run(
+            "pkcs11-tool",
+            &[
+                "--module",
+                Self::MODULE,
+                "--token-label",
+                label,
+                "--login",
+                "--pin",
+                pin,
+                "--write-object",
+                &certificate,
+                "--type",
+                "cert",
+                "--id",
+                "17",
+                "--label",
+                "HPKI END ENTITY CERTIFICATE",
+            ],
+        );
+        token
+    }
+
+    /// Environment for child processes that shall see the token.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, PathBuf); 1] {
+        [("SOFTHSM2_CONF", self.path("softhsm2.conf"))]
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let output = Command::new(program).args(arguments).envs(self.environment()).output();
+        let output = output.unwrap_or_else(|error| panic!("{program} cannot be run: {error}"));
+        assert!(
+            output.status.success(),
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
