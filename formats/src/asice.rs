@@ -1,11 +1,16 @@
 //! The container: ASiC-E with CAdES, ETSI EN 319 162-1, in the profile of `CONTRACTS.md` §1.
 
+mod consistency;
+mod directory;
 pub mod manifest;
 pub mod names;
+mod reader;
+mod unpack;
 mod uri;
 mod writer;
 mod zip;
 
+pub use unpack::{UnpackError, Unpacker, repack};
 pub use writer::{FilePlan, SignedManifest, WriteError, manifest_for, write};
 
 use crate::digest::{DigestAlgorithm, Digests};
@@ -110,3 +115,6 @@ pub enum Severity {
     /// Worth knowing.
     Warning,
 }
+
+#[cfg(test)]
+mod tests;

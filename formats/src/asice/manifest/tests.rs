@@ -68,7 +68,7 @@ fn refused() {
         ("</a:DataObjectReference>", "", &NotXml),
         (END, "", &NotXml),
         (END, "</a:ASiCManifest>x", &NotXml),
-        (END, "</a:ASiCManifest><a:ASiCManifest/>", &schema),
+        (END, "</a:ASiCManifest><a:ASiCManifest/>", &NotXml),
         ("x%20y", "x%2", &Uri),
         ("x%20y", "x%ff", &Uri),
         ("x%20y", "x&#0;", &NotXml),

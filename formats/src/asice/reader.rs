@@ -1,0 +1,295 @@
+//! Reads any container of the reading profile: central directory first, then once through every byte from front to end.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use sha2::{Digest as _, Sha256};
+
+use super::directory::{Directory, Entry, Stop, fatal, shown, warning};
+use super::{
+    Container, FileEntry, MAX_FILES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES, MIMETYPE, SignatureFile, consistency,
+    manifest, zip,
+};
+use crate::digest::{DigestAlgorithm, MultiHasher};
+use crate::envelope::{ENVELOPE_PATH, Envelope, MAX_ENVELOPE_SIZE};
+
+const BUFFER: usize = 64 * 1024;
+
+impl Container {
+    /// Reads a container. Total: what is wrong with the bytes is in [`Container::findings`]; memory does not grow with the files.
+    ///
+    /// A file whose digest differs from its reference is no finding: that verdict is the validation's, from
+    /// [`FileEntry::digests`].
+    ///
+    /// # Errors
+    /// Only what `reader` says.
+    pub fn read(reader: &mut (impl Read + Seek)) -> io::Result<Self> {
+        let size = reader.seek(SeekFrom::End(0))?;
+        let mut container = Self {
+            sha256: [0; 32],
+            size,
+            manifests: Vec::new(),
+            signatures: Vec::new(),
+            envelope: None,
+            files: Vec::new(),
+            findings: Vec::new(),
+        };
+        match container.fill(reader) {
+            Ok(()) => container.findings.extend(consistency::whole(&container)),
+            Err(Stop::Found(finding)) => {
+                container.findings.push(finding);
+                reader.seek(SeekFrom::Start(0))?;
+                let mut front = Front::new(reader, size);
+                front.drain()?;
+                container.sha256 = front.sha256.finalize().into();
+            }
+            Err(Stop::Io(error)) => return Err(error),
+        }
+        Ok(container)
+    }
+
+    fn fill(&mut self, reader: &mut (impl Read + Seek)) -> Result<(), Stop> {
+        let directory = Directory::read(reader, self.size, &mut self.findings)?;
+        self.own_entries(reader, &directory)?;
+        let mut algorithms: HashMap<&str, Vec<DigestAlgorithm>> = HashMap::new();
+        for reference in self.manifests.iter().flat_map(|manifest| &manifest.references) {
+            let known = algorithms.entry(&reference.path).or_default();
+            if !known.contains(&reference.algorithm) {
+                known.push(reference.algorithm);
+            }
+        }
+
+        reader.seek(SeekFrom::Start(0))?;
+        let mut front = Front::new(reader, self.size);
+        let mut files = Vec::new();
+        for (index, entry) in directory.entries.iter().enumerate() {
+            if entry.offset != front.position {
+                let code = if entry.offset < front.position {
+                    "overlapping_entries"
+                } else {
+                    "unclaimed_bytes"
+                };
+                let detail = format!(
+                    "the entry does not begin where the one before ends: {}",
+                    shown(&entry.name)
+                );
+                return Err(Stop::Found(fatal(code, detail)));
+            }
+            let wanted = algorithms
+                .get(entry.name.as_str())
+                .map_or(&[DigestAlgorithm::Sha256][..], Vec::as_slice);
+            let mut hasher = MultiHasher::new(wanted.iter().copied());
+            let data_at = entry.stream(&mut front, |bytes| {
+                hasher.update(bytes);
+                Ok(())
+            })?;
+            let next = directory
+                .entries
+                .get(index + 1)
+                .map_or(directory.offset, |next| next.offset);
+            let Some(gap) = next.checked_sub(front.position) else {
+                let detail = format!("the entry reaches into the next: {}", shown(&entry.name));
+                return Err(Stop::Found(fatal("overlapping_entries", detail)));
+            };
+            entry.descriptor(&mut front, gap)?;
+            if entry.folder || is_own(&entry.name) {
+                continue;
+            }
+            if files.len() > MAX_FILES {
+                return Err(Stop::Found(fatal("too_many_files", "it has more files than allowed")));
+            }
+            files.push(FileEntry {
+                path: entry.name.clone(),
+                size: entry.header.size,
+                offset: (entry.header.method == zip::STORED).then_some(entry.offset + data_at),
+                digests: hasher.finish(),
+            });
+        }
+        if front.position != directory.offset {
+            return Err(Stop::Found(fatal(
+                "unclaimed_bytes",
+                "bytes before the central directory belong to nothing",
+            )));
+        }
+        front.drain()?;
+        self.sha256 = front.sha256.finalize().into();
+        self.files = files;
+        Ok(())
+    }
+
+    /// `mimetype`, META-INF and the envelope, whose content is needed before the files are hashed.
+    fn own_entries(&mut self, reader: &mut (impl Read + Seek), directory: &Directory) -> Result<(), Stop> {
+        let mut own: Vec<&Entry> = directory.entries.iter().filter(|entry| !entry.folder).collect();
+        own.retain(|entry| is_own(&entry.name) || entry.name == ENVELOPE_PATH);
+        own.sort_by(|a, b| a.name.cmp(&b.name));
+        if !own.iter().any(|entry| entry.name == "mimetype") {
+            self.findings
+                .push(warning("mimetype_missing", "it has no entry mimetype"));
+        }
+        if !own.iter().any(|entry| entry.name == ENVELOPE_PATH) {
+            self.findings
+                .push(fatal("envelope_missing", "it has no submission.json"));
+        }
+        for entry in own {
+            let name = entry.name.as_str();
+            match kind(name) {
+                Own::Mimetype => self.mimetype(reader, entry)?,
+                Own::Manifest => {
+                    if self.manifests.len() >= MAX_SIGNATURES {
+                        return Err(Stop::Found(fatal(
+                            "too_many_signatures",
+                            "it has more signatures than allowed",
+                        )));
+                    }
+                    let (bytes, _) = whole(reader, entry, manifest::MAX_MANIFEST_SIZE)?;
+                    match manifest::parse(name, &bytes) {
+                        Ok(manifest) if is_token(&manifest.signature) => self.findings.push(warning(
+                            "timestamp_ignored",
+                            format!("{} belongs to a time stamp, not to a signature", shown(name)),
+                        )),
+                        Ok(manifest) => self.manifests.push(manifest),
+                        Err(error) => {
+                            self.findings
+                                .push(fatal(error.code(), format!("{}: {error}", shown(name))));
+                        }
+                    }
+                }
+                Own::Signature => {
+                    if self.signatures.len() >= MAX_SIGNATURES {
+                        return Err(Stop::Found(fatal(
+                            "too_many_signatures",
+                            "it has more signatures than allowed",
+                        )));
+                    }
+                    let (bytes, _) = whole(reader, entry, MAX_SIGNATURE_SIZE as u64)?;
+                    self.signatures.push(SignatureFile {
+                        name: name.to_owned(),
+                        bytes,
+                    });
+                }
+                Own::Envelope => {
+                    let (bytes, _) = whole(reader, entry, MAX_ENVELOPE_SIZE as u64)?;
+                    match Envelope::parse(&bytes) {
+                        Ok(envelope) => self.envelope = Some(envelope),
+                        Err(error) => self.findings.push(fatal("envelope_malformed", error.to_string())),
+                    }
+                }
+                Own::Archive => {}
+                Own::Other => {
+                    let detail = format!("{} is not used", shown(name));
+                    self.findings.push(warning("meta_inf_ignored", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mimetype(&mut self, reader: &mut (impl Read + Seek), entry: &Entry) -> Result<(), Stop> {
+        let (content, data_at) = whole(reader, entry, 1024)?;
+        if content != MIMETYPE {
+            return Err(Stop::Found(fatal("mimetype_wrong", "mimetype does not say ASiC-E")));
+        }
+        let oddities = [
+            (entry.offset != 0, "mimetype_late", "mimetype is not the first entry"),
+            (
+                entry.header.method != zip::STORED,
+                "mimetype_compressed",
+                "mimetype is compressed",
+            ),
+            (data_at != 38, "mimetype_extra_field", "mimetype has an extra field"),
+        ];
+        self.findings.extend(
+            oddities
+                .iter()
+                .filter(|odd| odd.0)
+                .map(|(_, code, detail)| warning(code, *detail)),
+        );
+        Ok(())
+    }
+}
+
+/// The entries that belong to the container itself. The stars of `META-INF/*signature*.p7s` do not match a slash.
+enum Own {
+    Mimetype,
+    Envelope,
+    Manifest,
+    Signature,
+    /// Archive manifests and time stamps: later layers, which the verdict on the signatures does not need.
+    Archive,
+    Other,
+}
+
+fn kind(name: &str) -> Own {
+    let Some(meta) = name.strip_prefix("META-INF/") else {
+        return if name == ENVELOPE_PATH {
+            Own::Envelope
+        } else {
+            Own::Mimetype
+        };
+    };
+    let flat = !meta.contains('/');
+    if flat && meta.starts_with("ASiCManifest") && meta.ends_with(".xml") {
+        Own::Manifest
+    } else if flat && meta.contains("signature") && meta.ends_with(".p7s") {
+        Own::Signature
+    } else if (flat && meta.starts_with("ASiCArchiveManifest") && meta.ends_with(".xml")) || is_token(name) {
+        Own::Archive
+    } else {
+        Own::Other
+    }
+}
+
+fn is_token(name: &str) -> bool {
+    let meta = name.strip_prefix("META-INF/");
+    meta.is_some_and(|meta| !meta.contains('/') && meta.contains("timestamp") && meta.ends_with(".tst"))
+}
+
+fn is_own(name: &str) -> bool {
+    name == "mimetype" || name.starts_with("META-INF/")
+}
+
+/// A small entry's content, and where its data begin relative to its local header.
+fn whole(reader: &mut (impl Read + Seek), entry: &Entry, limit: u64) -> Result<(Vec<u8>, u64), Stop> {
+    if entry.header.size > limit {
+        let detail = format!("the entry is larger than allowed: {}", shown(&entry.name));
+        return Err(Stop::Found(fatal("entry_too_large", detail)));
+    }
+    reader.seek(SeekFrom::Start(entry.offset))?;
+    let mut content = Vec::new();
+    let data_at = entry.stream(&mut BufReader::with_capacity(BUFFER, reader), |bytes| {
+        content.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    Ok((content, data_at))
+}
+
+/// Reads from the front and hashes all that passes.
+struct Front<R> {
+    inner: BufReader<io::Take<R>>,
+    sha256: Sha256,
+    position: u64,
+}
+
+impl<R: Read> Front<R> {
+    fn new(reader: R, size: u64) -> Self {
+        let inner = BufReader::with_capacity(BUFFER, reader.take(size));
+        Self {
+            inner,
+            sha256: Sha256::new(),
+            position: 0,
+        }
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        io::copy(self, &mut io::sink()).map(|_| ())
+    }
+}
+
+impl<R: Read> Read for Front<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.sha256.update(buffer.get(..count).unwrap_or_default());
+        self.position += count as u64;
+        Ok(count)
+    }
+}
