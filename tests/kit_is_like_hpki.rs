@@ -1,4 +1,5 @@
 //! The test HPKI is like the deployed one: OpenSSL verifies it, and its shapes are those of real certificates and CRLs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

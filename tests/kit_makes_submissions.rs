@@ -1,8 +1,9 @@
 //! What the kit submits is real: OpenSSL verifies the signature over the manifest; letters and images are what they say.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use formats::dicom::is_dicom;
 use formats::letter::{LetterForm, describe, recognise};
-use kit::{Ca, ContainerOptions, TestHpki};
+use kit::{Ca, ContainerOptions, SoftHsm, TestHpki};
 use time::macros::datetime;
 
 #[test]
@@ -75,7 +76,37 @@ fn a_referral_is_a_container_with_the_signature_first() {
         "letter/letter.pdf",
     ]
     .iter()
-    .map(|name| text.find(&format!("{name}")).unwrap())
+    .map(|name| text.find(name).unwrap())
     .collect();
     assert!(places.is_sorted());
+}
+
+#[test]
+fn a_software_card_signs_with_the_doctors_key() {
+    let hpki = TestHpki::new("http://127.0.0.1:9", datetime!(2026-11-24 03:00 UTC));
+    let doctor = hpki.doctor();
+    let token = SoftHsm::with(&doctor);
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("input"), folder.path().join("output"));
+    std::fs::write(&input, b"to be signed").unwrap();
+    let status = std::process::Command::new("pkcs11-tool")
+        .args([
+            "--module",
+            SoftHsm::MODULE,
+            "--token-label",
+            SoftHsm::LABEL,
+            "--login",
+            "--pin",
+            SoftHsm::PIN,
+        ])
+        .args(["--sign", "--id", "17", "-m", "SHA256-RSA-PKCS", "-i"])
+        .arg(&input)
+        .arg("-o")
+        .arg(&output)
+        .envs(token.environment())
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    let expected = doctor.sign(b"to be signed", formats::digest::DigestAlgorithm::Sha256);
+    assert_eq!(std::fs::read(&output).unwrap(), expected);
 }

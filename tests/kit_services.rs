@@ -1,4 +1,5 @@
 //! The kit's time stamps satisfy OpenSSL, and its services go wrong exactly as asked.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -30,12 +31,13 @@ impl Folder {
     }
 }
 
-fn verify_token(hpki: &TestHpki, token: &[u8]) -> Output {
+/// `authority` stands beside the token, so that a token without certificate verifies too.
+fn verify_token(hpki: &TestHpki, authority: &[u8], token: &[u8]) -> Output {
     let folder = Folder::new();
     let token = folder.write("token.der", token);
     let document = folder.write("document", DOCUMENT);
     let root = folder.write("root.pem", kit::pem("CERTIFICATE", &hpki.ca(Ca::TsaRoot)));
-    let tsa = folder.write("tsa.pem", kit::pem("CERTIFICATE", &hpki.tsa()));
+    let tsa = folder.write("tsa.pem", kit::pem("CERTIFICATE", authority));
     let at = hpki.now().unix_timestamp().to_string();
     kit::openssl([
         "ts",
@@ -72,7 +74,7 @@ fn openssl_accepts_tokens_with_either_ess_attribute_and_every_hash() {
                     ..TokenSpec::at(NOW)
                 };
                 let token = hpki.tsa_token(algorithm, &algorithm.digest(DOCUMENT), spec);
-                let output = verify_token(&hpki, &token);
+                let output = verify_token(&hpki, &hpki.tsa(), &token);
                 assert!(output.status.success(), "{ess:?} {algorithm:?}: {}", said(&output));
             }
         }
@@ -86,15 +88,22 @@ fn openssl_refuses_tokens_made_wrong() {
     let cases = [
         (
             "wrong key",
+            "signature failure",
             sha256(DOCUMENT),
             TokenSpec {
                 key: Key::Spare,
                 ..good()
             },
         ),
-        ("other imprint", sha256(b"something else"), good()),
+        (
+            "other imprint",
+            "message imprint mismatch",
+            sha256(b"something else"),
+            good(),
+        ),
         (
             "no purpose",
+            "unsuitable certificate purpose",
             sha256(DOCUMENT),
             TokenSpec {
                 certificate: Some(hpki.tsa_with(TsaSpec {
@@ -106,6 +115,7 @@ fn openssl_refuses_tokens_made_wrong() {
         ),
         (
             "purpose not critical",
+            "unsuitable certificate purpose",
             sha256(DOCUMENT),
             TokenSpec {
                 certificate: Some(hpki.tsa_with(TsaSpec {
@@ -117,6 +127,7 @@ fn openssl_refuses_tokens_made_wrong() {
         ),
         (
             "under the HPKI root",
+            "certificate verify error",
             sha256(DOCUMENT),
             TokenSpec {
                 certificate: Some(hpki.tsa_with(TsaSpec {
@@ -127,9 +138,13 @@ fn openssl_refuses_tokens_made_wrong() {
             },
         ),
     ];
-    for (case, imprint, spec) in cases {
-        let output = verify_token(&hpki, &hpki.tsa_token(DigestAlgorithm::Sha256, &imprint, spec));
-        assert!(!output.status.success(), "{case}: {}", said(&output));
+    for (case, complaint, imprint, spec) in cases {
+        let authority = spec.certificate.clone().unwrap_or_else(|| hpki.tsa());
+        let token = hpki.tsa_token(DigestAlgorithm::Sha256, &imprint, spec);
+        let output = verify_token(&hpki, &authority, &token);
+        assert!(!output.status.success(), "{case}");
+        let said = said(&output);
+        assert!(said.contains(complaint), "{case}: {said}");
     }
 }
 
