@@ -1,5 +1,11 @@
 //! Against OpenSSL: what we write it verifies, what it writes we read. Skipped by name where `openssl` is not installed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that runs a program over files; the rules are for the crate"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
