@@ -148,7 +148,7 @@ impl IssuingDistributionPoint {
     pub(super) fn parse(value: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Cursor::sequence_of(value)?;
         let name = fields.optional(0xa0)?.map(PointName::parse).transpose()?;
-        let mut flag = |fields: &mut Cursor<'_>, tag| -> Result<bool, Malformed> {
+        let flag = |fields: &mut Cursor<'_>, tag| -> Result<bool, Malformed> {
             Ok(fields
                 .optional(tag)?
                 .map(|found| tlv::boolean(found.value))

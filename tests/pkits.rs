@@ -1,0 +1,153 @@
+//! NIST PKITS: `trust_store::chain` must agree with every verdict but those listed with a reason, and never accept too much.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use trust_store::Certificate;
+use trust_store::anchors::{AnchorSet, TrustAnchor};
+use trust_store::chain::{ChainOptions, chain};
+use trust_store::path::CertificatePool;
+use trust_store::revocation::CrlPool;
+
+/// The time the corpus is judged at.
+const AT: OffsetDateTime = datetime!(2016-01-01 00:00 UTC);
+
+/// Cases where we differ, each stricter than the corpus.
+const MISSES: &[(&str, &str)] = &[("40104", "DSA is not accepted"), ("40105", "DSA is not accepted")];
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    name: String,
+    cert: String,
+    #[serde(default)]
+    other_certs: Vec<String>,
+    #[serde(default)]
+    crls: Vec<String>,
+    #[serde(default)]
+    params: Option<Params>,
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    user_initial_policy_set: Vec<String>,
+    initial_explicit_policy: bool,
+    initial_policy_mapping_inhibit: bool,
+    initial_any_policy_inhibit: bool,
+}
+
+fn corpus() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    std::env::var_os("HIKYAKU_PKITS").map_or_else(|| workspace.join("target/corpora/pkits"), PathBuf::from)
+}
+
+#[test]
+fn pkits_verdicts() {
+    let folder = corpus();
+    let Ok(table) = std::fs::read(folder.join("pkits.json")) else {
+        println!("skipped: pkits_verdicts (run tests/corpora.sh to fetch the corpus)");
+        return;
+    };
+    let cases: Vec<Case> = serde_json::from_slice(&table).unwrap();
+    assert_eq!(cases.len(), 246);
+    let certificate = |name: &String| std::fs::read(folder.join("certs").join(name)).unwrap();
+    let crl = |name: &String| std::fs::read(folder.join("crls").join(name)).unwrap();
+    let anchors = AnchorSet(TrustAnchor::parse(&certificate(&"TrustAnchorRootCertificate.crt".into())).unwrap());
+
+    let (mut right, mut wrong) = (0, Vec::new());
+    for case in &cases {
+        let mut crls: Vec<Vec<u8>> = case.crls.iter().map(crl).collect();
+        crls.push(crl(&"TrustAnchorRootCRL.crl".into()));
+        let others: Vec<Vec<u8>> = case.other_certs.iter().map(certificate).collect();
+        let params = case.params.as_ref();
+        let options = ChainOptions {
+            policies: params
+                .map_or(&[][..], |p| &p.user_initial_policy_set)
+                .iter()
+                .map(|p| p.parse().unwrap())
+                .collect(),
+            require_explicit_policy: params.is_some_and(|p| p.initial_explicit_policy),
+            inhibit_policy_mapping: params.is_some_and(|p| p.initial_policy_mapping_inhibit),
+            inhibit_any_policy: params.is_some_and(|p| p.initial_any_policy_inhibit),
+            no_revocation: false,
+        };
+        let (valid, reason) = match Certificate::parse(&certificate(&case.cert)) {
+            Ok(leaf) => {
+                let (pool, crls) = (CertificatePool::from_der(&others), CrlPool::from_der(&crls));
+                let verdict = chain(&leaf, &anchors, &pool, &crls, AT, &options);
+                (verdict.valid, verdict.reason)
+            }
+            Err(malformed) => (false, malformed.to_string()),
+        };
+        if valid == case.error.is_none() {
+            right += 1;
+        } else {
+            wrong.push((case.id.as_str(), valid, format!("{} {}: {reason}", case.id, case.name)));
+        }
+    }
+    println!("PKITS: {right} of {} verdicts agree", cases.len());
+    for (_, _, text) in &wrong {
+        println!("  differs: {text}");
+    }
+    let accepted: Vec<_> = wrong
+        .iter()
+        .filter(|(_, valid, _)| *valid)
+        .map(|(_, _, text)| text)
+        .collect();
+    assert!(accepted.is_empty(), "accepted too much: {accepted:#?}");
+    let wrong: Vec<&str> = wrong.iter().map(|(id, _, _)| *id).collect();
+    let listed: Vec<&str> = MISSES.iter().map(|(id, _)| *id).collect();
+    assert_eq!(wrong, listed, "the list of misses is no longer true");
+}
+
+/// Test cards under the real root of the HPKI, where the files are at hand.
+#[test]
+fn real_hpki_test_cards() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/hpki-real");
+    if !folder.is_dir() {
+        println!("skipped: real_hpki_test_cards (the files are not at hand)");
+        return;
+    }
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let anchors = AnchorSet(TrustAnchor::parse(&read("mhlw_hpki_root_ca_v2.der")).unwrap());
+    let pool = CertificatePool::from_der(&[read("medis_sign_ca2.der"), read("jma_jv2_sign_ca.der")]);
+    let lists = [
+        "jma_sign_2022-09-05.crl",
+        "medis_sign_2022-09-06.crl",
+        "mhlw_sarl2_2022-09-05.crl",
+    ]
+    .map(read);
+    let at = datetime!(2022-09-07 08:18 UTC);
+    let cards = [
+        "medis_test_ee_doctor_015e.der",
+        "medis_test_ee_pharmacist_0164.der",
+        "jma_test_ee_doctor_8090.der",
+        "jma_test_ee_pharmacist_83e3.der",
+    ];
+    for name in cards {
+        let leaf = Certificate::parse(&read(name)).unwrap();
+        let verdict = chain(
+            &leaf,
+            &anchors,
+            &pool,
+            &CrlPool::from_der(&lists),
+            at,
+            &ChainOptions::default(),
+        );
+        assert!(verdict.valid, "{name}: {}", verdict.reason);
+        assert_eq!(verdict.path.len(), 3, "{name}");
+        let without = chain(
+            &leaf,
+            &anchors,
+            &pool,
+            &CrlPool::default(),
+            at,
+            &ChainOptions::default(),
+        );
+        assert!(!without.valid && without.indeterminate, "{name}");
+    }
+}
