@@ -1,7 +1,10 @@
 //! What the kit submits is real: OpenSSL verifies the signature over the manifest; letters and images are what they say.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use formats::dicom::is_dicom;
+use std::io::Cursor;
+
+use formats::asice::Container;
+use formats::dicom::Header;
 use formats::letter::{LetterForm, describe, recognise};
 use kit::{Ca, ContainerOptions, SoftHsm, TestHpki};
 use time::macros::datetime;
@@ -16,7 +19,8 @@ fn letters_and_images_are_recognised() {
         assert_eq!(recognise(&letter), Some(form));
         assert!(describe(&letter).unwrap().is_some());
     }
-    assert!(is_dicom(&kit::dicom(1, 1, 1)));
+    let header = Header::read(kit::dicom(1, 1, 1).as_slice()).unwrap();
+    assert_eq!(header.sop_instance.as_deref(), Some("2.25.1000.1.1.1"));
     assert_ne!(kit::dicom(1, 1, 1), kit::dicom(1, 1, 2));
 }
 
@@ -79,6 +83,10 @@ fn a_referral_is_a_container_with_the_signature_first() {
     .map(|name| text.find(name).unwrap())
     .collect();
     assert!(places.is_sorted());
+    let read = Container::read(&mut Cursor::new(&container)).unwrap();
+    assert_eq!(read.findings, []);
+    assert!(read.envelope == Some(envelope));
+    assert_eq!((read.files.len(), read.signatures.len()), (4, 1));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //!
 //! Shapes are those of the deployed certificates; names and keys are plainly those of a test.
 
-use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280;
 use formats::hc_role::{self, HcRole};
 use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
@@ -14,8 +13,8 @@ use x509_cert::time::Validity;
 use crate::card::{AUTHENTICATION_POLICY, Card, CardSpec, SIGNING_POLICY, usage};
 use crate::keys::Key;
 use crate::x509::{
-    TbsCertificate, authority_key_identifier, basic_constraints, directory_alt_name, distribution_points,
-    extended_key_usage, extension, key_usage, name, name_under, policies, serial, signed, subject_key_identifier, time,
+    TbsCertificate, authority_key_identifier, basic_constraints, directory_alt_name, distribution_points, extension,
+    key_usage, name, name_under, policies, serial, signed, subject_key_identifier, time,
 };
 
 /// A certificate authority of the test HPKI.
@@ -268,44 +267,6 @@ impl TestHpki {
         self.card(CardSpec::auth())
     }
 
-    /// The time stamp authority's certificate, DER: extendedKeyUsage critical, timeStamping only.
-    #[must_use]
-    pub fn tsa(&self) -> Vec<u8> {
-        self.tsa_with(TsaSpec::default())
-    }
-
-    /// A time stamp authority's certificate, otherwise.
-    #[must_use]
-    pub fn tsa_with(&self, spec: TsaSpec) -> Vec<u8> {
-        let mut extensions = vec![
-            spec.ca.authority_key_identifier(),
-            subject_key_identifier(spec.key),
-            key_usage(usage(KeyUsages::DigitalSignature | KeyUsages::NonRepudiation)),
-        ];
-        if spec.with_crldp {
-            extensions.push(distribution_points(None, &self.url(spec.ca.crl_path())));
-        }
-        if !spec.purposes.is_empty() {
-            extensions.push(extended_key_usage(&spec.purposes, spec.critical));
-        }
-        self.issue(Issue {
-            serial: spec.serial,
-            issuer: spec.ca,
-            issuer_key: None,
-            subject: name(&[
-                ("C", "JP"),
-                ("O", "TEST Time Authority"),
-                ("CN", "TEST Time Stamp Unit 1"),
-            ]),
-            key: spec.key,
-            not_before: spec.not_before.unwrap_or(self.now - Duration::days(3 * 365)),
-            not_after: spec
-                .not_after
-                .unwrap_or_else(|| end_of_day_in_japan(self.now + Duration::days(8 * 365))),
-            extensions,
-        })
-    }
-
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base_url)
     }
@@ -347,7 +308,7 @@ impl TestHpki {
         extensions
     }
 
-    fn issue(&self, issue: Issue) -> Vec<u8> {
+    pub(crate) fn issue(&self, issue: Issue) -> Vec<u8> {
         let key = issue.issuer_key.unwrap_or(issue.issuer.key());
         let tbs = TbsCertificate {
             version: 2,
@@ -363,51 +324,16 @@ impl TestHpki {
     }
 }
 
-/// A time stamp authority's certificate to issue.
-#[derive(Debug, Clone)]
-pub struct TsaSpec {
-    /// Who issues.
-    pub ca: Ca,
-    /// Its key.
-    pub key: Key,
-    /// Serial number.
-    pub serial: u64,
-    /// extendedKeyUsage; none: no extension.
-    pub purposes: Vec<ObjectIdentifier>,
-    /// Whether extendedKeyUsage is critical.
-    pub critical: bool,
-    /// Whether the certificate says where its CRL is.
-    pub with_crldp: bool,
-    /// notBefore; by default three years ago.
-    pub not_before: Option<OffsetDateTime>,
-    /// notAfter; by default eight years ahead.
-    pub not_after: Option<OffsetDateTime>,
-}
-
-impl Default for TsaSpec {
-    fn default() -> Self {
-        Self {
-            ca: Ca::TsaRoot,
-            key: Key::Tsa,
-            serial: 0x30,
-            purposes: vec![rfc5280::ID_KP_TIME_STAMPING],
-            critical: true,
-            with_crldp: true,
-            not_before: None,
-            not_after: None,
-        }
-    }
-}
-
-struct Issue {
-    serial: u64,
-    issuer: Ca,
-    issuer_key: Option<Key>,
-    subject: Name,
-    key: Key,
-    not_before: OffsetDateTime,
-    not_after: OffsetDateTime,
-    extensions: Vec<Extension>,
+/// One certificate to issue.
+pub(crate) struct Issue {
+    pub(crate) serial: u64,
+    pub(crate) issuer: Ca,
+    pub(crate) issuer_key: Option<Key>,
+    pub(crate) subject: Name,
+    pub(crate) key: Key,
+    pub(crate) not_before: OffsetDateTime,
+    pub(crate) not_after: OffsetDateTime,
+    pub(crate) extensions: Vec<Extension>,
 }
 
 /// 00:00:00 of that day in Japan.
@@ -417,7 +343,7 @@ fn midnight_in_japan(at: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// 23:59:59 of that day in Japan.
-fn end_of_day_in_japan(at: OffsetDateTime) -> OffsetDateTime {
+pub(crate) fn end_of_day_in_japan(at: OffsetDateTime) -> OffsetDateTime {
     midnight_in_japan(at) + Duration::days(1) - Duration::seconds(1)
 }
 
