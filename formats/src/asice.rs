@@ -2,6 +2,7 @@
 
 mod consistency;
 mod directory;
+mod intake;
 pub mod manifest;
 pub mod names;
 mod reader;
@@ -10,6 +11,7 @@ mod uri;
 mod writer;
 mod zip;
 
+pub use intake::{Intake, IntakeError, IntakeEvent, Limits};
 pub use unpack::{UnpackError, Unpacker, repack};
 pub use writer::{FilePlan, SignedManifest, WriteError, manifest_for, write};
 

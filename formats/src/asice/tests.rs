@@ -104,3 +104,62 @@ fn written_then_read() {
         }
     }
 }
+
+fn take_in(bytes: &[u8], piece: usize) -> Result<(Container, String), IntakeError> {
+    let mut intake = Intake::new(Limits::default());
+    let mut log = String::new();
+    for piece in bytes.chunks(piece) {
+        intake.push(piece, &mut |event| {
+            match event {
+                IntakeEvent::FileBytes(bytes) => log.extend(bytes.iter().map(|b| format!("{b:02x}"))),
+                IntakeEvent::FileEnd(file) => log.push_str(&format!("end {}\n", file.path)),
+                IntakeEvent::FileStart {
+                    path,
+                    size,
+                    offset,
+                    document,
+                } => {
+                    log.push_str(&format!("start {path} {size} {offset} {document}\n"));
+                }
+                IntakeEvent::Manifest(manifest) => log.push_str(&format!("{}\n", manifest.name)),
+                IntakeEvent::Signature(bytes) => log.push_str(&format!("{}\n", bytes.len())),
+                IntakeEvent::Envelope(envelope, bytes) => log.push_str(&format!("{envelope:?} {}\n", bytes.len())),
+            }
+            Ok::<(), IntakeError>(())
+        })?;
+    }
+    Ok((intake.finish()?, log))
+}
+
+/// What both ways of reading must agree on.
+fn substance(container: &Container) -> impl PartialEq + std::fmt::Debug + use<> {
+    let signatures: Vec<_> = container
+        .signatures
+        .iter()
+        .map(|s| (s.name.clone(), s.bytes.clone()))
+        .collect();
+    let Container {
+        sha256,
+        size,
+        manifests,
+        envelope,
+        files,
+        findings,
+        ..
+    } = container.clone();
+    ((sha256, size, manifests, signatures), (envelope, files, findings))
+}
+
+#[test]
+fn intake_agrees_with_reader_in_pieces_of_any_size() {
+    for signatures in [1, 2] {
+        let bytes = written(signatures);
+        let (whole, log) = take_in(&bytes, usize::MAX).unwrap();
+        assert_eq!(substance(&whole), substance(&read(&bytes)));
+        assert!(log.contains("start images/画像 1.dcm 3000"), "{log}");
+        for piece in [1, 7, 4096] {
+            let (container, pieces) = take_in(&bytes, piece).unwrap();
+            assert_eq!((substance(&container), pieces), (substance(&whole), log.clone()));
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Takes in a container of the writing and intake profile byte by byte: one pass, flat memory, refused at the earliest byte.
+
+mod expected;
+mod record;
+
+use sha2::{Digest as _, Sha256};
+
+use self::expected::Expected;
+use super::zip::Header;
+use super::{
+    Container, FileEntry, MAX_FILES, MAX_NAMES, MAX_SIGNATURE_SIZE, MIMETYPE, Manifest, SignatureFile, manifest,
+};
+use crate::digest::MultiHasher;
+use crate::envelope::{Envelope, MAX_ENVELOPE_SIZE};
+
+/// Bounds of an intake. The default is the contract's; an operator may only tighten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of the whole container in bytes.
+    pub container: u64,
+    /// Size of one manifest in bytes.
+    pub manifest: u64,
+    /// Size of one signature file in bytes.
+    pub signature: u64,
+    /// Number of files beside the envelope.
+    pub files: usize,
+    /// Length of all names together in bytes.
+    pub names: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            container: u64::MAX,
+            manifest: manifest::MAX_MANIFEST_SIZE,
+            signature: MAX_SIGNATURE_SIZE as u64,
+            files: MAX_FILES,
+            names: MAX_NAMES,
+        }
+    }
+}
+
+/// What has come in. Without `Debug`: it holds the patient's own data.
+#[derive(Clone, Copy)]
+pub enum IntakeEvent<'a> {
+    /// A manifest, complete.
+    Manifest(&'a Manifest),
+    /// A signature file, complete.
+    Signature(&'a [u8]),
+    /// The envelope, complete, and its exact bytes.
+    Envelope(&'a Envelope, &'a [u8]),
+    /// A file begins; META-INF and envelope have passed.
+    FileStart {
+        /// Entry name.
+        path: &'a str,
+        /// Size in bytes.
+        size: u64,
+        /// Where its bytes begin in the container.
+        offset: u64,
+        /// Index of its document in the envelope.
+        document: usize,
+    },
+    /// The next bytes of the file that started last.
+    FileBytes(&'a [u8]),
+    /// The file that started last has ended, and its digests are those of every manifest.
+    FileEnd(&'a FileEntry),
+}
+
+/// Why a container is not taken in. Always `container_profile` to the sender.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail} (byte {position})")]
+pub struct IntakeError {
+    /// Stable snake_case word for programs.
+    pub code: &'static str,
+    /// One sentence, with names, without patient data.
+    pub detail: String,
+    /// Position in the container at which it was noticed: bytes read before.
+    pub position: u64,
+}
+
+/// A parser that is pushed the container's bytes in pieces of any size.
+///
+/// It depends on nothing but those bytes: pushing them again from the start rebuilds its state.
+#[derive(Clone)]
+pub struct Intake {
+    limits: Limits,
+    position: u64,
+    sha256: Sha256,
+    /// The header being collected.
+    pending: Vec<u8>,
+    stage: Stage,
+    expected: Expected,
+    passed: Vec<Passed>,
+    central_offset: u64,
+    central_end: u64,
+    container: Container,
+    failed: Option<IntakeError>,
+}
+
+#[derive(Clone)]
+enum Stage {
+    /// Local headers, until the first central one.
+    Local,
+    Content(Box<Content>),
+    Central {
+        next: usize,
+    },
+    Locator {
+        end64: u64,
+    },
+    End {
+        zip64: bool,
+    },
+    Done,
+}
+
+/// An entry whose bytes are passing.
+#[derive(Clone)]
+struct Content {
+    kind: Kind,
+    remaining: u64,
+    crc32: crc32fast::Hasher,
+    hasher: MultiHasher,
+    /// Content of an entry that is needed whole; empty for files.
+    whole: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Mimetype,
+    Manifest,
+    Signature,
+    Envelope,
+    /// Index in the expected order.
+    File(usize),
+}
+
+/// What the central directory must say again.
+#[derive(Clone)]
+struct Passed {
+    header: Header,
+    offset: u64,
+}
+
+impl Intake {
+    /// An intake that has seen nothing.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            position: 0,
+            sha256: Sha256::new(),
+            pending: Vec::new(),
+            stage: Stage::Local,
+            expected: Expected::default(),
+            passed: Vec::new(),
+            central_offset: 0,
+            central_end: 0,
+            container: Container {
+                sha256: [0; 32],
+                size: 0,
+                manifests: Vec::new(),
+                signatures: Vec::new(),
+                envelope: None,
+                files: Vec::new(),
+                findings: Vec::new(),
+            },
+            failed: None,
+        }
+    }
+
+    /// Takes the next bytes and tells `on` what they complete. After an error nothing more is taken.
+    ///
+    /// # Errors
+    /// An [`IntakeError`], or what `on` says.
+    pub fn push<E: From<IntakeError>>(
+        &mut self,
+        bytes: &[u8],
+        on: &mut impl FnMut(IntakeEvent<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
+        // Stands until all went well, so that an error of `on` stops the intake too.
+        self.failed = Some(self.error("stopped", "the intake was stopped before"));
+        match self.take(bytes, on) {
+            Ok(()) => self.failed = None,
+            Err(Failure::Ours(error)) => {
+                self.failed = Some(error.clone());
+                return Err(error.into());
+            }
+            Err(Failure::Theirs(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The container so far. Once [`Intake::has_head`], manifests, signatures and envelope are complete.
+    #[must_use]
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Whether META-INF and envelope have passed, so that they can be judged before the files arrive.
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        self.container.envelope.is_some()
+    }
+
+    /// How many bytes have been taken.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The container, after its last byte.
+    ///
+    /// # Errors
+    /// The earlier error, or that bytes are missing.
+    pub fn finish(mut self) -> Result<Container, IntakeError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if !matches!(self.stage, Stage::Done) {
+            return Err(self.error("truncated", "the container ends too early"));
+        }
+        self.container.size = self.position;
+        self.container.sha256 = self.sha256.finalize().into();
+        Ok(self.container)
+    }
+
+    fn take<E>(
+        &mut self,
+        mut bytes: &[u8],
+        on: &mut impl FnMut(IntakeEvent<'_>) -> Result<(), E>,
+    ) -> Result<(), Failure<E>> {
+        while !bytes.is_empty() {
+            let want = match &self.stage {
+                Stage::Content(content) => content.remaining,
+                Stage::Done => return Err(self.error("trailing_bytes", "bytes follow the end record").into()),
+                _ => self.wanted()?.saturating_sub(self.pending.len()) as u64,
+            };
+            let count = usize::try_from(want).unwrap_or(usize::MAX).min(bytes.len());
+            let (now, later) = bytes.split_at(count);
+            bytes = later;
+            self.sha256.update(now);
+            self.position += count as u64;
+            if self.position > self.limits.container {
+                return Err(self
+                    .error("container_too_large", "the container is larger than allowed")
+                    .into());
+            }
+            if matches!(self.stage, Stage::Content(_)) {
+                self.content(now, on)?;
+            } else {
+                self.pending.extend_from_slice(now);
+                if self.wanted()? == self.pending.len() {
+                    self.record(on)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn content<E>(
+        &mut self,
+        bytes: &[u8],
+        on: &mut impl FnMut(IntakeEvent<'_>) -> Result<(), E>,
+    ) -> Result<(), Failure<E>> {
+        let Stage::Content(content) = &mut self.stage else {
+            return Ok(());
+        };
+        content.crc32.update(bytes);
+        content.remaining = content.remaining.saturating_sub(bytes.len() as u64);
+        if matches!(content.kind, Kind::File(_) | Kind::Envelope) {
+            content.hasher.update(bytes);
+        }
+        if matches!(content.kind, Kind::File(_)) {
+            if !bytes.is_empty() {
+                on(IntakeEvent::FileBytes(bytes)).map_err(Failure::Theirs)?;
+            }
+        } else {
+            content.whole.extend_from_slice(bytes);
+        }
+        if content.remaining == 0 {
+            self.content_end(on)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn content_end<E>(&mut self, on: &mut impl FnMut(IntakeEvent<'_>) -> Result<(), E>) -> Result<(), Failure<E>> {
+        let Stage::Content(content) = std::mem::replace(&mut self.stage, Stage::Local) else {
+            return Ok(());
+        };
+        let Some(passed) = self.passed.last() else {
+            return Ok(());
+        };
+        let name = String::from_utf8_lossy(&passed.header.name).into_owned();
+        let (crc32, size) = (passed.header.crc32, passed.header.size);
+        let Content { kind, whole, .. } = *content;
+        if content.crc32.finalize() != crc32 {
+            return Err(self.error("crc_mismatch", format!("the CRC is wrong: {name}")).into());
+        }
+        match kind {
+            Kind::Mimetype => {
+                if whole != MIMETYPE {
+                    return Err(self.error("mimetype_wrong", "mimetype does not say ASiC-E").into());
+                }
+            }
+            Kind::Manifest => {
+                let manifest =
+                    manifest::parse(&name, &whole).map_err(|error| self.error(error.code(), error.to_string()))?;
+                let taken = self
+                    .expected
+                    .manifest(&manifest, &self.container.manifests, &self.limits);
+                taken.map_err(|(code, detail)| self.error(code, detail))?;
+                on(IntakeEvent::Manifest(&manifest)).map_err(Failure::Theirs)?;
+                self.container.manifests.push(manifest);
+            }
+            Kind::Signature => {
+                on(IntakeEvent::Signature(&whole)).map_err(Failure::Theirs)?;
+                self.container.signatures.push(SignatureFile { name, bytes: whole });
+                self.expected.signature_passed();
+            }
+            Kind::Envelope => {
+                let envelope =
+                    Envelope::parse(&whole).map_err(|error| self.error("envelope_malformed", error.to_string()))?;
+                let taken = self.expected.envelope(&envelope, &self.container.manifests);
+                taken.map_err(|(code, detail)| self.error(code, detail))?;
+                self.file_end(0, name, size, content.hasher)?;
+                on(IntakeEvent::Envelope(&envelope, &whole)).map_err(Failure::Theirs)?;
+                self.container.envelope = Some(envelope);
+            }
+            Kind::File(index) => {
+                self.file_end(index, name, size, content.hasher)?;
+                if let Some(file) = self.container.files.last() {
+                    on(IntakeEvent::FileEnd(file)).map_err(Failure::Theirs)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a file's digests with every manifest's.
+    fn file_end(&mut self, index: usize, path: String, size: u64, hasher: MultiHasher) -> Result<(), IntakeError> {
+        let digests = hasher.finish();
+        for reference in self.expected.references(index, &self.container.manifests) {
+            if digests.get(reference.algorithm) != Some(&reference.digest) {
+                return Err(self.error(
+                    "digest_mismatch",
+                    format!("the file is not the one that was signed: {path}"),
+                ));
+            }
+        }
+        let offset = Some(self.position.saturating_sub(size));
+        self.container.files.push(FileEntry {
+            path,
+            size,
+            offset,
+            digests,
+        });
+        Ok(())
+    }
+
+    fn error(&self, code: &'static str, detail: impl Into<String>) -> IntakeError {
+        IntakeError {
+            code,
+            detail: detail.into(),
+            position: self.position,
+        }
+    }
+
+    /// Greatest size of an entry that is held whole.
+    fn limit_of(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Mimetype => MIMETYPE.len() as u64,
+            Kind::Manifest => self.limits.manifest,
+            Kind::Signature => self.limits.signature,
+            Kind::Envelope => MAX_ENVELOPE_SIZE as u64,
+            Kind::File(_) => u64::MAX,
+        }
+    }
+}
+
+enum Failure<E> {
+    Ours(IntakeError),
+    Theirs(E),
+}
+
+impl<E> From<IntakeError> for Failure<E> {
+    fn from(error: IntakeError) -> Self {
+        Self::Ours(error)
+    }
+}
