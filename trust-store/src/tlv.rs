@@ -149,9 +149,7 @@ pub(crate) fn small_integer(value: &[u8]) -> Result<u32, Malformed> {
         Some(first) if *first >= 0x80 => Err(Malformed("a negative INTEGER")),
         Some(_) => Ok(value
             .iter()
-            .try_fold(0_u32, |sum, octet| {
-                Some(sum.checked_mul(256)?.checked_add(u32::from(*octet))?)
-            })
+            .try_fold(0_u32, |sum, octet| sum.checked_mul(256)?.checked_add(u32::from(*octet)))
             .unwrap_or(u32::MAX)),
     }
 }

