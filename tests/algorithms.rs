@@ -1,5 +1,7 @@
 //! The algorithms of `trust_store::algorithm` against the Wycheproof vectors.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912;
 use der::asn1::{Any, BitString};

@@ -1,5 +1,7 @@
 //! NIST PKITS: `trust_store::chain` must agree with every verdict but those listed with a reason, and never accept too much.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;

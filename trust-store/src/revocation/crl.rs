@@ -286,3 +286,70 @@ impl Crl {
 fn key<'a>(der: &'a [u8], entry: &Entry) -> (usize, &'a [u8]) {
     (entry.issuer, der.get(entry.serial.clone()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tlv::{BIT_STRING, INTEGER, SEQUENCE, UTC_TIME};
+
+    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(content.len()).unwrap();
+        let octets: Vec<u8> = length
+            .to_be_bytes()
+            .into_iter()
+            .skip_while(|octet| *octet == 0)
+            .collect();
+        let header = match length {
+            0..0x80 => vec![tag, length as u8],
+            _ => [vec![tag, 0x80 | octets.len() as u8], octets].concat(),
+        };
+        [header, content.to_vec()].concat()
+    }
+
+    /// A CRL with `count` entries in falling order, unsigned.
+    fn crl(count: u32) -> Vec<u8> {
+        let algorithm = tlv(SEQUENCE, &[0x06, 0x03, 0x2a, 0x03, 0x04]);
+        let time = tlv(UTC_TIME, b"220906180000Z");
+        let reason = tlv(
+            SEQUENCE,
+            &tlv(SEQUENCE, &[0x06, 0x03, 0x55, 0x1d, 0x15, 0x04, 0x03, 0x0a, 0x01, 0x05]),
+        );
+        let entries: Vec<u8> = (0..count)
+            .rev()
+            .flat_map(|serial| {
+                let serial = tlv(INTEGER, &(serial + 0x0100_0000).to_be_bytes());
+                tlv(SEQUENCE, &[serial, time.clone(), reason.clone()].concat())
+            })
+            .collect();
+        let name = tlv(SEQUENCE, &[]);
+        let list = if count > 0 { tlv(SEQUENCE, &entries) } else { Vec::new() };
+        let tbs = [vec![INTEGER, 1, 1], algorithm.clone(), name, time, list].concat();
+        tlv(
+            SEQUENCE,
+            &[tlv(SEQUENCE, &tbs), algorithm, tlv(BIT_STRING, &[0, 1])].concat(),
+        )
+    }
+
+    #[test]
+    fn large_lists_are_read_once_and_searched() {
+        let bytes = crl(300_000);
+        let read = Crl::parse(&bytes).unwrap();
+        assert_eq!(read.len(), 300_000);
+        let found = read.find(&read.issuer, &0x0100_1234_u32.to_be_bytes()).unwrap();
+        assert_eq!(found.reason, Reason::CessationOfOperation);
+        assert!(read.find(&read.issuer, &[7]).is_none());
+    }
+
+    #[test]
+    fn every_truncation_and_flip_is_read_or_refused() {
+        let bytes = crl(3);
+        for end in 0..bytes.len() {
+            assert!(Crl::parse(&bytes[..end]).is_err(), "{end}");
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0xff;
+            let _ = Crl::parse(&changed);
+        }
+    }
+}

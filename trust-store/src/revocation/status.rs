@@ -1,5 +1,6 @@
 //! Finds the CRLs that are authentic and in scope for a certificate, RFC 5280 §6.3.3, and has them weighed.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use super::crl::Crl;
@@ -13,6 +14,8 @@ use crate::path::{self, CertificatePool, PathInputs};
 const MAX_DEPTH: usize = 3;
 /// Certificates tried as signer of one CRL.
 const MAX_SIGNERS: usize = 16;
+/// Paths of CRL signers searched for one status, so that CRLs made to be laborious cost little.
+const MAX_SIGNER_PATHS: usize = 32;
 
 /// What a status may be found from.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +36,18 @@ pub fn status(
     sources: &RevocationSources<'_>,
     times: &Times,
 ) -> RevocationStatus {
-    Finder { sources, times }.status(certificate, issuer, &mut Vec::new())
+    Finder {
+        sources,
+        times,
+        paths_left: Cell::new(MAX_SIGNER_PATHS),
+    }
+    .status(certificate, issuer, &mut Vec::new())
 }
 
 struct Finder<'a> {
     sources: &'a RevocationSources<'a>,
     times: &'a Times,
+    paths_left: Cell<usize>,
 }
 
 impl<'a> Finder<'a> {
@@ -149,6 +158,10 @@ impl<'a> Finder<'a> {
         crl: &Crl,
         under_way: &mut Vec<&'a Certificate>,
     ) -> Result<(), String> {
+        let Some(left) = self.paths_left.get().checked_sub(1) else {
+            return Err("the search for its path was given up at its bound".into());
+        };
+        self.paths_left.set(left);
         let anchors = AnchorSet(vec![self.sources.anchor.clone()]);
         let inputs = PathInputs::default();
         let find = |at| path::build(signer, &anchors, self.sources.certificates, &inputs, at);
