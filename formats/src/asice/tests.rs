@@ -5,6 +5,9 @@ use std::io::Cursor;
 use super::*;
 use crate::digest::sha256;
 
+mod hostile;
+mod maker;
+
 const LETTER: &[u8] = b"%PDF-1.7 letter";
 const IMAGE: &[u8] = &[7; 3000];
 
