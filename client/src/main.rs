@@ -1,0 +1,7 @@
+//! The program `hikyaku`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(client::cli::run(std::env::args_os()) as u8)
+}

@@ -1,0 +1,74 @@
+//! What commands print: text for people or JSON for programs, and progress bars for people only.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use crate::error::{Failure, Language};
+
+/// How this run speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// JSON instead of text.
+    pub json: bool,
+    /// Language of text and of messages inside JSON.
+    pub language: Language,
+}
+
+impl Output {
+    /// Prints a result: `value` as JSON, or `text` for people.
+    pub fn print(&self, value: &Value, text: &str) {
+        // A reader that has gone away (`| head`) is no error of the command.
+        let mut out = std::io::stdout().lock();
+        let _ = if self.json {
+            serde_json::to_writer_pretty(&mut out, value)
+                .map_err(std::io::Error::from)
+                .and_then(|()| writeln!(out))
+        } else {
+            writeln!(out, "{}", text.trim_end())
+        };
+    }
+
+    /// Prints a failure: JSON on standard output, text on standard error.
+    pub fn print_failure(&self, failure: &Failure) {
+        if self.json {
+            self.print(&failure.to_json(self.language), "");
+        } else {
+            self.say(&failure.message(self.language));
+            self.say(&format!("  → {}", failure.action(self.language)));
+        }
+    }
+
+    /// Says something beside the result, to people only.
+    pub fn say(&self, text: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// `japanese` or `english`.
+    #[must_use]
+    pub fn pick<'a>(&self, japanese: &'a str, english: &'a str) -> &'a str {
+        match self.language {
+            Language::Japanese => japanese,
+            Language::English => english,
+        }
+    }
+
+    /// A bar over `bytes`; hidden with `--json`, without a terminal, and for work too small to wait for.
+    #[must_use]
+    pub fn bar(&self, label: &str, bytes: u64) -> ProgressBar {
+        const WORTH_A_BAR: u64 = 16 << 20;
+        if self.json || bytes < WORTH_A_BAR || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(bytes).with_message(label.to_owned());
+        if let Ok(style) = ProgressStyle::with_template("{msg:12} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}
