@@ -1,0 +1,128 @@
+//! The command line: options, dispatch, exit codes. What the commands do stands in their own modules.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Home};
+use crate::error::{Code, Exit, Failure, choose_language};
+use crate::output::Output;
+use crate::{card, sign};
+
+/// `hikyaku`: signs, sends, fetches and verifies medical documents.
+#[derive(Debug, Parser)]
+#[command(name = "hikyaku", version, about, max_term_width = 110)]
+struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Language of messages: ja or en [default: HIKYAKU_LANG, else the locale]
+    #[arg(long, global = true, value_name = "LANG")]
+    lang: Option<String>,
+    /// Directory of configuration and outbox [default: HIKYAKU_HOME, else ~/.config/hikyaku]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show readers, cards, certificates, professions and PIN states
+    Card(card::Options),
+    /// Sign a letter and its attachments into a container, or a file into a detached signature
+    Sign(sign::Options),
+}
+
+/// What every command gets: how to speak, and where this machine remembers.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// How this run speaks.
+    pub output: Output,
+    home: Option<PathBuf>,
+}
+
+impl Context {
+    /// The client's home.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`].
+    pub fn home(&self) -> Result<Home, Failure> {
+        Home::locate(self.home.clone())
+    }
+
+    /// `config.toml`; defaults where there is none, or no home to keep one in.
+    ///
+    /// # Errors
+    /// [`Code::Configuration`] for a file that cannot be used.
+    pub fn config(&self) -> Result<Config, Failure> {
+        self.home().map_or_else(|_| Ok(Config::default()), |home| home.config())
+    }
+
+    /// Runs what talks over the network to its end.
+    ///
+    /// # Errors
+    /// What `work` fails with, or [`Code::Configuration`] if the system gives no runtime.
+    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Code::Configuration, error.to_string()))?
+            .block_on(work)
+    }
+}
+
+/// Runs one command line and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
+    let context = Context {
+        output: Output {
+            json: cli.json,
+            language: choose_language(cli.lang.as_deref()),
+        },
+        home: cli.home,
+    };
+    let result = match cli.command {
+        Command::Card(options) => card::run(&context, &options),
+        Command::Sign(options) => sign::run(&context, &options),
+    };
+    result.unwrap_or_else(|failure| {
+        context.output.print_failure(&failure);
+        failure.exit()
+    })
+}
+
+fn not_parsed(error: &clap::Error, json: bool) -> Exit {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done;
+    }
+    if json {
+        let output = Output {
+            json,
+            language: choose_language(None),
+        };
+        let text = error.to_string();
+        output.print_failure(&Failure::new(Code::Arguments, text.lines().next().unwrap_or_default()));
+    } else {
+        let _ = error.print();
+    }
+    Exit::CouldNotTry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}
