@@ -28,7 +28,11 @@ pub struct Options {
 pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     let config = context.config()?;
     let named = options.module.clone().or(config.pkcs11_module);
-    let slots = if options.slot.is_empty() { config.slots } else { options.slot.clone() };
+    let slots = if options.slot.is_empty() {
+        config.slots
+    } else {
+        options.slot.clone()
+    };
     let mut found: Vec<Value> = Vec::new();
     let mut text = String::new();
     let mut failure = None;

@@ -45,7 +45,11 @@ impl Home {
     /// # Errors
     /// [`Code::Configuration`] if the machine names no home directory.
     pub fn locate(option: Option<PathBuf>) -> Result<Self, Failure> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let platform = || {
             if cfg!(windows) {
                 return variable("APPDATA").map(|base| base.join("hikyaku"));
@@ -107,7 +111,10 @@ impl Home {
             Ok(text) => toml::from_str(&text)
                 .map_err(|error| Failure::new(Code::Configuration, format!("{}: {}", path.display(), error.message()))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-            Err(error) => Err(Failure::new(Code::Configuration, format!("{}: {error}", path.display()))),
+            Err(error) => Err(Failure::new(
+                Code::Configuration,
+                format!("{}: {error}", path.display()),
+            )),
         }
     }
 
@@ -116,8 +123,7 @@ impl Home {
     /// # Errors
     /// [`Code::FileUnwritable`].
     pub fn save(&self, config: &Config) -> Result<(), Failure> {
-        let text =
-            toml::to_string(config).map_err(|error| Failure::new(Code::Configuration, error.to_string()))?;
+        let text = toml::to_string(config).map_err(|error| Failure::new(Code::Configuration, error.to_string()))?;
         files::create_directory(&self.0)?;
         files::write_atomically(&self.config_file(), text.as_bytes())
     }
@@ -140,6 +146,9 @@ mod tests {
             slots: vec!["HPKI".to_owned()],
             ..Config::default()
         };
-        assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        assert_eq!(
+            toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(),
+            config
+        );
     }
 }

@@ -12,7 +12,12 @@ pub use trust_store::report::Language;
 #[must_use]
 pub fn choose_language(option: Option<&str>) -> Language {
     let variable = |name| std::env::var(name).ok();
-    let candidates = [option.map(str::to_owned), variable("HIKYAKU_LANG"), variable("LC_ALL"), variable("LANG")];
+    let candidates = [
+        option.map(str::to_owned),
+        variable("HIKYAKU_LANG"),
+        variable("LC_ALL"),
+        variable("LANG"),
+    ];
     candidates
         .into_iter()
         .flatten()
@@ -44,7 +49,10 @@ pub enum Exit {
 
 /// Everything a command may say it failed with. The stable word for programs is [`Code::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is explained, in both languages, by its row of error/en.rs and error/ja.rs")]
+#[allow(
+    missing_docs,
+    reason = "each is explained, in both languages, by its row of error/en.rs and error/ja.rs"
+)]
 pub enum Code {
     Arguments,
     FileUnreadable,

@@ -36,7 +36,10 @@ pub fn open(path: &Path) -> Result<File, Failure> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
-        return Err(Failure::new(Code::FileUnreadable, format!("{}: a directory", path.display())));
+        return Err(Failure::new(
+            Code::FileUnreadable,
+            format!("{}: a directory", path.display()),
+        ));
     }
     Ok(file)
 }

@@ -65,7 +65,9 @@ impl Output {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(bytes).with_message(label.to_owned());
-        if let Ok(style) = ProgressStyle::with_template("{msg:12} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg:12} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")
+        {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));

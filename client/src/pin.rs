@@ -49,7 +49,8 @@ fn from_descriptor(descriptor: u32) -> Result<Zeroizing<String>, Failure> {
     const MAX_PIN: usize = 1024;
     let unavailable = |problem: String| Failure::new(Code::PinUnavailable, format!("--pin-fd {descriptor}: {problem}"));
     // Opening by name instead of taking the raw descriptor needs no unsafe code.
-    let mut file = std::fs::File::open(format!("/dev/fd/{descriptor}")).map_err(|error| unavailable(error.to_string()))?;
+    let mut file =
+        std::fs::File::open(format!("/dev/fd/{descriptor}")).map_err(|error| unavailable(error.to_string()))?;
     let mut buffer = Zeroizing::new([0_u8; MAX_PIN]);
     let mut length = 0;
     // Byte by byte up to the end of the line, so that a following line stays in the pipe.

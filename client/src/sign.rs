@@ -139,13 +139,19 @@ pub fn container(
     stamp: Stamp<'_>,
     out: &Path,
 ) -> Result<SignedContainer, Failure> {
-    let letter = content.letter.as_ref().ok_or_else(|| Failure::new(Code::Arguments, "LETTER"))?;
+    let letter = content
+        .letter
+        .as_ref()
+        .ok_or_else(|| Failure::new(Code::Arguments, "LETTER"))?;
     let material = Material::gather(letter, &content.kind, &content.title, &content.attachments)?;
     let now = OffsetDateTime::now_utc();
     let envelope = envelope::build(&content.envelope, &context.config()?, &material, now)?;
     let mut signer = key.signer(context)?;
-    let listed: Vec<(String, Option<u64>)> =
-        material.sources.iter().map(|source| (source.path.clone(), Some(source.size))).collect();
+    let listed: Vec<(String, Option<u64>)> = material
+        .sources
+        .iter()
+        .map(|source| (source.path.clone(), Some(source.size)))
+        .collect();
     announce(context.output, signer.as_ref(), &listed);
     seal(signer.as_mut(), &material, envelope, context.output, stamp, out)
 }
@@ -189,13 +195,18 @@ pub fn seal(
         manifest: &manifest,
         signature: &signature,
     }];
-    let size = asice::write(&mut writer, &signed, &plans, |path| -> std::io::Result<Box<dyn std::io::Read>> {
-        if path == ENVELOPE_PATH {
-            return Ok(Box::new(std::io::Cursor::new(envelope_bytes.clone())));
-        }
-        let file = material.file_of(path).ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Box::new(bar.wrap_read(std::fs::File::open(file)?)))
-    })
+    let size = asice::write(
+        &mut writer,
+        &signed,
+        &plans,
+        |path| -> std::io::Result<Box<dyn std::io::Read>> {
+            if path == ENVELOPE_PATH {
+                return Ok(Box::new(std::io::Cursor::new(envelope_bytes.clone())));
+            }
+            let file = material.file_of(path).ok_or(std::io::ErrorKind::NotFound)?;
+            Ok(Box::new(bar.wrap_read(std::fs::File::open(file)?)))
+        },
+    )
     .map_err(|error| match error {
         WriteError::Io(error) => files::unwritable(out, &error),
         WriteError::Profile(why) => Failure::new(Code::Container, why),
@@ -217,12 +228,7 @@ pub fn seal(
 ///
 /// # Errors
 /// As [`run`].
-pub fn detached(
-    signer: &mut dyn Signer,
-    file: &Path,
-    output: Output,
-    stamp: Stamp<'_>,
-) -> Result<Vec<u8>, Failure> {
+pub fn detached(signer: &mut dyn Signer, file: &Path, output: Output, stamp: Stamp<'_>) -> Result<Vec<u8>, Failure> {
     let digest = signer.digest();
     let content = digest_of(file, &[digest], output)?;
     let content = content.get(digest).unwrap_or_default().to_vec();
@@ -270,13 +276,22 @@ fn signature(signer: &mut dyn Signer, digest: DigestAlgorithm, content: &[u8]) -
     let value = signer.sign(&to_be_signed, digest)?;
     let file = prepared.finish(&value).map_err(failed)?;
     let parsed = SignedData::parse(&file, Profile::Document).map_err(failed)?;
-    signer::verify_own(signer, &parsed.signer.signature_algorithm, digest, &to_be_signed, &value)?;
+    signer::verify_own(
+        signer,
+        &parsed.signer.signature_algorithm,
+        digest,
+        &to_be_signed,
+        &value,
+    )?;
     Ok(file)
 }
 
 fn stamped(signature: Vec<u8>, stamp: Stamp<'_>) -> Result<(Vec<u8>, bool), Failure> {
     let failed = |error: cades::CadesError| Failure::new(Code::SignatureFailed, error.to_string());
-    let value = SignedData::parse(&signature, Profile::Document).map_err(failed)?.signer.signature;
+    let value = SignedData::parse(&signature, Profile::Document)
+        .map_err(failed)?
+        .signer
+        .signature;
     match stamp(&value)? {
         Some(token) => cades::with_timestamp(&signature, &token)
             .map(|signature| (signature, true))
@@ -292,7 +307,11 @@ fn announce(output: Output, signer: &dyn Signer, files: &[(String, Option<u64>)]
         "{} {}{}",
         output.pick("署名者:", "Signer:"),
         signer.certificate().subject,
-        if roles.is_empty() { String::new() } else { format!(" — {}", roles.join(", ")) }
+        if roles.is_empty() {
+            String::new()
+        } else {
+            format!(" — {}", roles.join(", "))
+        }
     ));
     const SHOWN: usize = 20;
     for (path, size) in files.iter().take(SHOWN) {

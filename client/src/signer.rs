@@ -3,9 +3,6 @@
 pub mod pkcs11;
 pub mod soft;
 
-#[cfg(test)]
-mod conformance;
-
 use formats::cades::SignatureScheme;
 use formats::digest::DigestAlgorithm;
 use trust_store::Certificate;

@@ -7,12 +7,18 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
         Code::Arguments => ("The command line is not right: {}", "See `hikyaku help`."),
         Code::FileUnreadable => ("Cannot read {}", "Check that the file exists and that you may read it."),
         Code::FileUnwritable => ("Cannot write {}", "Check the folder, your rights and the free space."),
-        Code::FileExists => ("{} exists already", "Choose another name with --out, or remove the file."),
+        Code::FileExists => (
+            "{} exists already",
+            "Choose another name with --out, or remove the file.",
+        ),
         Code::FileMalformed => (
             "{}",
             "The file is damaged or of another kind. Fetch it again, or ask whoever made it.",
         ),
-        Code::Configuration => ("The configuration is not right: {}", "Correct config.toml, or enroll again."),
+        Code::Configuration => (
+            "The configuration is not right: {}",
+            "Correct config.toml, or enroll again.",
+        ),
         Code::NotEnrolled => (
             "This machine is not enrolled with a relay: {}",
             "Ask the relay's operator for a code, then run `hikyaku enroll --relay URL --code CODE`.",
@@ -22,15 +28,27 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
             "The trust directory cannot be used: {}",
             "It needs hpki/ and tsa/ with the certificates you trust (DER or PEM).",
         ),
-        Code::EnvelopeInvalid => ("The envelope is not right: {}", "Correct the field named and sign again."),
+        Code::EnvelopeInvalid => (
+            "The envelope is not right: {}",
+            "Correct the field named and sign again.",
+        ),
         Code::InputChanged => (
             "{} changed while it was being signed",
             "Wait until nothing writes to the file any more, then sign again.",
         ),
-        Code::Container => ("The container is not right: {}", "Make it again from the original files."),
-        Code::KeyUnreadable => ("The key cannot be read: {}", "Give a PKCS #12 file, or a PEM key with --cert."),
+        Code::Container => (
+            "The container is not right: {}",
+            "Make it again from the original files.",
+        ),
+        Code::KeyUnreadable => (
+            "The key cannot be read: {}",
+            "Give a PKCS #12 file, or a PEM key with --cert.",
+        ),
         Code::KeyPassword => ("The password does not open {}", "Check the password and try again."),
-        Code::KeyMismatch => ("The key does not belong to the certificate: {}", "Give the key's own certificate."),
+        Code::KeyMismatch => (
+            "The key does not belong to the certificate: {}",
+            "Give the key's own certificate.",
+        ),
         Code::NoSigningCertificate => (
             "No certificate that can sign was found: {}",
             "Insert the HPKI signing card. `hikyaku card` shows what each token holds.",
@@ -80,7 +98,10 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
             "The time-stamp authority cannot be reached: {}",
             "Check the address and the network, then sign again.",
         ),
-        Code::TimestampRefused => ("The time-stamp authority refused: {}", "Ask the authority, or use another."),
+        Code::TimestampRefused => (
+            "The time-stamp authority refused: {}",
+            "Ask the authority, or use another.",
+        ),
         Code::TimestampMismatch => (
             "The time stamp received is not for this signature: {}",
             "Do not use it. Use another time-stamp authority.",

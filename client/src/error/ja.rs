@@ -4,10 +4,19 @@ use super::Code;
 
 pub(super) fn text(code: Code) -> (&'static str, &'static str) {
     match code {
-        Code::Arguments => ("コマンドの指定が正しくありません: {}", "`hikyaku help` をご覧ください。"),
+        Code::Arguments => (
+            "コマンドの指定が正しくありません: {}",
+            "`hikyaku help` をご覧ください。",
+        ),
         Code::FileUnreadable => ("読み取れません: {}", "ファイルの有無と読み取り権限を確認してください。"),
-        Code::FileUnwritable => ("書き込めません: {}", "フォルダー、書き込み権限、空き容量を確認してください。"),
-        Code::FileExists => ("既に存在します: {}", "--out で別の名前を指定するか、ファイルを削除してください。"),
+        Code::FileUnwritable => (
+            "書き込めません: {}",
+            "フォルダー、書き込み権限、空き容量を確認してください。",
+        ),
+        Code::FileExists => (
+            "既に存在します: {}",
+            "--out で別の名前を指定するか、ファイルを削除してください。",
+        ),
         Code::FileMalformed => (
             "{}",
             "ファイルが壊れているか、種類が違います。もう一度取得するか、作成者に確認してください。",
@@ -33,12 +42,18 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
             "署名の途中で内容が変わりました: {}",
             "ファイルへの書き込みが終わってから、もう一度署名してください。",
         ),
-        Code::Container => ("コンテナが正しくありません: {}", "元のファイルからもう一度作成してください。"),
+        Code::Container => (
+            "コンテナが正しくありません: {}",
+            "元のファイルからもう一度作成してください。",
+        ),
         Code::KeyUnreadable => (
             "鍵を読み取れません: {}",
             "PKCS #12 ファイル、または PEM の鍵と --cert を指定してください。",
         ),
-        Code::KeyPassword => ("パスワードが違います: {}", "パスワードを確認して、もう一度実行してください。"),
+        Code::KeyPassword => (
+            "パスワードが違います: {}",
+            "パスワードを確認して、もう一度実行してください。",
+        ),
         Code::KeyMismatch => ("鍵と証明書が対応していません: {}", "その鍵の証明書を指定してください。"),
         Code::NoSigningCertificate => (
             "署名に使える証明書が見つかりません: {}",

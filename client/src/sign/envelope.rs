@@ -81,9 +81,19 @@ pub fn build(
     };
     fill("version", Some(1.into()));
     fill("id", Some(uuid::Uuid::now_v7().hyphenated().to_string().into()));
-    fill("created", now.replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok()).map(Value::from));
+    fill(
+        "created",
+        now.replace_nanosecond(0)
+            .ok()
+            .and_then(|now| now.format(&Rfc3339).ok())
+            .map(Value::from),
+    );
     let facility = options.from.as_ref().or(config.facility.as_ref());
-    let name = options.from_name.as_ref().or(config.facility_name.as_ref()).or(facility);
+    let name = options
+        .from_name
+        .as_ref()
+        .or(config.facility_name.as_ref())
+        .or(facility);
     fill(
         "sender",
         facility.map(|facility| json!({ "facility": facility, "name": name, "department": null, "person": null })),

@@ -50,14 +50,22 @@ impl KeyOptions {
         let pins = PinSource::from_option(self.pin_fd);
         if self.key.as_os_str() != "card" {
             let signer = SoftSigner::open(&self.key, self.cert.as_deref(), || {
-                pins.read(&format!("{} ({}): ", context.output.pick("パスワード", "Password"), self.key.display()))
+                pins.read(&format!(
+                    "{} ({}): ",
+                    context.output.pick("パスワード", "Password"),
+                    self.key.display()
+                ))
             })?;
             return Ok(Box::new(signer.with_pss(self.pss)));
         }
         let config = context.config()?;
         let choice = Choice {
             module: self.module.clone().or(config.pkcs11_module),
-            slots: if self.slot.is_empty() { config.slots } else { self.slot.clone() },
+            slots: if self.slot.is_empty() {
+                config.slots
+            } else {
+                self.slot.clone()
+            },
             serial: self.serial.clone(),
         };
         let wait = Duration::from_secs(self.wait_for_card.min(3600));

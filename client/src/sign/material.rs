@@ -48,26 +48,43 @@ impl Material {
         let mut material = Self::default();
         let head = head(letter)?;
         let path = material.file(letter, LETTER_FOLDER)?;
-        let media_type = letter::recognise(&head).map_or_else(|| media_type(letter), letter::LetterForm::media_type);
-        let category = if kind == "DischargeSummary" { "summary" } else { "letter" };
+        let form = letter::recognise(&head).map_or_else(|| media_type(letter), letter::LetterForm::media_type);
+        let category = if kind == "DischargeSummary" {
+            "summary"
+        } else {
+            "letter"
+        };
         material.documents.push(json!({
-            "path": path, "kind": kind, "category": category, "media_type": media_type, "title": title,
+            "path": path, "kind": kind, "category": category, "media_type": form, "title": title,
         }));
         let mut images = false;
         for attachment in attachments {
-            let folder = fs::metadata(attachment).map_err(|error| files::unreadable(attachment, &error))?.is_dir();
+            let folder = fs::metadata(attachment)
+                .map_err(|error| files::unreadable(attachment, &error))?
+                .is_dir();
             let before = material.sources.len();
-            let found = if folder { walk(attachment)? } else { vec![attachment.clone()] };
+            let found = if folder {
+                walk(attachment)?
+            } else {
+                vec![attachment.clone()]
+            };
             let is_image = any_dicom(&found)?;
             let place = if is_image { "images" } else { "attachments" };
             let mut own_path = String::new();
             for file in &found {
-                let below = if folder { relative(attachment, file)? } else { name(file)? };
+                let below = if folder {
+                    relative(attachment, file)?
+                } else {
+                    name(file)?
+                };
                 own_path = format!("{place}/{below}");
                 material.add(file, own_path.clone())?;
             }
             if material.sources.len() == before {
-                return Err(Failure::new(Code::FileUnreadable, format!("{}: empty", attachment.display())));
+                return Err(Failure::new(
+                    Code::FileUnreadable,
+                    format!("{}: empty", attachment.display()),
+                ));
             }
             images |= is_image;
             if !is_image {
@@ -98,7 +115,10 @@ impl Material {
     /// The file behind an entry name.
     #[must_use]
     pub fn file_of(&self, path: &str) -> Option<&Path> {
-        self.sources.iter().find(|source| source.path == path).map(|source| source.file.as_path())
+        self.sources
+            .iter()
+            .find(|source| source.path == path)
+            .map(|source| source.file.as_path())
     }
 
     fn file(&mut self, file: &Path, folder: &str) -> Result<String, Failure> {
@@ -129,11 +149,16 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     while let Some(current) = waiting.pop() {
         for entry in fs::read_dir(&current).map_err(|error| files::unreadable(&current, &error))? {
             let entry = entry.map_err(|error| files::unreadable(&current, &error))?;
-            let kind = entry.file_type().map_err(|error| files::unreadable(&entry.path(), &error))?;
+            let kind = entry
+                .file_type()
+                .map_err(|error| files::unreadable(&entry.path(), &error))?;
             if kind.is_dir() {
                 waiting.push(entry.path());
             } else if kind.is_symlink() {
-                return Err(Failure::new(Code::FileUnreadable, format!("{}: a link", entry.path().display())));
+                return Err(Failure::new(
+                    Code::FileUnreadable,
+                    format!("{}: a link", entry.path().display()),
+                ));
             } else if !LITTER.iter().any(|litter| entry.file_name() == *litter) {
                 found.push(entry.path());
             }
@@ -167,8 +192,12 @@ fn name(path: &Path) -> Result<String, Failure> {
 }
 
 fn text(name: Option<&str>, file: &Path) -> Result<String, Failure> {
-    name.map(|name| name.nfc().collect())
-        .ok_or_else(|| Failure::new(Code::Container, format!("{}: a name that is not Unicode", file.display())))
+    name.map(|name| name.nfc().collect()).ok_or_else(|| {
+        Failure::new(
+            Code::Container,
+            format!("{}: a name that is not Unicode", file.display()),
+        )
+    })
 }
 
 fn any_dicom(found: &[PathBuf]) -> Result<bool, Failure> {
@@ -190,7 +219,10 @@ fn head(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn media_type(file: &Path) -> &'static str {
-    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let extension = file
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "pdf" => "application/pdf",
         "json" => "application/json",

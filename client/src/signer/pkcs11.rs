@@ -65,7 +65,10 @@ impl Pkcs11Signer {
 
     fn attempt(&mut self, to_be_signed: &[u8], digest: DigestAlgorithm) -> Result<Vec<u8>, Trouble> {
         self.log_in()?;
-        let session = self.session.as_ref().ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
+        let session = self
+            .session
+            .as_ref()
+            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
         let key = PrivateKey::find(session, &self.found)?;
         let hash = digest.digest(to_be_signed);
         let mechanism = key::mechanism(self.scheme, digest);
@@ -86,14 +89,20 @@ impl Pkcs11Signer {
         input: &[u8],
     ) -> Result<Vec<u8>, Trouble> {
         let pin = self.pin()?;
-        let session = self.session.as_ref().ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
+        let session = self
+            .session
+            .as_ref()
+            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
         session.sign_init(mechanism, key.handle).map_err(Trouble::from)?;
         let logged_in = session.login(UserType::ContextSpecific, Some(&auth_pin(&pin)));
         match logged_in {
             Ok(()) => self.accepted_pin = Some(pin),
             Err(error) => return Err(self.pin_trouble(error)),
         }
-        let session = self.session.as_ref().ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
+        let session = self
+            .session
+            .as_ref()
+            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
         match session.sign_update(input).and_then(|()| session.sign_final()) {
             Err(Error::Pkcs11(RvError::FunctionNotSupported, _)) => {}
             other => return other.map_err(Trouble::from),
@@ -102,7 +111,10 @@ impl Pkcs11Signer {
         // before the signature.
         self.session = None;
         self.log_in()?;
-        let session = self.session.as_ref().ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
+        let session = self
+            .session
+            .as_ref()
+            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
         let key = PrivateKey::find(session, &self.found)?;
         session.sign(mechanism, key.handle, input).map_err(Trouble::from)
     }
@@ -116,7 +128,11 @@ impl Pkcs11Signer {
             self.session = Some(session);
             return Ok(());
         }
-        let pin = if self.token.protected_path { None } else { Some(self.pin()?) };
+        let pin = if self.token.protected_path {
+            None
+        } else {
+            Some(self.pin()?)
+        };
         let secret = pin.as_ref().map(auth_pin);
         match session.login(UserType::User, secret.as_ref()) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {

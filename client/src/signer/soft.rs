@@ -40,9 +40,12 @@ impl SoftSigner {
             p12_keystore::error::Error::MacError(_) => Failure::new(Code::KeyPassword, name),
             other => Failure::new(Code::KeyUnreadable, format!("{name}: {other}")),
         })?;
-        let (_, entry) = store
-            .private_key_chain()
-            .ok_or_else(|| Failure::new(Code::KeyUnreadable, format!("{name}: no private key with a certificate")))?;
+        let (_, entry) = store.private_key_chain().ok_or_else(|| {
+            Failure::new(
+                Code::KeyUnreadable,
+                format!("{name}: no private key with a certificate"),
+            )
+        })?;
         let mut certificates = entry.chain().iter().map(|certificate| certificate.as_der().to_vec());
         let own = certificates
             .next()

@@ -4,6 +4,7 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use cryptoki::types::Ulong;
 use der::asn1::{OctetStringRef, UintRef};
 use der::{Decode, Encode, Sequence};
 use formats::cades::SignatureScheme;
@@ -29,7 +30,11 @@ impl PrivateKey {
         let private = Attribute::Class(ObjectClass::PRIVATE_KEY);
         let handle = match rsa_numbers(&found.certificate) {
             Some((modulus, exponent)) => {
-                let rsa = [private.clone(), Attribute::KeyType(KeyType::RSA), Attribute::Modulus(modulus.clone())];
+                let rsa = [
+                    private.clone(),
+                    Attribute::KeyType(KeyType::RSA),
+                    Attribute::Modulus(modulus.clone()),
+                ];
                 let exact = [rsa.as_slice(), &[Attribute::PublicExponent(exponent)]].concat();
                 match first(session, &exact)? {
                     Some(handle) => Some(handle),
@@ -42,11 +47,17 @@ impl PrivateKey {
             }
             None => first(
                 session,
-                &[private, Attribute::KeyType(KeyType::EC), Attribute::Id(ec_id(session, found))],
+                &[
+                    private,
+                    Attribute::KeyType(KeyType::EC),
+                    Attribute::Id(ec_id(session, found)),
+                ],
             )?,
         };
         let handle = handle.ok_or_else(|| {
-            Trouble::Final(SignerError::Failed("the token holds no private key for its certificate".to_owned()))
+            Trouble::Final(SignerError::Failed(
+                "the token holds no private key for its certificate".to_owned(),
+            ))
         })?;
         let always_authenticate = session
             .get_attributes(handle, &[AttributeType::AlwaysAuthenticate])
@@ -77,18 +88,14 @@ pub(super) fn scheme(certificate: &Certificate, token: &Token, pss: bool) -> Res
 }
 
 pub(super) fn mechanism(scheme: SignatureScheme, digest: DigestAlgorithm) -> Mechanism<'static> {
-    let (hash_alg, mgf) = match digest {
-        DigestAlgorithm::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
-        DigestAlgorithm::Sha384 => (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384),
-        DigestAlgorithm::Sha512 => (MechanismType::SHA512, PkcsMgfType::MGF1_SHA512),
+    let (hash_alg, mgf, s_len) = match digest {
+        DigestAlgorithm::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, Ulong::new(32)),
+        DigestAlgorithm::Sha384 => (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384, Ulong::new(48)),
+        DigestAlgorithm::Sha512 => (MechanismType::SHA512, PkcsMgfType::MGF1_SHA512, Ulong::new(64)),
     };
     match scheme {
         SignatureScheme::RsaPkcs1 => Mechanism::RsaPkcs,
-        SignatureScheme::RsaPss => Mechanism::RsaPkcsPss(PkcsPssParams {
-            hash_alg,
-            mgf,
-            s_len: u32::try_from(digest.output_len()).unwrap_or_default().into(),
-        }),
+        SignatureScheme::RsaPss => Mechanism::RsaPkcsPss(PkcsPssParams { hash_alg, mgf, s_len }),
         SignatureScheme::Ecdsa => Mechanism::Ecdsa,
     }
 }
@@ -118,7 +125,11 @@ pub(super) fn encode_signature(scheme: SignatureScheme, raw: Vec<u8>) -> Result<
     UintRef::new(r)
         .and_then(|r| Ok(EcdsaSigValue { r, s: UintRef::new(s)? }))
         .and_then(|value| value.to_der())
-        .map_err(|_| Trouble::Final(SignerError::Failed("the token's ECDSA signature is malformed".to_owned())))
+        .map_err(|_| {
+            Trouble::Final(SignerError::Failed(
+                "the token's ECDSA signature is malformed".to_owned(),
+            ))
+        })
 }
 
 /// RFC 8017 §9.2 note 1: the DER of DigestInfo up to the hash.
@@ -129,19 +140,28 @@ fn digest_info_prefix(digest: DigestAlgorithm) -> [u8; 19] {
         DigestAlgorithm::Sha512 => (0x51, 0x03, 0x40),
     };
     [
-        0x30, total, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last, 0x05, 0x00, 0x04, length,
+        0x30, total, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last, 0x05, 0x00, 0x04,
+        length,
     ]
 }
 
 fn first(session: &Session, template: &[Attribute]) -> Result<Option<ObjectHandle>, Trouble> {
-    Ok(session.find_objects(template).map_err(Trouble::from)?.into_iter().next())
+    Ok(session
+        .find_objects(template)
+        .map_err(Trouble::from)?
+        .into_iter()
+        .next())
 }
 
 /// For modules that cannot search by modulus: look at each private key.
 fn by_attribute(session: &Session, private: &Attribute, modulus: &[u8]) -> Result<Option<ObjectHandle>, Trouble> {
-    let keys = session.find_objects(std::slice::from_ref(private)).map_err(Trouble::from)?;
+    let keys = session
+        .find_objects(std::slice::from_ref(private))
+        .map_err(Trouble::from)?;
     Ok(keys.into_iter().find(|key| {
-        let attributes = session.get_attributes(*key, &[AttributeType::Modulus]).unwrap_or_default();
+        let attributes = session
+            .get_attributes(*key, &[AttributeType::Modulus])
+            .unwrap_or_default();
         attributes.iter().any(|attribute| {
             matches!(attribute, Attribute::Modulus(other) if other.iter().skip_while(|b| **b == 0).eq(modulus))
         })
@@ -161,7 +181,8 @@ fn rsa_numbers(certificate: &Certificate) -> Option<(Vec<u8>, Vec<u8>)> {
 
 /// The CKA_ID of an EC key: that of the public key with the certificate's point, else the certificate's own.
 fn ec_id(session: &Session, found: &Found) -> Vec<u8> {
-    let point = OctetStringRef::new(found.certificate.key.subject_public_key.raw_bytes()).and_then(|point| point.to_der());
+    let point =
+        OctetStringRef::new(found.certificate.key.subject_public_key.raw_bytes()).and_then(|point| point.to_der());
     let public = point.ok().and_then(|point| {
         let template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::EcPoint(point)];
         session.find_objects(&template).ok()?.into_iter().next()

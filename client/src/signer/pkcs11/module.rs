@@ -51,9 +51,8 @@ pub fn installed() -> Vec<PathBuf> {
 /// # Errors
 /// [`Code::ModuleFailed`].
 pub fn load(path: &Path) -> Result<Pkcs11, Failure> {
-    let failed = |error: cryptoki::error::Error| {
-        Failure::new(Code::ModuleFailed, format!("{}: {error}", path.display()))
-    };
+    let failed =
+        |error: cryptoki::error::Error| Failure::new(Code::ModuleFailed, format!("{}: {error}", path.display()));
     let module = Pkcs11::new(path).map_err(failed)?;
     let threaded = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
     module

@@ -79,7 +79,9 @@ pub struct Found {
 impl Token {
     /// State of the PIN now, as the token's flags tell it.
     pub(super) fn pin_state(&self, module: &Pkcs11) -> PinState {
-        module.get_token_info(self.slot).map_or(self.pin, |flags| pin_state(&flags))
+        module
+            .get_token_info(self.slot)
+            .map_or(self.pin, |flags| pin_state(&flags))
     }
 }
 
@@ -114,7 +116,10 @@ pub fn choose(choice: &Choice) -> Result<(Pkcs11, Token, Found), Failure> {
     for path in module::candidates(choice.module.as_deref())? {
         let read = module::load(&path).and_then(|module| {
             let listed = list(&module, &choice.slots)?;
-            Ok(listed.into_iter().map(move |token| (module.clone(), token)).collect::<Vec<_>>())
+            Ok(listed
+                .into_iter()
+                .map(move |token| (module.clone(), token))
+                .collect::<Vec<_>>())
         });
         match read {
             Ok(more) => tokens.extend(more),
@@ -122,21 +127,37 @@ pub fn choose(choice: &Choice) -> Result<(Pkcs11, Token, Found), Failure> {
         }
     }
     if tokens.is_empty() {
-        let slots = if choice.slots.is_empty() { "any reader".to_owned() } else { choice.slots.join(", ") };
+        let slots = if choice.slots.is_empty() {
+            "any reader".to_owned()
+        } else {
+            choice.slots.join(", ")
+        };
         return Err(failure.unwrap_or_else(|| Failure::new(Code::NoToken, slots)));
     }
-    let wanted = choice.serial.as_deref().map(|serial| serial.trim_start_matches('0').to_ascii_lowercase());
+    let wanted = choice
+        .serial
+        .as_deref()
+        .map(|serial| serial.trim_start_matches('0').to_ascii_lowercase());
     let mut candidates: Vec<(u8, usize, &TokenCertificate)> = Vec::new();
     for (index, (_, token)) in tokens.iter().enumerate() {
         for held in token.certificates.iter().filter(|held| !held.certificate.is_ca()) {
             let serial = hex::encode(&held.certificate.serial);
-            if wanted.as_deref().is_none_or(|wanted| serial.trim_start_matches('0') == wanted) {
+            if wanted
+                .as_deref()
+                .is_none_or(|wanted| serial.trim_start_matches('0') == wanted)
+            {
                 let rank = u8::from(held.signs) * 2 + u8::from(!held.roles.is_empty());
                 candidates.push((rank, index, held));
             }
         }
     }
-    let labels = || tokens.iter().map(|(_, token)| token.label.clone()).collect::<Vec<_>>().join(", ");
+    let labels = || {
+        tokens
+            .iter()
+            .map(|(_, token)| token.label.clone())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let Some(best) = candidates.iter().map(|(rank, ..)| *rank).max() else {
         return Err(Failure::new(Code::NoSigningCertificate, labels()));
     };
@@ -153,7 +174,11 @@ pub fn choose(choice: &Choice) -> Result<(Pkcs11, Token, Found), Failure> {
             .iter()
             .filter_map(|(index, held)| {
                 let (_, token) = tokens.get(*index)?;
-                Some(format!("{} (serial {})", token.label, hex::encode(&held.certificate.serial)))
+                Some(format!(
+                    "{} (serial {})",
+                    token.label,
+                    hex::encode(&held.certificate.serial)
+                ))
             })
             .collect();
         return Err(Failure::new(Code::SeveralSigningCertificates, names.join(", ")));
@@ -190,7 +215,11 @@ fn read(module: &Pkcs11, slot: Slot) -> Option<Token> {
         return None;
     }
     let offered = module.get_mechanism_list(slot).unwrap_or_default();
-    let ours = [MechanismType::RSA_PKCS, MechanismType::RSA_PKCS_PSS, MechanismType::ECDSA];
+    let ours = [
+        MechanismType::RSA_PKCS,
+        MechanismType::RSA_PKCS_PSS,
+        MechanismType::ECDSA,
+    ];
     Some(Token {
         slot,
         label: flags.label().trim().to_owned(),
@@ -200,7 +229,10 @@ fn read(module: &Pkcs11, slot: Slot) -> Option<Token> {
         pin: pin_state(&flags),
         login_required: flags.login_required(),
         protected_path: flags.protected_authentication_path(),
-        mechanisms: ours.into_iter().filter(|mechanism| offered.contains(mechanism)).collect(),
+        mechanisms: ours
+            .into_iter()
+            .filter(|mechanism| offered.contains(mechanism))
+            .collect(),
         certificates: certificates(module, slot).unwrap_or_default(),
     })
 }
