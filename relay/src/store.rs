@@ -3,7 +3,20 @@
 //! Every write is a batch of events with the conditions under which they may happen; both or neither are committed.
 //! What answers queries is an index, derived from the records alone.
 
+mod committer;
+pub mod conformance;
+mod engine;
+mod faulty;
+mod index;
+mod memory;
+mod sled;
+
 use std::fmt;
+
+pub use engine::{Embedded, Engine};
+pub use faulty::{Fault, FaultyStore};
+pub use memory::MemoryStore;
+pub use sled::{OpenError, SledStore};
 
 use formats::trail::{Actor, Event};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, RecipientState, SubmissionId, SubmissionState};
@@ -117,6 +130,9 @@ pub enum StoreError {
     /// No space left; nothing was committed, reads go on.
     #[error("no space left for the trail")]
     Full,
+    /// The batch is larger than the trail takes; nothing was committed.
+    #[error("the batch is larger than the trail takes")]
+    TooLarge,
     /// The store can take no more writes until the relay restarts.
     #[error("the store is broken: {0}")]
     Broken(String),
@@ -199,3 +215,6 @@ impl fmt::Debug for StoredRecord {
         write!(f, "StoredRecord({})", self.position)
     }
 }
+
+#[cfg(test)]
+mod tests;

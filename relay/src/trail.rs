@@ -1,1 +1,290 @@
 //! The trail on disk: append-only segment files with group commit, the commit point of the embedded store.
+//!
+//! A group of records is one write and one sync. A group that never became whole is a torn tail: it was never acknowledged, is
+//! cut off at the next start and reported. A broken group with whole ones after it is damage, and stops the relay.
+
+mod group;
+mod segment;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+pub(crate) use group::Group;
+pub use group::{MAX_GROUP, Place};
+use segment::segments;
+
+use crate::store::StoredRecord;
+
+/// A segment that has grown beyond this is closed, and the next begun.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Why the trail cannot be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TrailError {
+    /// Another process has it.
+    #[error("{0} is in use by another process")]
+    Locked(PathBuf),
+    /// Bytes that were once durable are not what was written.
+    #[error(
+        "{file} is damaged at byte {offset}, record {position}: {what}. Nothing was changed. Restore this file from a backup; \
+         the records before it are good"
+    )]
+    Damaged {
+        /// Which file.
+        file: PathBuf,
+        /// Where.
+        offset: u64,
+        /// Position of the first record that cannot be read.
+        position: u64,
+        /// In words.
+        what: &'static str,
+    },
+    /// What the system says.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+}
+
+/// Why a group was not kept.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// No space; what was half written is cut off again.
+    Full,
+    /// Whether it is on disk cannot be known: no more writes.
+    Broken(String),
+}
+
+/// How bytes reach the disk; tests put faults here.
+pub(crate) trait Medium: Send + 'static {
+    /// Appends all bytes.
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+    /// Makes what was appended durable.
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+}
+
+/// The disk as it is.
+pub(crate) struct Disk;
+
+impl Medium for Disk {}
+
+/// The writing end. There is one, in one process: it holds a lock.
+pub(crate) struct Trail {
+    folder: PathBuf,
+    medium: Box<dyn Medium>,
+    segment: u64,
+    file: File,
+    length: u64,
+    size: u64,
+    roll_at: u64,
+    _lock: File,
+}
+
+/// What was found at the end of the trail when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// Which file.
+    pub file: PathBuf,
+    /// How long it is now.
+    pub kept: u64,
+    /// How many bytes were cut off.
+    pub cut: u64,
+}
+
+impl Trail {
+    /// Opens the trail in `folder`, made if it is not there, and cuts off a torn tail.
+    pub(crate) fn open(folder: &Path, medium: Box<dyn Medium>) -> Result<(Self, Option<TornTail>), TrailError> {
+        let at = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error| TrailError::Io(path, error)
+        };
+        std::fs::create_dir_all(folder).map_err(at(folder))?;
+        let lock = lock(folder)?;
+        let mut torn = None;
+        let all = segments(folder)?;
+        let (segment, file, length, size) = match all.last() {
+            None => {
+                let (file, length) = segment::create(folder, 0).map_err(at(folder))?;
+                (0, file, length, 0)
+            }
+            Some(&first) => {
+                let path = segment::path(folder, first);
+                let end = segment::end(folder, first)?;
+                let mut file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&path)
+                    .map_err(at(&path))?;
+                let found = file.metadata().map_err(at(&path))?.len();
+                if found > end.length {
+                    file.set_len(end.length).map_err(at(&path))?;
+                    torn = Some(TornTail {
+                        file: path.clone(),
+                        kept: end.length,
+                        cut: found - end.length,
+                    });
+                }
+                if end.length < segment::HEADER.len() as u64 {
+                    segment::begin(&mut file).map_err(at(&path))?;
+                }
+                file.sync_all().map_err(at(&path))?;
+                let length = file.seek(SeekFrom::End(0)).map_err(at(&path))?;
+                (first, file, length, end.next)
+            }
+        };
+        let trail = Self {
+            folder: folder.to_path_buf(),
+            medium,
+            segment,
+            file,
+            length,
+            size,
+            roll_at: SEGMENT_BYTES,
+            _lock: lock,
+        };
+        Ok((trail, torn))
+    }
+
+    /// Number of records.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Begins a group at the end of the trail, in a new segment if the last one has grown enough.
+    pub(crate) fn begin(&mut self) -> Result<Group, AppendError> {
+        if self.length >= self.roll_at && self.size > self.segment {
+            let (file, length) = segment::create(&self.folder, self.size).map_err(|error| match full(&error) {
+                true => AppendError::Full,
+                false => AppendError::Broken(format!("new segment: {error}")),
+            })?;
+            (self.segment, self.file, self.length) = (self.size, file, length);
+        }
+        Ok(Group::new(self.segment, self.length, self.size))
+    }
+
+    /// Writes a group and makes it durable.
+    pub(crate) fn append(&mut self, group: Group) -> Result<(), AppendError> {
+        let count = group.count();
+        let bytes = group.finish();
+        if let Err(error) = self.medium.write(&mut self.file, &bytes) {
+            let cut = self
+                .file
+                .set_len(self.length)
+                .and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
+            return Err(match (cut, full(&error)) {
+                (Ok(_), true) => AppendError::Full,
+                _ => AppendError::Broken(format!("write: {error}")),
+            });
+        }
+        if let Err(error) = self.medium.sync(&self.file) {
+            // After a failed sync nobody knows what is on disk. Cut off what was not acknowledged, as well as it goes.
+            let _unsure = self.file.set_len(self.length);
+            return Err(AppendError::Broken(format!("sync: {error}")));
+        }
+        self.length += bytes.len() as u64;
+        self.size += count;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn roll_at(&mut self, bytes: u64) {
+        self.roll_at = bytes;
+    }
+}
+
+/// The reading end; any number of readers beside the one that writes.
+#[derive(Debug)]
+pub(crate) struct TrailReader {
+    folder: PathBuf,
+    open: Mutex<Option<(u64, File)>>,
+}
+
+impl TrailReader {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            open: Mutex::new(None),
+        }
+    }
+
+    /// The record at a place, checked.
+    pub(crate) fn record(&self, position: u64, place: Place) -> Result<StoredRecord, TrailError> {
+        let path = segment::path(&self.folder, place.segment);
+        let io = |error| TrailError::Io(path.clone(), error);
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut file = match open.take() {
+            Some((segment, file)) if segment == place.segment => file,
+            _ => File::open(&path).map_err(io)?,
+        };
+        file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
+        let frame = group::read_frame(&mut io::Read::by_ref(&mut file).take(group::MAX_FRAME)).map_err(io)?;
+        *open = Some((place.segment, file));
+        match frame {
+            Some(record) if record.position == position => Ok(record),
+            _ => Err(TrailError::Damaged {
+                file: path.clone(),
+                offset: place.offset,
+                position,
+                what: "the record there is not the one written",
+            }),
+        }
+    }
+
+    /// Hands every record from `from` on to `each`, with its place, until the end of the trail.
+    pub(crate) fn replay<E: From<TrailError>>(
+        &self,
+        from: u64,
+        mut each: impl FnMut(StoredRecord, Place) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let all = segments(&self.folder)?;
+        let start = all.partition_point(|first| *first <= from).saturating_sub(1);
+        let mut expected = None;
+        for first in all.iter().skip(start).copied() {
+            if expected.is_some_and(|expected| expected != first) {
+                return Err(E::from(TrailError::Damaged {
+                    file: segment::path(&self.folder, first),
+                    offset: 0,
+                    position: expected.unwrap_or(0),
+                    what: "the segment before it ends too early or is missing",
+                }));
+            }
+            let last = all.last() == Some(&first);
+            expected = Some(segment::replay(&self.folder, first, last, &mut |record, place| {
+                if record.position < from {
+                    Ok(())
+                } else {
+                    each(record, place)
+                }
+            })?);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lock of a trail's folder.
+fn lock(folder: &Path) -> Result<File, TrailError> {
+    let path = folder.join("lock");
+    let io = |error| TrailError::Io(path.clone(), error);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(TrailError::Locked(folder.to_path_buf())),
+        Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+fn full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

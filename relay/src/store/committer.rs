@@ -1,0 +1,234 @@
+//! The one committer thread: takes every waiting batch, judges its conditions, and makes all of them durable with one sync.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use formats::trail::{Event, LogKey, Record, tree};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+use tokio::sync::oneshot;
+
+use super::index::{Changes, Entry, Fetch, Key, Pending, Table, apply, holds, next_sequence, node};
+use super::{Batch, Committed, StoreError, StoredRecord};
+use crate::trail::{AppendError, Group, MAX_GROUP};
+
+/// RFC 3339 UTC with milliseconds: sorts as text.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// Batches that share a sync at most.
+const GROUP_BATCHES: usize = 1024;
+/// Frames a group is filled up to before it is written.
+const GROUP_BYTES: usize = 4 << 20;
+/// The index is handed to the disk after so many groups, or when nothing comes for [`IDLE`].
+const FLUSH_GROUPS: u32 = 4096;
+const IDLE: Duration = Duration::from_millis(500);
+
+/// A batch and where its answer goes.
+pub(super) struct Job {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Result<Committed, StoreError>>,
+}
+
+/// Where groups become durable: segment files, or memory.
+pub(super) trait Journal: Send + 'static {
+    /// Begins a group.
+    fn begin(&mut self) -> Result<Group, AppendError>;
+    /// Makes a group durable.
+    fn append(&mut self, group: Group, records: &[StoredRecord]) -> Result<(), AppendError>;
+}
+
+/// The committer.
+pub(super) struct Committer {
+    pub(super) journal: Box<dyn Journal>,
+    pub(super) table: Arc<dyn Table>,
+    pub(super) key: LogKey,
+    pub(super) broken: Option<String>,
+}
+
+/// A group in the making.
+struct Round<'a> {
+    index: Pending<'a>,
+    group: Group,
+    records: Vec<StoredRecord>,
+    answers: Vec<(
+        oneshot::Sender<Result<Committed, StoreError>>,
+        Result<Committed, StoreError>,
+    )>,
+}
+
+impl Committer {
+    /// Works until every sender is gone.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut unflushed = 0;
+        loop {
+            match jobs.recv_timeout(IDLE) {
+                Ok(job) => {
+                    self.round(job, jobs);
+                    unflushed += 1;
+                }
+                Err(RecvTimeoutError::Timeout) if unflushed == 0 => continue,
+                Err(RecvTimeoutError::Timeout) => self.flush(&mut unflushed),
+                Err(RecvTimeoutError::Disconnected) => return self.flush(&mut unflushed),
+            }
+            if unflushed >= FLUSH_GROUPS {
+                self.flush(&mut unflushed);
+            }
+        }
+    }
+
+    fn flush(&self, unflushed: &mut u32) {
+        *unflushed = 0;
+        // Not a loss: the trail has it all, and the next start replays what the index lacks.
+        if let Err(error) = self.table.flush() {
+            tracing::warn!(%error, "the index could not be flushed");
+        }
+    }
+
+    fn round(&mut self, first: Job, jobs: &Receiver<Job>) {
+        let begun = match &self.broken {
+            Some(reason) => Err(StoreError::Broken(reason.clone())),
+            None => self.journal.begin().map_err(|error| self.failed(error)),
+        };
+        let group = match begun {
+            Ok(group) => group,
+            Err(error) => return drop(first.answer.send(Err(error))),
+        };
+        let table = Arc::clone(&self.table);
+        let mut round = Round {
+            index: Pending::new(&*table),
+            group,
+            records: Vec::new(),
+            answers: Vec::new(),
+        };
+        round.take(first);
+        while round.answers.len() < GROUP_BATCHES && round.group.length() < GROUP_BYTES {
+            let Ok(job) = jobs.try_recv() else { break };
+            round.take(job);
+        }
+        let Round {
+            index,
+            group,
+            records,
+            answers,
+        } = round;
+        let written = if records.is_empty() {
+            Ok(())
+        } else {
+            self.write(group, &records, index.changes)
+        };
+        for (answer, result) in answers {
+            // A conflict was judged against earlier batches of this group; if those failed, so did it.
+            let _gone = answer.send(written.clone().and(result));
+        }
+    }
+
+    fn write(&mut self, group: Group, records: &[StoredRecord], mut changes: Changes) -> Result<(), StoreError> {
+        self.journal
+            .append(group, records)
+            .map_err(|error| self.failed(error))?;
+        let indexed = seal(&*self.table, &self.key, &mut changes).and_then(|()| self.table.write(&changes));
+        indexed.map_err(|error| {
+            // The trail has it, the index not: the next start replays it. Until then nothing may build upon the gap.
+            self.failed(AppendError::Broken(format!("index: {error}")))
+        })
+    }
+
+    fn failed(&mut self, error: AppendError) -> StoreError {
+        match error {
+            AppendError::Full => StoreError::Full,
+            AppendError::Broken(reason) => {
+                tracing::error!(reason, "the store takes no more writes until the relay restarts");
+                self.broken = Some(reason.clone());
+                StoreError::Broken(reason)
+            }
+        }
+    }
+}
+
+impl Round<'_> {
+    fn take(&mut self, job: Job) {
+        let (records, count, length) = (self.records.len(), self.group.count(), self.group.length());
+        let result = self.add(&job.batch);
+        if result.is_err() {
+            self.records.truncate(records);
+            self.group.truncate(count, length);
+        }
+        self.answers.push((job.answer, result));
+    }
+
+    fn add(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+        for condition in &batch.conditions {
+            if !holds(&self.index, condition)? {
+                return Err(StoreError::Conflict(condition.clone()));
+            }
+        }
+        let mut index = Pending::new(&self.index);
+        let mut positions = Vec::new();
+        for event in &batch.events {
+            let record = record(&index, batch, event)?;
+            let body = record.encode().map_err(|_| StoreError::TooLarge)?;
+            let mut salt = [0; 32];
+            aws_lc_rs::rand::fill(&mut salt).map_err(|_| StoreError::Broken("no random bytes".into()))?;
+            let stored = StoredRecord {
+                position: self.group.next(),
+                body,
+                salt,
+            };
+            apply(
+                &mut index,
+                &Entry {
+                    record: &record,
+                    stored: &stored,
+                    place: self.group.place(),
+                },
+            )?;
+            positions.push(stored.position);
+            self.group.add(&stored.salt, &stored.body);
+            self.records.push(stored);
+        }
+        if self.group.length() > MAX_GROUP {
+            return Err(StoreError::TooLarge);
+        }
+        let changes = index.changes;
+        self.index.changes.merge(changes);
+        Ok(Committed { positions })
+    }
+}
+
+/// The record of an event: its number for each facility, and a time not before the record before.
+fn record(index: &Pending<'_>, batch: &Batch, event: &Event) -> Result<Record, StoreError> {
+    let earlier = index
+        .fetch(Key::time().as_bytes())?
+        .and_then(|time| String::from_utf8(time).ok());
+    let now = format_time(batch.time).ok_or_else(|| StoreError::Broken("the clock is out of range".into()))?;
+    Ok(Record {
+        v: 1,
+        time: earlier.into_iter().fold(now, Ord::max),
+        facility_seq: next_sequence(index, event)?,
+        actor: batch.actor.clone(),
+        event: event.clone(),
+    })
+}
+
+pub(super) fn format_time(time: OffsetDateTime) -> Option<String> {
+    time.to_offset(UtcOffset::UTC).format(TIME).ok()
+}
+
+/// Adds the signed checkpoint of the tree with these changes.
+pub(super) fn seal(table: &dyn Table, key: &LogKey, changes: &mut Changes) -> Result<(), StoreError> {
+    let mut index = Pending::new(table);
+    std::mem::swap(&mut index.changes, changes);
+    let size = super::index::number(&index, &Key::applied())?;
+    let root = tree::root(size, |number| node(&index, number))
+        .map_err(|_| StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into()))?;
+    let note = key
+        .sign(size, &root)
+        .map_err(|error| StoreError::Broken(error.to_string()))?;
+    std::mem::swap(&mut index.changes, changes);
+    changes
+        .0
+        .insert(Key::checkpoint().into_bytes(), Some(note.into_bytes()));
+    Ok(())
+}

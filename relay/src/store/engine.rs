@@ -1,0 +1,191 @@
+//! What sled and memory share: the `Store` trait over a table, bodies and the committer thread.
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use formats::trail::{LogKey, Record};
+use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
+use tokio::sync::oneshot;
+
+use super::committer::{Committer, Job, Journal, seal};
+use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply};
+use super::{Batch, Code, Device, Facility, Member, Read, Store, StoreError, StoredRecord, SubmissionRow, Ticket};
+use crate::trail::Place;
+
+/// Table, bodies and committer of an embedded store. The committer ends when this is dropped, after what was handed to it.
+pub struct Engine {
+    table: Arc<dyn Table>,
+    bodies: Arc<dyn Bodies>,
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A store that is an [`Engine`].
+pub trait Embedded {
+    /// Its engine.
+    fn engine(&self) -> &Engine;
+
+    /// Every row of the index, as text: what two indexes of one trail must agree in.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if the index cannot be read.
+    fn dump(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.engine().table.scan(&[], &[], usize::MAX)?;
+        let show = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        Ok(rows
+            .iter()
+            .map(|(key, value)| format!("{} = {}", show(key), show(value)))
+            .collect())
+    }
+}
+
+impl Engine {
+    pub(super) fn start(
+        table: Arc<dyn Table>,
+        bodies: Arc<dyn Bodies>,
+        journal: Box<dyn Journal>,
+        key: LogKey,
+    ) -> Result<Self, StoreError> {
+        let (jobs, waiting) = channel();
+        let committer = Committer {
+            journal,
+            table: Arc::clone(&table),
+            key,
+            broken: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || committer.run(&waiting))
+            .map_err(|error| StoreError::Broken(error.to_string()))?;
+        Ok(Self {
+            table,
+            bodies,
+            jobs: Mutex::new(Some(jobs)),
+            thread: Some(thread),
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Query<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Read<'static, T> {
+        let (table, bodies) = (Arc::clone(&self.table), Arc::clone(&self.bodies));
+        let work = move || {
+            ask(&Query {
+                table: &*table,
+                bodies: &*bodies,
+            })
+        };
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(work).await {
+                Ok(answer) => answer,
+                Err(_) => Err(StoreError::Broken("a read stopped".into())),
+            }
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// Applies one record of the trail to the index, as part of a replay.
+pub(super) fn replay_one(index: &mut Pending<'_>, stored: &StoredRecord, place: Place) -> Result<(), StoreError> {
+    let record = Record::parse(&stored.body)
+        .map_err(|error| StoreError::Broken(format!("record {}: {error}", stored.position)))?;
+    apply(
+        index,
+        &Entry {
+            record: &record,
+            stored,
+            place,
+        },
+    )
+}
+
+/// Signs the head of what the index knows, where it is not signed yet.
+pub(super) fn seal_if_needed(table: &dyn Table, key: &LogKey) -> Result<(), StoreError> {
+    let mut changes = Changes::default();
+    seal(table, key, &mut changes)?;
+    let new = changes.0.get(Key::checkpoint().as_bytes()).cloned().flatten();
+    if table.fetch(Key::checkpoint().as_bytes())? == new {
+        Ok(())
+    } else {
+        table.write(&changes)
+    }
+}
+
+impl<E: Embedded + Send + Sync + 'static> Store for E {
+    fn commit(&self, batch: Batch) -> Ticket {
+        let (answer, ticket) = oneshot::channel();
+        if let Some(jobs) = &*self.engine().jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A committer that is gone drops the answer, which the ticket reports.
+            let _gone = jobs.send(Job { batch, answer });
+        }
+        Ticket(ticket)
+    }
+
+    fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>> {
+        let code = code.clone();
+        self.engine().read(move |query| query.facility(&code))
+    }
+    fn facilities(&self) -> Read<'_, Vec<Facility>> {
+        self.engine().read(|query| query.facilities())
+    }
+    fn device(&self, facility: &FacilityCode, device: &DeviceId) -> Read<'_, Option<Device>> {
+        let (facility, device) = (facility.clone(), device.clone());
+        self.engine().read(move |query| query.device(&facility, &device))
+    }
+    fn devices(&self, facility: &FacilityCode) -> Read<'_, Vec<Device>> {
+        let facility = facility.clone();
+        self.engine().read(move |query| query.devices(&facility))
+    }
+    fn member(&self, facility: &FacilityCode, member: &MemberId) -> Read<'_, Option<Member>> {
+        let (facility, member) = (facility.clone(), member.clone());
+        self.engine().read(move |query| query.member(&facility, &member))
+    }
+    fn members(&self, facility: &FacilityCode) -> Read<'_, Vec<Member>> {
+        let facility = facility.clone();
+        self.engine().read(move |query| query.members(&facility))
+    }
+    fn code(&self, code_sha256: &str) -> Read<'_, Option<Code>> {
+        let code = code_sha256.to_owned();
+        self.engine().read(move |query| query.code(&code))
+    }
+    fn submission(&self, id: &SubmissionId) -> Read<'_, Option<SubmissionRow>> {
+        let id = id.clone();
+        self.engine().read(move |query| query.submission(&id))
+    }
+    fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
+        let facility = facility.clone();
+        self.engine().read(move |query| query.inbox(&facility, after, limit))
+    }
+    fn pending(&self) -> Read<'_, Vec<SubmissionRow>> {
+        self.engine().read(|query| query.pending())
+    }
+    fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>> {
+        let id = id.clone();
+        self.engine().read(move |query| query.submission_records(&id))
+    }
+    fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>> {
+        let facility = facility.cloned();
+        self.engine()
+            .read(move |query| query.records(facility.as_ref(), from, limit))
+    }
+    fn size(&self) -> Read<'_, u64> {
+        self.engine().read(|query| query.size())
+    }
+    fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>> {
+        let id = id.clone();
+        self.engine().read(move |query| query.receipt(&id, position))
+    }
+    fn checkpoint(&self) -> Read<'_, String> {
+        self.engine().read(|query| query.checkpoint())
+    }
+}

@@ -1,0 +1,99 @@
+//! `FaultyStore`: any store, whose n-th write fails; to see that nothing is lost when the world fails.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
+use tokio::sync::oneshot;
+
+use super::{Batch, Code, Device, Facility, Member, Read, Store, StoreError, StoredRecord, SubmissionRow, Ticket};
+
+/// How the write fails.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Nothing is committed; the ticket says so.
+    Refused(StoreError),
+    /// All is committed, but the answer is lost.
+    AnswerLost,
+}
+
+/// A store whose n-th write fails.
+pub struct FaultyStore<S> {
+    inner: S,
+    fault: Fault,
+    countdown: AtomicU64,
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// `inner`, whose `n`-th write from now on (1 is the next) fails, and no other.
+    pub fn new(inner: S, n: u64, fault: Fault) -> Self {
+        Self {
+            inner,
+            fault,
+            countdown: AtomicU64::new(n),
+        }
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    fn commit(&self, batch: Batch) -> Ticket {
+        let due = self
+            .countdown
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+            == Ok(1);
+        if !due {
+            return self.inner.commit(batch);
+        }
+        let (answer, ticket) = oneshot::channel();
+        match &self.fault {
+            Fault::Refused(error) => drop(answer.send(Err(error.clone()))),
+            Fault::AnswerLost => drop((answer, self.inner.commit(batch))),
+        }
+        Ticket(ticket)
+    }
+
+    fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>> {
+        self.inner.facility(code)
+    }
+    fn facilities(&self) -> Read<'_, Vec<Facility>> {
+        self.inner.facilities()
+    }
+    fn device(&self, facility: &FacilityCode, device: &DeviceId) -> Read<'_, Option<Device>> {
+        self.inner.device(facility, device)
+    }
+    fn devices(&self, facility: &FacilityCode) -> Read<'_, Vec<Device>> {
+        self.inner.devices(facility)
+    }
+    fn member(&self, facility: &FacilityCode, member: &MemberId) -> Read<'_, Option<Member>> {
+        self.inner.member(facility, member)
+    }
+    fn members(&self, facility: &FacilityCode) -> Read<'_, Vec<Member>> {
+        self.inner.members(facility)
+    }
+    fn code(&self, code_sha256: &str) -> Read<'_, Option<Code>> {
+        self.inner.code(code_sha256)
+    }
+    fn submission(&self, id: &SubmissionId) -> Read<'_, Option<SubmissionRow>> {
+        self.inner.submission(id)
+    }
+    fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
+        self.inner.inbox(facility, after, limit)
+    }
+    fn pending(&self) -> Read<'_, Vec<SubmissionRow>> {
+        self.inner.pending()
+    }
+    fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>> {
+        self.inner.submission_records(id)
+    }
+    fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>> {
+        self.inner.records(facility, from, limit)
+    }
+    fn size(&self) -> Read<'_, u64> {
+        self.inner.size()
+    }
+    fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>> {
+        self.inner.receipt(id, position)
+    }
+    fn checkpoint(&self) -> Read<'_, String> {
+        self.inner.checkpoint()
+    }
+}

@@ -1,0 +1,107 @@
+//! The index: what the records mean, as rows in an ordered table. Derived from the records alone, the same on every engine.
+
+mod apply;
+mod keys;
+mod query;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(super) use apply::{Entry, apply, holds, next_sequence};
+pub(super) use keys::Key;
+pub(super) use query::{Bodies, Query};
+
+use super::StoreError;
+
+/// Reading one row.
+pub(super) trait Fetch {
+    /// The value of a key.
+    fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// An ordered table of small rows. The engine's part of the index.
+pub(super) trait Table: Fetch + Send + Sync + 'static {
+    /// Rows whose keys begin with `prefix`, from `from` on, ascending, at most `limit`.
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    /// Writes all rows or none.
+    fn write(&self, changes: &Changes) -> Result<(), StoreError>;
+    /// Hands what was written to the disk.
+    fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// Rows to write together; `None` removes a row.
+#[derive(Default)]
+pub(super) struct Changes(pub(super) BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Changes {
+    /// Adds later changes.
+    pub(super) fn merge(&mut self, later: Changes) {
+        self.0.extend(later.0);
+    }
+}
+
+/// A table with changes that are not yet written: what later records of the same group see.
+pub(super) struct Pending<'a> {
+    below: &'a dyn Fetch,
+    pub(super) changes: Changes,
+}
+
+impl Fetch for Pending<'_> {
+    fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.changes.0.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.below.fetch(key),
+        }
+    }
+}
+
+impl<'a> Pending<'a> {
+    pub(super) fn new(below: &'a dyn Fetch) -> Self {
+        Self {
+            below,
+            changes: Changes::default(),
+        }
+    }
+
+    fn put(&mut self, key: Key, value: Vec<u8>) {
+        self.changes.0.insert(key.into_bytes(), Some(value));
+    }
+
+    fn put_row(&mut self, key: Key, row: &impl Serialize) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(row).map_err(|_| StoreError::Broken("index row cannot be written".into()))?;
+        self.put(key, value);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.changes.0.insert(key.into_bytes(), None);
+    }
+}
+
+/// Reads a row of the index.
+pub(super) fn row<T: DeserializeOwned>(from: &(impl Fetch + ?Sized), key: &Key) -> Result<Option<T>, StoreError> {
+    from.fetch(key.as_bytes())?.map(|value| parse(&value)).transpose()
+}
+
+/// Reads a number of the index; 0 where there is none.
+pub(super) fn number(from: &(impl Fetch + ?Sized), key: &Key) -> Result<u64, StoreError> {
+    match from.fetch(key.as_bytes())? {
+        None => Ok(0),
+        Some(value) => Ok(u64::from_be_bytes(value.try_into().map_err(|_| unreadable())?)),
+    }
+}
+
+/// Reads a node of the tree.
+pub(super) fn node(from: &(impl Fetch + ?Sized), number: u64) -> Option<[u8; 32]> {
+    from.fetch(Key::node(number).as_bytes()).ok()??.try_into().ok()
+}
+
+fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|_| unreadable())
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Broken("an index row is unreadable; run `hikyaku-relay rebuild`".into())
+}

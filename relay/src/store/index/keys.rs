@@ -1,0 +1,129 @@
+//! The index's keys: one byte for the subspace, then its parts; numbers big-endian, so that they sort.
+
+use formats::wire::{DeviceId, FacilityCode, MemberId, SubmissionId};
+
+/// code → `Facility`
+const FACILITY: u8 = b'f';
+/// facility, device → `Device`
+const DEVICE: u8 = b'd';
+/// facility, member → `Member`
+const MEMBER: u8 = b'm';
+/// hash of the code → `Code`, while unused
+const CODE: u8 = b'c';
+/// id → `SubmissionRow`
+const SUBMISSION: u8 = b's';
+/// facility, position → id: the inbox
+const INBOX: u8 = b'i';
+/// id → nothing: what waits for evidence
+const PENDING: u8 = b'p';
+/// id, position → nothing: records of a submission
+const SUBMISSION_RECORD: u8 = b'r';
+/// facility, position → nothing: records of a facility
+const FACILITY_RECORD: u8 = b'a';
+/// facility → its highest `facility_seq`
+const SEQUENCE: u8 = b'q';
+/// number → node of the tree
+const NODE: u8 = b'h';
+/// position → segment, offset
+const PLACE: u8 = b'l';
+/// how far the index has come, and what goes with it
+const META: u8 = b'z';
+
+/// A key, or the beginning of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct Key(Vec<u8>);
+
+/// Between a text and what follows it; in no identifier.
+const END: u8 = 0;
+
+impl Key {
+    pub(in crate::store) fn facility(code: &FacilityCode) -> Self {
+        Self::text(FACILITY, code.as_str())
+    }
+    pub(in crate::store) fn facilities() -> Self {
+        Self(vec![FACILITY])
+    }
+    pub(in crate::store) fn device(facility: &FacilityCode, device: &DeviceId) -> Self {
+        Self::devices(facility).then(device.as_str().as_bytes())
+    }
+    pub(in crate::store) fn devices(facility: &FacilityCode) -> Self {
+        Self::text(DEVICE, facility.as_str())
+    }
+    pub(in crate::store) fn member(facility: &FacilityCode, member: &MemberId) -> Self {
+        Self::members(facility).then(member.as_str().as_bytes())
+    }
+    pub(in crate::store) fn members(facility: &FacilityCode) -> Self {
+        Self::text(MEMBER, facility.as_str())
+    }
+    pub(in crate::store) fn code(sha256: &str) -> Self {
+        Self::text(CODE, sha256)
+    }
+    pub(in crate::store) fn submission(id: &SubmissionId) -> Self {
+        Self::text(SUBMISSION, id.as_str())
+    }
+    pub(in crate::store) fn inbox(facility: &FacilityCode, position: u64) -> Self {
+        Self::inbox_of(facility).then(&position.to_be_bytes())
+    }
+    pub(in crate::store) fn inbox_of(facility: &FacilityCode) -> Self {
+        Self::text(INBOX, facility.as_str())
+    }
+    pub(in crate::store) fn pending(id: &SubmissionId) -> Self {
+        Self::all_pending().then(id.as_str().as_bytes())
+    }
+    pub(in crate::store) fn all_pending() -> Self {
+        Self(vec![PENDING])
+    }
+    pub(in crate::store) fn submission_record(id: &SubmissionId, position: u64) -> Self {
+        Self::submission_records(id).then(&position.to_be_bytes())
+    }
+    pub(in crate::store) fn submission_records(id: &SubmissionId) -> Self {
+        Self::text(SUBMISSION_RECORD, id.as_str())
+    }
+    pub(in crate::store) fn facility_record(facility: &FacilityCode, position: u64) -> Self {
+        Self::facility_records(facility).then(&position.to_be_bytes())
+    }
+    pub(in crate::store) fn facility_records(facility: &FacilityCode) -> Self {
+        Self::text(FACILITY_RECORD, facility.as_str())
+    }
+    pub(in crate::store) fn sequence(facility: &FacilityCode) -> Self {
+        Self::text(SEQUENCE, facility.as_str())
+    }
+    pub(in crate::store) fn node(number: u64) -> Self {
+        Self(vec![NODE]).then(&number.to_be_bytes())
+    }
+    pub(in crate::store) fn place(position: u64) -> Self {
+        Self(vec![PLACE]).then(&position.to_be_bytes())
+    }
+    /// Number of records the index has seen.
+    pub(in crate::store) fn applied() -> Self {
+        Self::text(META, "applied")
+    }
+    /// Time of the newest record.
+    pub(in crate::store) fn time() -> Self {
+        Self::text(META, "time")
+    }
+    /// The newest signed checkpoint.
+    pub(in crate::store) fn checkpoint() -> Self {
+        Self::text(META, "checkpoint")
+    }
+
+    pub(in crate::store) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+    pub(in crate::store) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn text(space: u8, text: &str) -> Self {
+        Self([&[space], text.as_bytes(), &[END]].concat())
+    }
+    fn then(mut self, part: &[u8]) -> Self {
+        self.0.extend(part);
+        self
+    }
+}
+
+/// The position at the end of a key.
+pub(super) fn position(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}

@@ -1,0 +1,213 @@
+//! `SledStore`: trail files as the commit point, sled 0.34.7 as the index. The only place that knows sled.
+//!
+//! sled's `flush` on Linux neither syncs the disk's cache nor the file's length, and `flush_async` can hang. Neither matters
+//! here: what sled lost is replayed from the trail, and only the committer thread flushes, blocking.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use formats::trail::LogKey;
+
+use super::committer::Journal;
+use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
+use super::index::{Bodies, Changes, Fetch, Key, Pending, Table, number};
+use super::{StoreError, StoredRecord};
+use crate::trail::{AppendError, Disk, Group, Medium, Place, TornTail, Trail, TrailError, TrailReader};
+
+/// Why the store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The trail.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
+    /// The index, or what it made of a record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Records that were acknowledged are gone.
+    #[error(
+        "the trail has {trail} records but the index has seen {index}: the end of the trail is missing. Restore the trail \
+         from a backup; only if those records are lost for good, run `hikyaku-relay rebuild`"
+    )]
+    TrailTooShort {
+        /// Records in the trail.
+        trail: u64,
+        /// Records the index has seen.
+        index: u64,
+    },
+}
+
+/// The embedded store.
+pub struct SledStore {
+    engine: Engine,
+    /// What was cut off when it was opened.
+    pub torn: Option<TornTail>,
+}
+
+/// Bytes sled may keep in memory.
+const CACHE: u64 = 64 << 20;
+/// Records applied with one write of the index during a replay.
+const REPLAY: u64 = 500;
+
+impl SledStore {
+    /// Opens the store below the relay's data folder: `trail` and `index`. Takes the trail's lock, cuts off a torn tail,
+    /// and brings the index up to the trail. An index that cannot be read is put aside and made anew.
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do.
+    pub fn open(data: &Path, key: LogKey) -> Result<Self, OpenError> {
+        Self::open_on(data, key, Box::new(Disk))
+    }
+
+    /// Makes the index anew from the trail alone.
+    ///
+    /// # Errors
+    /// As [`SledStore::open`].
+    pub fn rebuild(data: &Path, key: LogKey) -> Result<Self, OpenError> {
+        let (trail, torn) = Trail::open(&data.join("trail"), Box::new(Disk))?;
+        remove(&data.join("index"))?;
+        Self::with(data, key, trail, torn)
+    }
+
+    pub(super) fn open_on(data: &Path, key: LogKey, medium: Box<dyn Medium>) -> Result<Self, OpenError> {
+        let (trail, torn) = Trail::open(&data.join("trail"), medium)?;
+        if let Some(torn) = &torn {
+            let (file, cut) = (torn.file.display(), torn.cut);
+            tracing::warn!(%file, cut, "a group of records that was never acknowledged was cut off the trail");
+        }
+        Self::with(data, key, trail, torn)
+    }
+
+    fn with(data: &Path, key: LogKey, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
+        let reader = TrailReader::new(&data.join("trail"));
+        let table = match SledTable::open(&data.join("index")) {
+            Ok(table) => table,
+            Err(error) => {
+                tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
+                remove(&data.join("index"))?;
+                SledTable::open(&data.join("index"))?
+            }
+        };
+        catch_up(&table, &reader, trail.size())?;
+        seal_if_needed(&table, &key)?;
+        let engine = Engine::start(Arc::new(table), Arc::new(reader), Box::new(trail), key)?;
+        Ok(Self { engine, torn })
+    }
+}
+
+impl Embedded for SledStore {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Applies to the index what the trail has more.
+fn catch_up(table: &SledTable, reader: &TrailReader, size: u64) -> Result<(), OpenError> {
+    let applied = number(table, &Key::applied())?;
+    if applied > size {
+        return Err(OpenError::TrailTooShort {
+            trail: size,
+            index: applied,
+        });
+    }
+    if applied == size {
+        return Ok(());
+    }
+    let mut changes = Changes::default();
+    let mut next = applied;
+    reader.replay(applied, |record, place| {
+        let mut index = Pending::new(table as &dyn Fetch);
+        std::mem::swap(&mut index.changes, &mut changes);
+        replay_one(&mut index, &record, place)?;
+        std::mem::swap(&mut index.changes, &mut changes);
+        next = record.position + 1;
+        if next.is_multiple_of(REPLAY) {
+            table.write(&std::mem::take(&mut changes))?;
+        }
+        Ok::<(), OpenError>(())
+    })?;
+    table.write(&changes)?;
+    table.flush()?;
+    tracing::info!(records = next - applied, "the index was brought up to the trail");
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TrailError::Io(folder.into(), error).into()),
+        _ => Ok(()),
+    }
+}
+
+struct SledTable(sled::Db);
+
+impl SledTable {
+    fn open(folder: &Path) -> Result<Self, StoreError> {
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE)
+            .flush_every_ms(None);
+        // sled 0.34 asserts where it should answer; a damaged index is made anew, not the end of the relay.
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        match opened {
+            Ok(Ok(db)) => Ok(Self(db)),
+            Ok(Err(error)) => Err(broken(error)),
+            Err(_) => Err(StoreError::Broken("index: sled stopped while opening".into())),
+        }
+    }
+}
+
+impl Fetch for SledTable {
+    fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(key).map_err(broken)?.map(|value| value.to_vec()))
+    }
+}
+
+impl Table for SledTable {
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.0.range(from.to_vec()..).take(limit) {
+            let (key, value) = row.map_err(broken)?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in &changes.0 {
+            match value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        self.0.apply_batch(batch).map_err(broken)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.0.flush().map_err(broken).map(drop)
+    }
+}
+
+fn broken(error: sled::Error) -> StoreError {
+    StoreError::Broken(format!("index: {error}"))
+}
+
+impl Journal for Trail {
+    fn begin(&mut self) -> Result<Group, AppendError> {
+        Self::begin(self)
+    }
+
+    fn append(&mut self, group: Group, _records: &[StoredRecord]) -> Result<(), AppendError> {
+        Self::append(self, group)
+    }
+}
+
+impl Bodies for TrailReader {
+    fn body(&self, position: u64, place: Place) -> Result<StoredRecord, StoreError> {
+        self.record(position, place)
+            .map_err(|error| StoreError::Broken(error.to_string()))
+    }
+}

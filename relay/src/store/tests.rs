@@ -1,0 +1,263 @@
+//! The suite on each store; reopening, rebuilding, and faults of the disk.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use formats::trail::LogKey;
+
+use super::conformance::{acceptance, all, submission};
+use super::{Embedded as _, Fault, FaultyStore, MemoryStore, OpenError, SledStore, Store, StoreError};
+use crate::trail::{Medium, TrailError};
+
+fn key() -> LogKey {
+    LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
+}
+
+/// What the disk does at a given write.
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    /// Half of the bytes, then no space.
+    Full,
+    /// Half of the bytes, then an error.
+    Write,
+    /// Everything is written, the sync fails.
+    Sync,
+}
+
+/// A disk that fails once, at the write after `good` ones.
+#[derive(Clone, Default)]
+struct Bad(Arc<(AtomicU64, Mutex<Option<(u64, Trouble)>>)>);
+
+impl Bad {
+    fn due(&self, kinds: &[Trouble]) -> Option<Trouble> {
+        let now = self.0.0.load(Ordering::SeqCst);
+        self.0
+            .1
+            .lock()
+            .unwrap()
+            .filter(|(at, trouble)| *at == now && kinds.contains(trouble))
+            .map(|(_, t)| t)
+    }
+}
+
+impl Medium for Bad {
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        match self.due(&[Trouble::Full, Trouble::Write]) {
+            None => file.write_all(bytes),
+            Some(trouble) => {
+                file.write_all(&bytes[..bytes.len() / 2])?;
+                let full = trouble == Trouble::Full;
+                Err(if full {
+                    io::ErrorKind::StorageFull.into()
+                } else {
+                    io::Error::other("TEST disk error")
+                })
+            }
+        }
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        match self.due(&[Trouble::Sync]) {
+            None => file.sync_data(),
+            Some(_) => Err(io::Error::other("TEST sync error")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_store_conforms() {
+    all(Arc::new(MemoryStore::new(key()).unwrap()), key().vkey()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sled_store_conforms_reopens_and_rebuilds_the_same_index() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(data.path(), key()).unwrap());
+    all(Arc::clone(&store) as Arc<dyn Store>, key().vkey()).await;
+    assert!(matches!(
+        SledStore::open(data.path(), key()),
+        Err(OpenError::Trail(TrailError::Locked(_)))
+    ));
+    let before = store.dump().unwrap();
+    assert!(before.len() > 500);
+    drop(Arc::into_inner(store).unwrap());
+
+    let reopened = SledStore::open(data.path(), key()).unwrap();
+    assert_eq!(reopened.torn, None);
+    assert!(reopened.dump().unwrap() == before);
+    drop(reopened);
+    let rebuilt = SledStore::rebuild(data.path(), key()).unwrap();
+    assert!(rebuilt.dump().unwrap() == before);
+    drop(rebuilt);
+
+    // An index nobody can read is put aside.
+    std::fs::remove_dir_all(data.path().join("index")).unwrap();
+    std::fs::create_dir(data.path().join("index")).unwrap();
+    std::fs::write(data.path().join("index/conf"), b"garbage").unwrap();
+    let healed = SledStore::open(data.path(), key()).unwrap();
+    assert!(healed.dump().unwrap() == before);
+}
+
+async fn send(store: &impl Store, number: u64) -> Result<u64, StoreError> {
+    let sent = submission(number, "x-a", &["x-b"]);
+    store
+        .commit(acceptance(&sent))
+        .committed()
+        .await
+        .map(|done| done.positions[0])
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_nothing_half_and_recovers() {
+    let data = tempfile::tempdir().unwrap();
+    let bad = Bad::default();
+    *bad.0.1.lock().unwrap() = Some((2, Trouble::Full));
+    let store = SledStore::open_on(data.path(), key(), Box::new(bad)).unwrap();
+    assert_eq!(send(&store, 1).await, Ok(0));
+    assert_eq!(send(&store, 2).await, Err(StoreError::Full));
+    assert_eq!(store.size().await.unwrap(), 1);
+    assert!(
+        store
+            .submission(&submission(2, "x-a", &[]).submission)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(send(&store, 2).await, Ok(1));
+    drop(store);
+    let store = SledStore::open(data.path(), key()).unwrap();
+    assert_eq!((store.size().await.unwrap(), store.torn.clone()), (2, None));
+}
+
+#[tokio::test]
+async fn a_disk_error_stops_writes_and_loses_nothing_acknowledged() {
+    for trouble in [Trouble::Write, Trouble::Sync] {
+        let data = tempfile::tempdir().unwrap();
+        let bad = Bad::default();
+        *bad.0.1.lock().unwrap() = Some((3, trouble));
+        let store = SledStore::open_on(data.path(), key(), Box::new(bad)).unwrap();
+        assert_eq!(send(&store, 1).await, Ok(0));
+        assert_eq!(send(&store, 2).await, Ok(1));
+        assert!(matches!(send(&store, 3).await, Err(StoreError::Broken(_))));
+        assert!(matches!(send(&store, 4).await, Err(StoreError::Broken(_))));
+        assert!(
+            store
+                .submission(&submission(1, "x-a", &[]).submission)
+                .await
+                .unwrap()
+                .is_some()
+        );
+        drop(store);
+        let store = SledStore::open(data.path(), key()).unwrap();
+        assert_eq!(store.size().await.unwrap(), 2);
+        assert_eq!(send(&store, 3).await, Ok(2));
+    }
+}
+
+fn segment(data: &Path) -> std::path::PathBuf {
+    data.join("trail/00000000000000000000.seg")
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_and_reported_wherever_it_tore() {
+    let data = tempfile::tempdir().unwrap();
+    let store = SledStore::open(data.path(), key()).unwrap();
+    send(&store, 1).await.unwrap();
+    send(&store, 2).await.unwrap();
+    drop(store);
+    let two = std::fs::read(segment(data.path())).unwrap();
+    let store = SledStore::open(data.path(), key()).unwrap();
+    send(&store, 3).await.unwrap();
+    drop(store);
+    let three = std::fs::read(segment(data.path())).unwrap();
+    assert!(three.starts_with(&two));
+    let step = (three.len() - two.len()) / 7;
+    for length in (two.len() + 1..three.len()).step_by(step) {
+        // A power cut: the index never saw the third either.
+        std::fs::remove_dir_all(data.path().join("index")).unwrap();
+        std::fs::write(segment(data.path()), &three[..length]).unwrap();
+        let store = SledStore::open(data.path(), key()).unwrap();
+        let torn = store.torn.clone().unwrap();
+        assert_eq!((torn.kept, torn.cut), (two.len() as u64, (length - two.len()) as u64));
+        assert_eq!(store.size().await.unwrap(), 2);
+        drop(store);
+        assert_eq!(std::fs::read(segment(data.path())).unwrap(), two);
+    }
+    let store = SledStore::open(data.path(), key()).unwrap();
+    assert_eq!(send(&store, 3).await, Ok(2));
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_stops_the_store_with_its_position() {
+    let data = tempfile::tempdir().unwrap();
+    let store = SledStore::open(data.path(), key()).unwrap();
+    for number in 1..=3 {
+        send(&store, number).await.unwrap();
+    }
+    drop(store);
+    let good = std::fs::read(segment(data.path())).unwrap();
+    let mut damaged = good.clone();
+    damaged[200] ^= 1;
+    std::fs::write(segment(data.path()), &damaged).unwrap();
+    match SledStore::open(data.path(), key()) {
+        Err(OpenError::Trail(TrailError::Damaged {
+            offset: 16,
+            position: 0,
+            ..
+        })) => {}
+        other => panic!("{:?}", other.map(drop)),
+    }
+    assert_eq!(
+        std::fs::read(segment(data.path())).unwrap(),
+        damaged,
+        "nothing is changed"
+    );
+
+    // Acknowledged records that are gone from the end: the index knows better.
+    std::fs::write(segment(data.path()), &good[..good.len() - 1]).unwrap();
+    let short = SledStore::open(data.path(), key()).map(drop);
+    assert!(matches!(short, Err(OpenError::TrailTooShort { trail: 2, index: 3 })));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_again() {
+    let store = FaultyStore::new(MemoryStore::new(key()).unwrap(), 2, Fault::AnswerLost);
+    assert_eq!(send(&store, 1).await, Ok(0));
+    assert!(matches!(send(&store, 2).await, Err(StoreError::Broken(_))));
+    assert!(matches!(send(&store, 2).await, Err(StoreError::Conflict(_))));
+    let store = FaultyStore::new(MemoryStore::new(key()).unwrap(), 1, Fault::Refused(StoreError::Full));
+    assert_eq!(send(&store, 1).await, Err(StoreError::Full));
+    assert_eq!(send(&store, 1).await, Ok(0));
+}
+
+/// A figure, not a test of time: acceptances a second with 64 committers, each waiting for its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figure_of_64_committers() {
+    const EACH: u64 = 40;
+    let data = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(data.path(), key()).unwrap());
+    let begun = std::time::Instant::now();
+    let writers: Vec<_> = (0..64)
+        .map(|writer| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    send(&*store, writer * 1000 + number).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let records = store.size().await.unwrap();
+    println!(
+        "{:.0} acceptances/s durable, 64 committers",
+        records as f64 / begun.elapsed().as_secs_f64()
+    );
+    assert_eq!(records, 64 * EACH);
+}

@@ -1,0 +1,164 @@
+//! The bytes of a group of records: framed, counted, hashed, so that half a group is known from a whole one.
+//!
+//! ```text
+//! group  = magic (8) ‖ length of frames (u32 LE) ‖ count (u32 LE) ‖ SHA-256 of length, count, frames (32) ‖ frames
+//! frame  = length of what follows the CRC (u32 LE) ‖ CRC-32 of it (u32 LE) ‖ position (u64 LE) ‖ salt (32) ‖ body
+//! ```
+
+use std::io::{self, Read};
+
+use formats::trail::MAX_BODY;
+use sha2::{Digest as _, Sha256};
+
+use crate::store::StoredRecord;
+
+/// Begins every group.
+pub(super) const MAGIC: &[u8; 8] = b"HKGROUP1";
+const HEAD: usize = 8 + 4 + 4 + 32;
+/// Largest frames of a group in bytes.
+pub const MAX_GROUP: usize = 64 << 20;
+/// Largest frame in bytes.
+pub(super) const MAX_FRAME: u64 = (8 + 40 + MAX_BODY) as u64;
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Position of the first record of its segment file.
+    pub segment: u64,
+    /// Byte at which its frame begins.
+    pub offset: u64,
+}
+
+/// A group in the making.
+pub(crate) struct Group {
+    segment: u64,
+    start: u64,
+    next: u64,
+    count: u32,
+    frames: Vec<u8>,
+}
+
+impl Group {
+    pub(crate) fn new(segment: u64, start: u64, next: u64) -> Self {
+        Self {
+            segment,
+            start,
+            next,
+            count: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Position of the record that is added next.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Records in it.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.into()
+    }
+
+    /// Bytes of its frames.
+    pub(crate) fn length(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Where the record that is added next will lie.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            segment: self.segment,
+            offset: self.start + (HEAD + self.frames.len()) as u64,
+        }
+    }
+
+    /// Adds a record.
+    pub(crate) fn add(&mut self, salt: &[u8; 32], body: &str) {
+        let payload = [&self.next.to_le_bytes(), salt.as_slice(), body.as_bytes()].concat();
+        self.frames
+            .extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.frames.extend(crc32fast::hash(&payload).to_le_bytes());
+        self.frames.extend(payload);
+        self.next += 1;
+        self.count += 1;
+    }
+
+    /// Takes back what was added after `count` records of `length` bytes.
+    pub(crate) fn truncate(&mut self, count: u64, length: usize) {
+        self.next -= self.count() - count;
+        self.count = u32::try_from(count).unwrap_or(self.count);
+        self.frames.truncate(length);
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        let length = u32::try_from(self.frames.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let count = self.count.to_le_bytes();
+        [
+            MAGIC,
+            &length[..],
+            &count,
+            digest(&length, &count, &self.frames).as_slice(),
+            &self.frames,
+        ]
+        .concat()
+    }
+}
+
+fn digest(length: &[u8], count: &[u8], frames: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(length)
+        .chain_update(count)
+        .chain_update(frames)
+        .finalize()
+        .into()
+}
+
+/// A whole group at the beginning of `bytes`: its frames and its length; `None` if it is not whole.
+pub(super) fn whole(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (head, rest) = bytes.split_at_checked(HEAD)?;
+    let (magic, head) = head.split_at_checked(8)?;
+    let (length, head) = head.split_at_checked(4)?;
+    let (count, hash) = head.split_at_checked(4)?;
+    let size = usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?;
+    let frames = rest.get(..size)?;
+    (magic == MAGIC && digest(length, count, frames) == hash).then_some((frames, HEAD + size))
+}
+
+/// Bytes before the first frame of a group.
+pub(super) const fn head() -> usize {
+    HEAD
+}
+
+/// Reads one frame; `None` if it is none. Never takes more memory than what is there.
+pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<StoredRecord>> {
+    let mut head = [0; 8];
+    if let Err(error) = from.read_exact(&mut head) {
+        return if error.kind() == io::ErrorKind::UnexpectedEof {
+            Ok(None)
+        } else {
+            Err(error)
+        };
+    }
+    let [a, b, c, d, crc @ ..] = head;
+    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+    if length < 40 || length + 8 > MAX_FRAME {
+        return Ok(None);
+    }
+    let mut payload = Vec::new();
+    from.take(length).read_to_end(&mut payload)?;
+    if payload.len() as u64 != length || crc32fast::hash(&payload) != u32::from_le_bytes(crc) {
+        return Ok(None);
+    }
+    Ok(record(&payload))
+}
+
+fn record(payload: &[u8]) -> Option<StoredRecord> {
+    let (position, rest) = payload.split_first_chunk::<8>()?;
+    let (salt, body) = rest.split_first_chunk::<32>()?;
+    let body = std::str::from_utf8(body).ok()?.to_owned();
+    Some(StoredRecord {
+        position: u64::from_le_bytes(*position),
+        body,
+        salt: *salt,
+    })
+}
