@@ -228,6 +228,17 @@ impl Intake {
         Ok(self.container)
     }
 
+    /// How many bytes are held back at the moment.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let whole = if let Stage::Content(content) = &self.stage {
+            content.whole.len()
+        } else {
+            0
+        };
+        self.pending.len() + whole
+    }
+
     fn take<E>(
         &mut self,
         mut bytes: &[u8],

@@ -6,7 +6,9 @@ use super::*;
 use crate::digest::sha256;
 
 mod hostile;
+mod large;
 mod maker;
+mod ordinary;
 
 const LETTER: &[u8] = b"%PDF-1.7 letter";
 const IMAGE: &[u8] = &[7; 3000];

@@ -131,7 +131,7 @@ fn keeps_profile(signed: &[SignedManifest<'_>], files: &[FilePlan]) -> Result<()
         ));
     }
     let envelope = files.first().filter(|file| file.path == ENVELOPE_PATH);
-    if !envelope.is_some_and(|file| file.size <= MAX_ENVELOPE_SIZE as u64) {
+    if envelope.is_none_or(|file| file.size > MAX_ENVELOPE_SIZE as u64) {
         return refuse("the first file is not a submission.json of allowed size".into());
     }
     if files.len() > MAX_FILES + 1 || files.iter().map(|file| file.path.len()).sum::<usize>() > MAX_NAMES {

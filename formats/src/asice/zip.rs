@@ -382,3 +382,61 @@ fn push_zip64(bytes: &mut Vec<u8>, field: &[u8]) {
         bytes.extend(field);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zip64_where_needed() {
+        let limit = u64::from(u32::MAX);
+        for (size, offset) in [
+            (0, 0),
+            (limit - 1, limit - 1),
+            (limit, 0),
+            (5, limit),
+            (limit + 7, limit + 9),
+        ] {
+            let entry = StoredEntry {
+                name: "a",
+                size,
+                crc32: 3,
+                offset,
+            };
+            let local = parse_local(&entry.local()).unwrap();
+            let central = parse_central(&entry.central()).unwrap();
+            assert_eq!((local.size, local.compressed, local.crc32), (size, size, 3));
+            assert_eq!(
+                (central.header.size, central.header.compressed, central.offset),
+                (size, size, offset)
+            );
+            assert_eq!(local.zip64, size >= limit);
+            assert_eq!(central.header.zip64, size >= limit || offset >= limit);
+        }
+        for (entries, at) in [
+            (3, 7),
+            (65_534, 7),
+            (65_535, 7),
+            (100_000, 7),
+            (3, limit),
+            (3, limit + 1),
+        ] {
+            let bytes = end_records(entries, at, 46);
+            let truth = End {
+                disk: 0,
+                central_disk: 0,
+                entries_here: entries,
+                entries,
+                central_size: 46,
+                central_offset: at,
+            };
+            let zip64 = entries >= 65_535 || at >= limit;
+            let (end64, end) = bytes.split_at(if zip64 { END64_LEN + LOCATOR_LEN } else { 0 });
+            assert!(end_agrees(&parse_end(end).unwrap().0, &truth, zip64));
+            if zip64 {
+                assert_eq!(parse_end64(&end64[..END64_LEN]), Some(truth));
+                assert_eq!(parse_locator(&end64[END64_LEN..]), Some(at + 46));
+            }
+        }
+    }
+}
