@@ -2,6 +2,7 @@
 
 mod consistency;
 mod directory;
+mod entry;
 mod intake;
 pub mod manifest;
 pub mod names;

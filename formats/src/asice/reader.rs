@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use sha2::{Digest as _, Sha256};
 
-use super::directory::{Directory, Entry, Stop, fatal, shown, warning};
+use super::directory::{Directory, Stop, fatal, shown, warning};
+use super::entry::Entry;
 use super::{
     Container, FileEntry, MAX_FILES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES, MIMETYPE, SignatureFile, consistency,
     manifest, zip,

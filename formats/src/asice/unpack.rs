@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
-use super::directory::{Directory, Entry, Stop};
+use super::directory::{Directory, Stop};
+use super::entry::Entry;
 use super::writer::Measure;
 use super::{Container, FilePlan, Finding, Severity, SignedManifest, WriteError, writer};
 use crate::envelope::ENVELOPE_PATH;
