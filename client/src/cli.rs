@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Home};
 use crate::error::{Code, Exit, Failure, choose_language};
 use crate::output::Output;
-use crate::{card, sign};
+use crate::{card, chain, diagnose, inspect, sign, verify};
 
 /// `hikyaku`: signs, sends, fetches and verifies medical documents.
 #[derive(Debug, Parser)]
@@ -33,6 +33,14 @@ enum Command {
     Card(card::Options),
     /// Sign a letter and its attachments into a container, or a file into a detached signature
     Sign(sign::Options),
+    /// Verify a container or a signature, offline
+    Verify(verify::Options),
+    /// Describe a certificate, CRL, signature, time stamp, container, DICOM file or letter
+    Inspect(inspect::Options),
+    /// Judge one certificate by RFC 5280 alone
+    Chain(chain::Options),
+    /// Report versions, drivers and readers for a support desk, without secrets
+    Diagnose(diagnose::Options),
 }
 
 /// What every command gets: how to speak, and where this machine remembers.
@@ -91,6 +99,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let result = match cli.command {
         Command::Card(options) => card::run(&context, &options),
         Command::Sign(options) => sign::run(&context, &options),
+        Command::Verify(options) => verify::run(&context, &options),
+        Command::Inspect(options) => inspect::run(&context, &options),
+        Command::Chain(options) => chain::run(&context, &options),
+        Command::Diagnose(options) => diagnose::run(&context, &options),
     };
     result.unwrap_or_else(|failure| {
         context.output.print_failure(&failure);

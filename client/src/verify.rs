@@ -1,0 +1,111 @@
+//! `hikyaku verify`: judges a container or a detached signature offline, with the evidence given.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use formats::asice::Container;
+use formats::digest::DigestAlgorithm;
+use serde_json::Value;
+use trust_store::report::CheckResult;
+use trust_store::{Evidence, Indication, Subject, ValidationReport};
+
+use crate::cli::Context;
+use crate::error::{Code, Exit, Failure};
+use crate::output::Output;
+use crate::{files, sign, trust};
+
+/// Options of `verify`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Container (.asice) or signature (.p7s)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The file a detached signature signs
+    #[arg(long, value_name = "FILE")]
+    pub content: Option<PathBuf>,
+    /// Trust directory: hpki/, tsa/, intermediates/, policy.toml
+    #[arg(long, value_name = "DIR")]
+    pub trust: PathBuf,
+    /// Evidence directory: certificates, CRLs, tokens
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Option<PathBuf>,
+    /// Judge as at this time, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What could not be tried: arguments, files, trust directory. A bad signature is no error but a report.
+pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
+    let trust = trust::load(&options.trust)?;
+    let evidence = options
+        .evidence
+        .as_deref()
+        .map_or_else(|| Ok(Evidence::default()), trust::evidence)?;
+    let at = trust::moment(options.at.as_deref())?;
+    let subject = read(options, context.output)?;
+    let validated = trust.validate(subject, evidence, at);
+    let report = validated.report();
+    let value = serde_json::to_value(report).unwrap_or(Value::Null);
+    context.output.print(&value, &text(report, context.output));
+    Ok(exit(report.indication))
+}
+
+/// The exit code of a verdict.
+#[must_use]
+pub fn exit(indication: Indication) -> Exit {
+    match indication {
+        Indication::TotalPassed => Exit::Done,
+        Indication::TotalFailed => Exit::Refused,
+        Indication::Indeterminate => Exit::Indeterminate,
+    }
+}
+
+/// The report for people: one sentence, then the checks.
+#[must_use]
+pub fn text(report: &ValidationReport, output: Output) -> String {
+    let mut text = format!("{}\n", report.sentence(output.language));
+    for check in &report.checks {
+        let mark = match check.result {
+            CheckResult::Passed => '✓',
+            CheckResult::Failed => '✗',
+            CheckResult::Indeterminate => '?',
+            CheckResult::Warning => '!',
+        };
+        text.push_str(&format!("  {mark} {}: {}\n", check.name, check.detail));
+    }
+    for file in report.files.iter().filter(|file| !file.digest_ok) {
+        text.push_str(&format!("  ✗ {}\n", file.path));
+    }
+    text
+}
+
+/// A file is a signature if it is one DER or BER SEQUENCE (or PEM), and a container else: even if it is no ZIP, so that what is
+/// wrong with it is reported.
+fn read(options: &Options, output: Output) -> Result<Subject, Failure> {
+    let mut file = files::open(&options.file)?;
+    let mut first = [0_u8; 1];
+    let is_signature = file
+        .read(&mut first)
+        .map_err(|error| files::unreadable(&options.file, &error))?
+        == 1
+        && first == [0x30]
+        || options.file.extension().is_some_and(|extension| extension == "p7s");
+    if is_signature {
+        let content = match &options.content {
+            Some(content) => Some(sign::digest_of(content, &DigestAlgorithm::ALL, output)?),
+            None => None,
+        };
+        let bytes = files::read_small(&options.file)?;
+        return Ok(Subject::Signature { bytes, content });
+    }
+    if options.content.is_some() {
+        return Err(Failure::new(Code::Arguments, "--content goes with a .p7s"));
+    }
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| files::unreadable(&options.file, &error))?;
+    let container = Container::read(&mut file).map_err(|error| files::unreadable(&options.file, &error))?;
+    Ok(Subject::Container(Box::new(container)))
+}
