@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::anchors::AnchorSet;
 use crate::certificate::Certificate;
-use crate::path::{self, CertificatePool, PathInputs};
+use crate::path::{self, CertificatePool, CertificationPath, PathInputs};
 use crate::policy::Freshness;
 use crate::revocation::{self, CrlPool, RevocationSources, RevocationStatus, Times};
 
@@ -56,10 +56,23 @@ pub fn chain(
         any_policy_inhibit: options.inhibit_any_policy,
         leaf_validity_ignored: false,
     };
-    let path = match path::build(leaf, anchors, intermediates, &inputs, at) {
-        Ok(path) => path,
+    let paths = match path::build_all(leaf, anchors, intermediates, &inputs, at) {
+        Ok(paths) => paths,
         Err(failure) => return ChainVerdict::refused(failure.to_string(), Vec::new(), false),
     };
+    // The best of all paths: valid before undecided before revoked.
+    let verdicts = paths.iter().map(|path| of_path(path, intermediates, crls, at, options));
+    let best = verdicts.min_by_key(|verdict| (!verdict.valid, !verdict.indeterminate));
+    best.unwrap_or_else(|| ChainVerdict::refused("no path".into(), Vec::new(), false))
+}
+
+fn of_path(
+    path: &CertificationPath,
+    intermediates: &CertificatePool,
+    crls: &CrlPool,
+    at: OffsetDateTime,
+    options: &ChainOptions,
+) -> ChainVerdict {
     let below = path.certificates.iter().rev();
     let names = below
         .chain([&path.anchor.certificate])

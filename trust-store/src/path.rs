@@ -20,6 +20,8 @@ use crate::name::DistinguishedName;
 
 /// Certificates between leaf and anchor, leaf included.
 const MAX_DEPTH: usize = 16;
+/// Valid paths that [`build_all`] gives.
+pub const MAX_PATHS: usize = 8;
 /// Certificates looked at as next link, over the whole search.
 const MAX_STEPS: usize = 4_096;
 /// Signatures verified, over the whole search. Each pair of certificates counts once.
@@ -157,32 +159,65 @@ pub fn build(
     inputs: &PathInputs,
     at: OffsetDateTime,
 ) -> Result<CertificationPath, PathFailure> {
+    let (mut paths, failure) = search(leaf, anchors, pool, inputs, at, 1);
+    paths.pop().ok_or(failure)
+}
+
+/// As [`build`], but up to [`MAX_PATHS`] valid paths, likelier first: where revocation speaks against one, another may stand.
+///
+/// # Errors
+/// [`PathFailure`], if there is none.
+pub fn build_all(
+    leaf: &Certificate,
+    anchors: &AnchorSet,
+    pool: &CertificatePool,
+    inputs: &PathInputs,
+    at: OffsetDateTime,
+) -> Result<Vec<CertificationPath>, PathFailure> {
+    let (paths, failure) = search(leaf, anchors, pool, inputs, at, MAX_PATHS);
+    if paths.is_empty() { Err(failure) } else { Ok(paths) }
+}
+
+fn search(
+    leaf: &Certificate,
+    anchors: &AnchorSet,
+    pool: &CertificatePool,
+    inputs: &PathInputs,
+    at: OffsetDateTime,
+    wanted: usize,
+) -> (Vec<CertificationPath>, PathFailure) {
+    let failure = PathFailure::NoChain(format!(
+        "no certificate of {} among anchors and intermediates",
+        leaf.issuer
+    ));
     if let Some(anchor) = anchors.find(leaf) {
-        if !inputs.leaf_validity_ignored {
-            rules::leaf_validity(leaf, at)?;
+        if !inputs.leaf_validity_ignored
+            && let Err(failure) = rules::leaf_validity(leaf, at)
+        {
+            return (Vec::new(), failure);
         }
         let warnings = leaf.warnings.clone();
-        return Ok(CertificationPath {
+        let path = CertificationPath {
             anchor: anchor.clone(),
             certificates: Vec::new(),
             policies: Vec::new(),
             warnings,
-        });
+        };
+        return (vec![path], failure);
     }
     let mut search = Search {
         anchors,
         pool,
         inputs,
         at,
+        wanted,
+        found: Vec::new(),
         steps: 0,
         verified: HashMap::new(),
-        failure: PathFailure::NoChain(format!(
-            "no certificate of {} among anchors and intermediates",
-            leaf.issuer
-        )),
+        failure,
     };
-    let mut links = vec![leaf];
-    search.extend(&mut links).ok_or(search.failure)
+    search.extend(&mut vec![leaf]);
+    (search.found, search.failure)
 }
 
 struct Search<'a> {
@@ -190,6 +225,8 @@ struct Search<'a> {
     pool: &'a CertificatePool,
     inputs: &'a PathInputs,
     at: OffsetDateTime,
+    wanted: usize,
+    found: Vec<CertificationPath>,
     steps: usize,
     /// Verdicts by the addresses of certificate and issuer.
     verified: HashMap<(usize, usize), Result<(), AlgorithmError>>,
@@ -198,8 +235,10 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// Tries to reach an anchor from `links`, leaf first. Recursion ends at [`MAX_DEPTH`].
-    fn extend(&mut self, links: &mut Vec<&'a Certificate>) -> Option<CertificationPath> {
-        let current = *links.last()?;
+    fn extend(&mut self, links: &mut Vec<&'a Certificate>) {
+        let Some(current) = links.last().copied() else {
+            return;
+        };
         for anchor in self
             .anchors
             .0
@@ -210,12 +249,15 @@ impl<'a> Search<'a> {
                 let path: Vec<&Certificate> = links.iter().rev().copied().collect();
                 match rules::judge(&anchor.certificate, &path, self.inputs, self.at) {
                     Ok((policies, warnings)) => {
-                        return Some(CertificationPath {
+                        self.found.push(CertificationPath {
                             anchor: anchor.clone(),
                             certificates: path.into_iter().cloned().collect(),
                             policies,
                             warnings,
                         });
+                        if self.found.len() >= self.wanted {
+                            return;
+                        }
                     }
                     Err(failure) => self.fail(failure),
                 }
@@ -233,7 +275,7 @@ impl<'a> Search<'a> {
                 self.fail(PathFailure::NoChain(
                     "the search for a path was given up at its bound".into(),
                 ));
-                return None;
+                return;
             }
             let again = |link: &&Certificate| link.subject == candidate.subject && link.key == candidate.key;
             if links.iter().any(again) || self.anchors.find(candidate).is_some() || !self.is_signed(current, candidate)
@@ -241,12 +283,12 @@ impl<'a> Search<'a> {
                 continue;
             }
             links.push(candidate);
-            if let Some(path) = self.extend(links) {
-                return Some(path);
-            }
+            self.extend(links);
             links.pop();
+            if self.found.len() >= self.wanted {
+                return;
+            }
         }
-        None
     }
 
     fn is_signed(&mut self, certificate: &Certificate, issuer: &Certificate) -> bool {
