@@ -13,6 +13,7 @@ mod sled;
 
 use std::fmt;
 
+pub(crate) use committer::format_time;
 pub use engine::{Embedded, Engine};
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;

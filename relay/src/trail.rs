@@ -190,8 +190,9 @@ impl Trail {
         Ok(())
     }
 
+    /// Closes a segment once it has so many bytes, instead of [`SEGMENT_BYTES`].
     #[cfg(test)]
-    pub(crate) fn roll_at(&mut self, bytes: u64) {
+    fn roll_at(&mut self, bytes: u64) {
         self.roll_at = bytes;
     }
 }
@@ -287,4 +288,63 @@ fn full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(trail: &mut Trail, count: u64) {
+        for _ in 0..count {
+            let mut group = trail.begin().unwrap();
+            let body = format!("body {}", group.next());
+            group.add(&[7; 32], &body);
+            trail.append(group).unwrap();
+        }
+    }
+
+    fn replay(folder: &Path, from: u64) -> Result<Vec<(u64, Place)>, TrailError> {
+        let mut found = Vec::new();
+        TrailReader::new(folder).replay(from, |record, place| {
+            assert_eq!(record.body, format!("body {}", record.position));
+            found.push((record.position, place));
+            Ok::<(), TrailError>(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn segments_follow_each_other_and_a_missing_one_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut trail, _) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+        trail.roll_at(300);
+        write(&mut trail, 20);
+        drop(trail);
+        let all = segments(folder.path()).unwrap();
+        assert!(all.len() > 3, "{all:?}");
+        let found = replay(folder.path(), 0).unwrap();
+        assert!(found.iter().map(|(position, _)| *position).eq(0..20));
+        let reader = TrailReader::new(folder.path());
+        for (position, place) in found {
+            assert_eq!(reader.record(position, place).unwrap().body, format!("body {position}"));
+            assert!(reader.record(position + 1, place).is_err());
+        }
+        assert_eq!(replay(folder.path(), 13).unwrap().len(), 7);
+        let (trail, torn) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+        assert_eq!((trail.size(), torn), (20, None));
+        drop(trail);
+        std::fs::remove_file(segment::path(folder.path(), all[1])).unwrap();
+        assert!(matches!(replay(folder.path(), 0), Err(TrailError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_segment_torn_at_its_making_is_begun_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for length in [0, 1, 15] {
+            std::fs::write(segment::path(folder.path(), 0), &segment::HEADER[..length]).unwrap();
+            let (mut trail, _) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+            write(&mut trail, 1);
+            assert_eq!(replay(folder.path(), 0).unwrap().len(), 1);
+        }
+    }
 }

@@ -47,15 +47,18 @@ pub(super) struct Committer {
     pub(super) broken: Option<String>,
 }
 
+/// What a batch came to, and where that is told once the group is written.
+struct Answer {
+    to: oneshot::Sender<Result<Committed, StoreError>>,
+    result: Result<Committed, StoreError>,
+}
+
 /// A group in the making.
 struct Round<'a> {
     index: Pending<'a>,
     group: Group,
     records: Vec<StoredRecord>,
-    answers: Vec<(
-        oneshot::Sender<Result<Committed, StoreError>>,
-        Result<Committed, StoreError>,
-    )>,
+    answers: Vec<Answer>,
 }
 
 impl Committer {
@@ -118,9 +121,9 @@ impl Committer {
         } else {
             self.write(group, &records, index.changes)
         };
-        for (answer, result) in answers {
+        for Answer { to, result } in answers {
             // A conflict was judged against earlier batches of this group; if those failed, so did it.
-            let _gone = answer.send(written.clone().and(result));
+            let _gone = to.send(written.clone().and(result));
         }
     }
 
@@ -155,7 +158,7 @@ impl Round<'_> {
             self.records.truncate(records);
             self.group.truncate(count, length);
         }
-        self.answers.push((job.answer, result));
+        self.answers.push(Answer { to: job.answer, result });
     }
 
     fn add(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -212,7 +215,8 @@ fn record(index: &Pending<'_>, batch: &Batch, event: &Event) -> Result<Record, S
     })
 }
 
-pub(super) fn format_time(time: OffsetDateTime) -> Option<String> {
+/// RFC 3339 UTC with milliseconds, as in records.
+pub(crate) fn format_time(time: OffsetDateTime) -> Option<String> {
     time.to_offset(UtcOffset::UTC).format(TIME).ok()
 }
 

@@ -35,7 +35,7 @@ pub trait Embedded {
         let show = |bytes: &[u8]| bytes.escape_ascii().to_string();
         Ok(rows
             .iter()
-            .map(|(key, value)| format!("{} = {}", show(key), show(value)))
+            .map(|row| format!("{} = {}", show(&row.key), show(&row.value)))
             .collect())
     }
 }

@@ -15,6 +15,12 @@ pub(super) use query::{Bodies, Query};
 
 use super::StoreError;
 
+/// A row.
+pub(super) struct Row {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
 /// Reading one row.
 pub(super) trait Fetch {
     /// The value of a key.
@@ -24,7 +30,7 @@ pub(super) trait Fetch {
 /// An ordered table of small rows. The engine's part of the index.
 pub(super) trait Table: Fetch + Send + Sync + 'static {
     /// Rows whose keys begin with `prefix`, from `from` on, ascending, at most `limit`.
-    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
     /// Writes all rows or none.
     fn write(&self, changes: &Changes) -> Result<(), StoreError>;
     /// Hands what was written to the disk.

@@ -8,7 +8,7 @@ use formats::trail::LogKey;
 
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Table};
+use super::index::{Bodies, Changes, Fetch, Row, Table};
 use super::{StoreError, StoredRecord};
 use crate::trail::{AppendError, Group, Place};
 
@@ -52,11 +52,16 @@ impl Fetch for MemoryTable {
 }
 
 impl Table for MemoryTable {
-    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let rows = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = rows.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
         let found = found.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
-        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+        Ok(found
+            .map(|(key, value)| Row {
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect())
     }
 
     fn write(&self, changes: &Changes) -> Result<(), StoreError> {

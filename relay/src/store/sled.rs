@@ -10,7 +10,7 @@ use formats::trail::LogKey;
 
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Key, Pending, Table, number};
+use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, Table, number};
 use super::{StoreError, StoredRecord};
 use crate::trail::{AppendError, Disk, Group, Medium, Place, TornTail, Trail, TrailError, TrailReader};
 
@@ -163,14 +163,17 @@ impl Fetch for SledTable {
 }
 
 impl Table for SledTable {
-    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         for row in self.0.range(from.to_vec()..).take(limit) {
             let (key, value) = row.map_err(broken)?;
             if !key.starts_with(prefix) {
                 break;
             }
-            found.push((key.to_vec(), value.to_vec()));
+            found.push(Row {
+                key: key.to_vec(),
+                value: value.to_vec(),
+            });
         }
         Ok(found)
     }

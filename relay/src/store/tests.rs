@@ -29,7 +29,11 @@ enum Trouble {
 
 /// A disk that fails once, at the write after `good` ones.
 #[derive(Clone, Default)]
-struct Bad(Arc<(AtomicU64, Mutex<Option<(u64, Trouble)>>)>);
+struct Bad(Arc<Plan>);
+
+/// Writes so far; which of them fails, and how.
+#[derive(Default)]
+struct Plan(AtomicU64, Mutex<Option<(u64, Trouble)>>);
 
 impl Bad {
     fn due(&self, kinds: &[Trouble]) -> Option<Trouble> {

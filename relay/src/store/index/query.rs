@@ -5,7 +5,7 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use serde::de::DeserializeOwned;
 
 use super::keys::position;
-use super::{Key, Table, node, number, parse, row, unreadable};
+use super::{Key, Row, Table, node, number, parse, row, unreadable};
 use crate::store::{Code, Device, Facility, Member, StoreError, StoredRecord, SubmissionRow};
 use crate::trail::Place;
 
@@ -63,8 +63,8 @@ impl Query<'_> {
             .scan(Key::inbox_of(facility).as_bytes(), from.as_bytes(), limit)?;
         found
             .into_iter()
-            .map(|(_, id)| {
-                let id = String::from_utf8(id)
+            .map(|row| {
+                let id = String::from_utf8(row.value)
                     .ok()
                     .and_then(|id| id.parse().ok())
                     .ok_or_else(unreadable)?;
@@ -76,7 +76,7 @@ impl Query<'_> {
     pub(in crate::store) fn pending(&self) -> Result<Vec<SubmissionRow>, StoreError> {
         let space = Key::all_pending();
         let mut rows = Vec::new();
-        for (key, _) in self.keys(space.as_bytes())? {
+        for Row { key, .. } in self.keys(space.as_bytes())? {
             let id = key
                 .get(space.as_bytes().len()..)
                 .and_then(|id| std::str::from_utf8(id).ok());
@@ -91,7 +91,7 @@ impl Query<'_> {
         let found = self.keys(Key::submission_records(id).as_bytes())?;
         found
             .iter()
-            .map(|(key, _)| self.record(position(key).ok_or_else(unreadable)?))
+            .map(|row| self.record(position(&row.key).ok_or_else(unreadable)?))
             .collect()
     }
 
@@ -110,7 +110,7 @@ impl Query<'_> {
             )?;
             return found
                 .iter()
-                .map(|(key, _)| self.record(position(key).ok_or_else(unreadable)?))
+                .map(|row| self.record(position(&row.key).ok_or_else(unreadable)?))
                 .collect();
         }
         let end = self.size()?.min(from.saturating_add(limit as u64));
@@ -168,18 +168,18 @@ impl Query<'_> {
     fn all<T: DeserializeOwned>(&self, prefix: &Key) -> Result<Vec<T>, StoreError> {
         self.keys(prefix.as_bytes())?
             .iter()
-            .map(|(_, value)| parse(value))
+            .map(|row| parse(&row.value))
             .collect()
     }
 
-    fn keys(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn keys(&self, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
         let (mut rows, mut from) = (Vec::new(), prefix.to_vec());
         loop {
             let page = self.table.scan(prefix, &from, PAGE)?;
             let full = page.len() == PAGE;
             rows.extend(page);
             match rows.last() {
-                Some((key, _)) if full => from = [key.as_slice(), &[0]].concat(),
+                Some(Row { key, .. }) if full => from = [key.as_slice(), &[0]].concat(),
                 _ => return Ok(rows),
             }
         }
