@@ -1,5 +1,6 @@
 //! The one door to aws-lc-rs: which signature algorithms are accepted, and their mathematics. `CONTRACTS.md` §3 "Algorithms".
 
+use aws_lc_rs::digest as lc_digest;
 use aws_lc_rs::signature::{self as lc, RsaPssSaltLength, VerificationAlgorithm};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912;
@@ -59,6 +60,14 @@ pub fn algorithm_names(
 ) -> Result<Vec<String>, AlgorithmError> {
     let scheme = Scheme::read(algorithm, digest)?;
     Ok(vec![key_name(key)?.into(), scheme.digest().name().into()])
+}
+
+/// SHA-1, for one purpose only: the certificate hash inside ESS signing-certificate v1 of a time-stamp token.
+#[must_use]
+pub fn sha1(bytes: &[u8]) -> Vec<u8> {
+    lc_digest::digest(&lc_digest::SHA1_FOR_LEGACY_USE_ONLY, bytes)
+        .as_ref()
+        .to_vec()
 }
 
 /// The class of a public key as `policy.toml [algorithms]` names it.

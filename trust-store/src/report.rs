@@ -86,15 +86,18 @@ impl ValidationReport {
         sentence::sentence(self, language)
     }
 
-    /// The first check that explains the verdict, if something went wrong.
+    /// The check that decided, if something went wrong.
     #[must_use]
     pub fn reason(&self) -> Option<&Check> {
-        let first = |result| self.checks.iter().find(|check| check.result == result);
-        match self.indication {
-            Indication::TotalPassed => None,
-            Indication::TotalFailed => first(CheckResult::Failed),
-            Indication::Indeterminate => first(CheckResult::Indeterminate),
-        }
+        let name = self.diagnostic.get("decided_by").and_then(serde_json::Value::as_str)?;
+        let wanted = match self.indication {
+            Indication::TotalPassed => return None,
+            Indication::TotalFailed => CheckResult::Failed,
+            Indication::Indeterminate => CheckResult::Indeterminate,
+        };
+        self.checks
+            .iter()
+            .find(|check| check.name == name && check.result == wanted)
     }
 }
 

@@ -1,13 +1,31 @@
 //! The order of checks, from bytes to verdict: EN 319 102-1 §5, RFC 5280 §6, and the HPKI rules of `CONTRACTS.md` §3.
+//!
+//! Every check is made and written down; the first row of the contract's list that matches decides (`ledger`).
+
+mod authority;
+mod container;
+mod ledger;
+mod material;
+mod profile;
+mod signature;
+mod signer;
+mod stamp;
+mod verdict;
 
 use formats::asice::Container;
+use formats::cades::{Profile, SignedData};
 use formats::digest::Digests;
+use formats::hc_role::HcRole;
 use time::OffsetDateTime;
 
 use crate::anchors::Anchors;
 use crate::evidence::{Evidence, EvidenceQuery};
 use crate::policy::Policy;
-use crate::report::ValidationReport;
+use ledger::Row;
+use material::Material;
+use signature::{Content, Judged};
+
+pub use verdict::{Validated, Verified};
 
 /// Anchors and policy: everything a verdict depends on beside its subject, its evidence and the time.
 #[derive(Debug, Clone)]
@@ -32,103 +50,123 @@ pub enum Subject {
     },
 }
 
-/// A validation happened (検証済み): its report, and what it was made from.
-pub struct Validated {
-    report: ValidationReport,
-    evidence: Evidence,
-    container_sha256: Option<[u8; 32]>,
-}
+/// What an expired authority or stale evidence calls for.
+const HINT: &str = "Judge it at the time it was taken in, with `--at <intake time>`, or use its archive.";
 
-/// A validation of a container that passed (検証合格). Only this crate makes one.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    report: ValidationReport,
-    evidence: Evidence,
-    container_sha256: [u8; 32],
-    manifest_sha256: [u8; 32],
-    signature_value_sha256: [u8; 32],
-    evidence_sha256: [u8; 32],
-    policy_sha256: [u8; 32],
+/// More signatures than a letter has.
+const MAX_SIGNATURES: usize = 32;
+
+/// What every check may look at.
+struct Setting<'s> {
+    anchors: &'s Anchors,
+    policy: &'s Policy,
+    now: OffsetDateTime,
+    tokens: &'s [Vec<u8>],
+    material: Material,
 }
 
 impl TrustStore {
-    /// What must still be fetched before a verdict is possible.
+    /// What must still be fetched before a verdict is possible: fetch, add, ask again.
+    ///
+    /// Nothing, where the verdict is clear already or no evidence could change it.
     #[must_use]
     pub fn missing(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime) -> Vec<EvidenceQuery> {
-        let _ = (subject, evidence, now);
-        Vec::new()
+        let judged = self.judge(subject, evidence, now);
+        let row = judged.iter().filter_map(|one| one.ledger.row()).min();
+        let mut queries = Vec::new();
+        if row == Some(Row::TryLater) {
+            for query in judged.into_iter().flat_map(|one| one.queries) {
+                if !queries.contains(&query) {
+                    queries.push(query);
+                }
+            }
+        }
+        queries
     }
 
     /// Judges. Total: never fails, always reports.
     #[must_use]
     pub fn validate(&self, subject: Subject, evidence: Evidence, now: OffsetDateTime) -> Validated {
-        let _ = (subject, evidence, now);
-        todo!()
+        let judged = self.judge(&subject, &evidence, now);
+        verdict::sum_up(self, &subject, evidence, now, judged)
+    }
+
+    /// One judgement per signature, at least one.
+    fn judge(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime) -> Vec<Judged> {
+        match subject {
+            Subject::Container(container) => self.judge_container(container, evidence, now),
+            Subject::Signature { bytes, content } => {
+                let parsed = SignedData::parse(bytes, Profile::Document);
+                let known: Vec<&SignedData> = parsed.iter().collect();
+                let setting = self.setting(&known, evidence, now);
+                let content = Content::Bare(content.as_ref());
+                let mut judged = signature::judge("", &parsed, content, material::left_aside(evidence), &setting);
+                // Envelope and role rules are for containers; whose signature it is, is for the caller to weigh.
+                judged.ledger.pass(
+                    "role",
+                    "Which documents it may sign is not judged for a bare signature.",
+                );
+                vec![judged]
+            }
+        }
+    }
+
+    fn judge_container(&self, container: &Container, evidence: &Evidence, now: OffsetDateTime) -> Vec<Judged> {
+        // 1. The container itself: what is wrong with it weighs on every signature.
+        let mut common = container::structure(container);
+        common.extend(material::left_aside(evidence));
+        if container.signatures.len() > MAX_SIGNATURES {
+            common.fail(
+                "signatures",
+                Row::FormatFailure,
+                format!("More than {MAX_SIGNATURES} signatures."),
+            );
+        }
+        // 2. Each signature over its manifest, with all that is at hand.
+        let files = container.signatures.iter().take(MAX_SIGNATURES);
+        let parsed: Vec<_> = files
+            .clone()
+            .map(|file| SignedData::parse(&file.bytes, Profile::Document))
+            .collect();
+        let known: Vec<&SignedData> = parsed.iter().flatten().collect();
+        let setting = self.setting(&known, evidence, now);
+        let mut judged: Vec<Judged> = files
+            .zip(&parsed)
+            .map(|(file, parsed)| {
+                let mut ledger = common.clone();
+                let manifest = container::manifest_of(container, &file.name, &mut ledger);
+                if let Some(manifest) = manifest {
+                    container::files(container, manifest, &mut ledger);
+                }
+                let content = Content::Manifest(manifest.map(|manifest| &manifest.digests));
+                signature::judge(&file.name, parsed, content, ledger, &setting)
+            })
+            .collect();
+        if judged.is_empty() {
+            return vec![Judged::without_signature(common)];
+        }
+        // 3. Together they must suit every document.
+        let signers: Vec<Vec<HcRole>> = judged.iter().map(|one| one.roles.clone()).collect();
+        for one in &mut judged {
+            container::roles(container, &self.policy.roles, &signers, &mut one.ledger);
+        }
+        judged
+    }
+
+    fn setting<'s>(&'s self, known: &[&SignedData], evidence: &'s Evidence, now: OffsetDateTime) -> Setting<'s> {
+        Setting {
+            anchors: &self.anchors,
+            policy: &self.policy,
+            now,
+            tokens: &evidence.tokens,
+            material: Material::gather(known, &self.anchors, evidence),
+        }
     }
 }
 
-impl Validated {
-    /// The report.
-    #[must_use]
-    pub fn report(&self) -> &ValidationReport {
-        &self.report
-    }
-
-    /// The evidence it was made from.
-    #[must_use]
-    pub fn evidence(&self) -> &Evidence {
-        &self.evidence
-    }
-
-    /// The proof that a container passed, or the report that says why not.
-    ///
-    /// # Errors
-    /// The report, if the indication is not TOTAL-PASSED or the subject is not a container.
-    pub fn into_verified(self) -> Result<Verified, Box<ValidationReport>> {
-        todo!()
-    }
-}
-
-impl Verified {
-    /// The report.
-    #[must_use]
-    pub fn report(&self) -> &ValidationReport {
-        &self.report
-    }
-
-    /// The evidence used.
-    #[must_use]
-    pub fn evidence(&self) -> &Evidence {
-        &self.evidence
-    }
-
-    /// SHA-256 of the container it speaks about.
-    #[must_use]
-    pub fn container_sha256(&self) -> &[u8; 32] {
-        &self.container_sha256
-    }
-
-    /// SHA-256 of the first manifest.
-    #[must_use]
-    pub fn manifest_sha256(&self) -> &[u8; 32] {
-        &self.manifest_sha256
-    }
-
-    /// SHA-256 of the first SignatureValue.
-    #[must_use]
-    pub fn signature_value_sha256(&self) -> &[u8; 32] {
-        &self.signature_value_sha256
-    }
-
-    /// SHA-256 over the evidence used.
-    #[must_use]
-    pub fn evidence_sha256(&self) -> &[u8; 32] {
-        &self.evidence_sha256
-    }
-
-    /// SHA-256 over policy and anchors.
-    #[must_use]
-    pub fn policy_sha256(&self) -> &[u8; 32] {
-        &self.policy_sha256
+impl Setting<'_> {
+    /// Nothing dated later is usable.
+    fn latest(&self) -> OffsetDateTime {
+        self.now.saturating_add(self.policy.clock_skew)
     }
 }

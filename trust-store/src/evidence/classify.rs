@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use const_oid::db::rfc5911::ID_SIGNED_DATA;
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
-use x509_cert::certificate::{CertificateInner, Raw};
-use x509_cert::crl::CertificateList;
 
 use super::Evidence;
+use crate::certificate::Certificate;
+use crate::revocation::crl::Crl;
 
 /// Objects in one file; a directory of anchors in one PEM stays far below.
 const MAX_OBJECTS: usize = 10_000;
@@ -34,10 +34,9 @@ pub(super) fn classify(bytes: &[u8]) -> Option<Evidence> {
 }
 
 fn sort(object: Vec<u8>, found: &mut Evidence) -> Option<()> {
-    // The Raw profile also reads the odd serial numbers of old certificates; judging them is not this file's business.
-    if CertificateInner::<Raw>::from_der(&object).is_ok() {
+    if Certificate::parse(&object).is_ok() {
         found.certificates.push(object);
-    } else if CertificateList::<Raw>::from_der(&object).is_ok() {
+    } else if Crl::parse(&object).is_ok() {
         found.crls.push(object);
     } else if is_token(&object) {
         found.tokens.push(object);

@@ -24,8 +24,8 @@ const KEYS: [&str; 9] = [
 ];
 
 /// Names `[algorithms]` knows: keys by their strength class (a 2500-bit RSA key counts as `rsa2048`), and hash functions.
-const ALGORITHMS: [&str; 9] = [
-    "rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521", "sha256", "sha384", "sha512",
+const ALGORITHMS: [&str; 10] = [
+    "rsa2048", "rsa3072", "rsa4096", "rsa8192", "p256", "p384", "p521", "sha256", "sha384", "sha512",
 ];
 
 const DURATION: &str = "a duration such as \"90s\", \"5m\", \"1h\" or \"1d\", at most 7 days";

@@ -227,7 +227,7 @@ mod tests {
             }],
             signatures: Vec::new(),
             container_sha256: None,
-            diagnostic: serde_json::Value::Null,
+            diagnostic: serde_json::json!({ "decided_by": "role" }),
         }
     }
 

@@ -1,0 +1,314 @@
+//! One signature, from its content to its level: the order of EN 319 102-1 §5.3 and §5.5.
+
+use const_oid::db::rfc5911::ID_DATA;
+use formats::cades::{CadesError, SignedData};
+use formats::digest::Digests;
+use formats::hc_role::HcRole;
+use time::OffsetDateTime;
+
+use super::ledger::{Ledger, Row};
+use super::stamp::{self, Stamp};
+use super::{Setting, authority, profile, signer};
+use crate::certificate::Certificate;
+use crate::evidence::EvidenceQuery;
+use crate::policy::{Level, SignerTimestamp};
+use crate::report::{SignerSummary, TimestampSummary, rfc3339};
+
+/// More stamps than a signature has.
+const MAX_STAMPS: usize = 16;
+
+/// What a signature must be over.
+pub(super) enum Content<'c> {
+    /// The manifest of a container; `None` if no single manifest names the signature, which is told already.
+    Manifest(Option<&'c Digests>),
+    /// What was supplied beside a bare signature.
+    Bare(Option<&'c Digests>),
+}
+
+/// One signature as judged.
+pub(super) struct Judged {
+    pub(super) name: String,
+    pub(super) ledger: Ledger,
+    pub(super) level: Option<Level>,
+    pub(super) best_signature_time: Option<OffsetDateTime>,
+    pub(super) signer: Option<SignerSummary>,
+    pub(super) roles: Vec<HcRole>,
+    pub(super) timestamps: Vec<TimestampSummary>,
+    pub(super) queries: Vec<EvidenceQuery>,
+    pub(super) signature_value: Option<Vec<u8>>,
+}
+
+impl Judged {
+    /// What is said of a container that holds none.
+    pub(super) fn without_signature(ledger: Ledger) -> Self {
+        Self {
+            name: String::new(),
+            ledger,
+            level: None,
+            best_signature_time: None,
+            signer: None,
+            roles: Vec::new(),
+            timestamps: Vec::new(),
+            queries: Vec::new(),
+            signature_value: None,
+        }
+    }
+}
+
+/// Judges one signature; `ledger` holds what weighs on it already.
+pub(super) fn judge(
+    name: &str,
+    parsed: &Result<SignedData, CadesError>,
+    content: Content<'_>,
+    ledger: Ledger,
+    setting: &Setting<'_>,
+) -> Judged {
+    let mut judged = Judged {
+        name: name.to_owned(),
+        ..Judged::without_signature(ledger)
+    };
+    let ledger = &mut judged.ledger;
+    // 1. Format.
+    let signed = match parsed {
+        Ok(signed) => signed,
+        Err(error) => {
+            let row = match error {
+                CadesError::UnsupportedAlgorithm(_) => Row::CryptoConstraintsFailure,
+                _ => Row::FormatFailure,
+            };
+            ledger.fail(
+                "signature_format",
+                row,
+                format!("The signature cannot be read: {error}."),
+            );
+            return judged;
+        }
+    };
+    ledger.pass(
+        "signature_format",
+        "The signature is a CAdES signature of this profile.",
+    );
+    judged.signature_value = Some(signed.signer.signature.clone());
+    judged.level = Some(Level::BB);
+    // 2. Content.
+    signed_content(signed, &content, ledger);
+    // 3. The signer's certificate, and the signature by its key.
+    let Some(certificate) = signer::identify(&signed.signer, setting.material.certificates.certificates(), ledger)
+    else {
+        return judged;
+    };
+    signer::value(signed, certificate, ledger);
+    profile::usage(certificate, ledger);
+    profile::end_entity_policy(certificate, setting.policy, ledger);
+    judged.roles = profile::roles(certificate, ledger);
+    judged.signer = Some(profile::summary(certificate, &judged.roles));
+    // 4. When it existed.
+    let stamps = stamps(signed, setting, ledger);
+    judged.timestamps = stamps.iter().map(Stamp::summary).collect();
+    let moment = best_signature_time(stamps, setting, ledger, &mut judged.queries);
+    if moment.proven {
+        judged.level = Some(Level::BT);
+    }
+    judged.best_signature_time = moment.stated;
+    // 5. Whether the certificate could sign then: in time, trusted, not revoked, with algorithms still acceptable.
+    validity(certificate, &moment, ledger);
+    authority::of_signer(
+        certificate,
+        moment.time,
+        moment.proven,
+        setting,
+        ledger,
+        &mut judged.queries,
+    );
+    signer::algorithm_dates(signed, certificate, setting.policy, moment.time, ledger);
+    // 6. Whether the policy asks for more.
+    level(&moment, setting, ledger);
+    judged
+}
+
+/// The message digest is the content's.
+fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledger) {
+    let signer = &signed.signer;
+    if signed.content_type != ID_DATA || signer.attribute_content_type != signed.content_type {
+        let detail = "The signature's content type is not id-data, or not the one the signer signed.";
+        ledger.fail("content_type", Row::SigConstraintsFailure, detail);
+    }
+    let inside = signed
+        .content
+        .as_deref()
+        .map(|bytes| signer.digest_algorithm.digest(bytes));
+    let outside = match content {
+        Content::Manifest(_) if inside.is_some() => {
+            let detail = "The signature of a container must be detached; it holds content of its own.";
+            ledger.fail("message_digest", Row::FormatFailure, detail);
+            return;
+        }
+        Content::Manifest(None) => return,
+        Content::Manifest(Some(digests)) | Content::Bare(Some(digests)) => Some(
+            digests
+                .get(signer.digest_algorithm)
+                .map(<[u8]>::to_vec)
+                .unwrap_or_default(),
+        ),
+        Content::Bare(None) => None,
+    };
+    let Some(digest) = outside.as_ref().or(inside.as_ref()) else {
+        let detail = "The signed content is not inside the signature and was not supplied.";
+        ledger.fail("message_digest", Row::SignedDataNotFound, detail);
+        return;
+    };
+    let differ = inside.is_some() && outside.is_some() && inside != outside;
+    if differ {
+        let detail = "The content inside the signature is not the content supplied.";
+        ledger.fail("message_digest", Row::HashFailure, detail);
+    } else if *digest == signer.message_digest {
+        ledger.pass("message_digest", "The content is what was signed.");
+    } else {
+        ledger.fail(
+            "message_digest",
+            Row::HashFailure,
+            "The content is not what was signed.",
+        );
+    }
+}
+
+/// The signature's own stamps and those among the evidence that are of it. Stamps of the future are not usable yet.
+fn stamps(signed: &SignedData, setting: &Setting<'_>, ledger: &mut Ledger) -> Vec<Stamp> {
+    let value = &signed.signer.signature;
+    let mut tokens: Vec<&Vec<u8>> = signed.signer.timestamps.iter().collect();
+    tokens.extend(setting.tokens.iter().filter(|token| stamp::is_of(token, value)));
+    let mut seen: Vec<&Vec<u8>> = Vec::new();
+    for token in tokens {
+        if !seen.contains(&token) {
+            seen.push(token);
+        }
+    }
+    if seen.len() > MAX_STAMPS {
+        ledger.warn(
+            "timestamp",
+            format!("Of {} time stamps only {MAX_STAMPS} are judged.", seen.len()),
+        );
+        seen.truncate(MAX_STAMPS);
+    }
+    if !signed.signer.other_unsigned_attributes.is_empty() {
+        let detail = "Archive evidence inside the signature is set aside: this version proves nothing by it.";
+        ledger.warn("archive", detail);
+    }
+    let mut stamps: Vec<Stamp> = seen
+        .into_iter()
+        .map(|token| stamp::judge(token, value, setting))
+        .collect();
+    stamps.retain(|stamp| {
+        let future = stamp.gen_time.filter(|time| *time > setting.latest());
+        if let Some(time) = future {
+            let (time, now) = (rfc3339(time), rfc3339(setting.now));
+            ledger.warn(
+                "timestamp",
+                format!("A time stamp of {time} is not usable at {now}: it is later."),
+            );
+        }
+        future.is_none()
+    });
+    stamps
+}
+
+/// Best signature time: when the signature is judged to have been made.
+struct Moment {
+    time: OffsetDateTime,
+    /// A stamp that passes says so.
+    proven: bool,
+    /// As the report states it.
+    stated: Option<OffsetDateTime>,
+    /// There is no stamp at all.
+    bare: bool,
+}
+
+/// genTime of the earliest stamp that passes, else the validator's clock. If none passes, the earliest stamp's own row counts.
+fn best_signature_time(
+    mut stamps: Vec<Stamp>,
+    setting: &Setting<'_>,
+    ledger: &mut Ledger,
+    queries: &mut Vec<EvidenceQuery>,
+) -> Moment {
+    stamps.sort_by_key(|stamp| (stamp.gen_time.is_none(), stamp.gen_time));
+    let bare = stamps.is_empty();
+    let passed = stamps.iter().position(|stamp| stamp.ledger.row().is_none());
+    let chosen = passed.unwrap_or(0);
+    let mut moment = Moment {
+        time: setting.now,
+        proven: false,
+        stated: Some(setting.now),
+        bare,
+    };
+    for (index, stamp) in stamps.into_iter().enumerate() {
+        if index != chosen {
+            ledger.extend_as_warnings(stamp.ledger);
+            continue;
+        }
+        match (stamp.ledger.row(), stamp.gen_time) {
+            (None, Some(time)) => {
+                moment = Moment {
+                    time,
+                    proven: true,
+                    stated: Some(time),
+                    bare,
+                }
+            }
+            // Only evidence is missing: everything else is judged as it will be once the stamp is confirmed.
+            (Some(Row::TryLater), Some(time)) => {
+                moment = Moment {
+                    time,
+                    proven: false,
+                    stated: None,
+                    bare,
+                }
+            }
+            _ => moment.stated = None,
+        }
+        ledger.extend(stamp.ledger);
+        queries.extend(stamp.queries);
+    }
+    moment
+}
+
+/// Best signature time lies within the signer's validity.
+fn validity(certificate: &Certificate, moment: &Moment, ledger: &mut Ledger) {
+    let (from, to) = (rfc3339(certificate.not_before), rfc3339(certificate.not_after));
+    let subject = &certificate.subject;
+    if certificate.is_valid_at(moment.time) {
+        ledger.pass("validity", format!("{subject} is valid from {from} to {to}."));
+        return;
+    }
+    let row = match (moment.proven, moment.time < certificate.not_before) {
+        (true, true) => Row::NotYetValid,
+        (true, false) => Row::Expired,
+        (false, _) => Row::OutOfBoundsNoPoe,
+    };
+    let detail = format!(
+        "{subject} is valid from {from} to {to}, not at {}.",
+        rfc3339(moment.time)
+    );
+    ledger.fail("validity", row, detail);
+}
+
+/// The level reaches `minimum_level`. A stamp that is there and does not pass speaks for itself.
+fn level(moment: &Moment, setting: &Setting<'_>, ledger: &mut Ledger) {
+    let wanted = setting.policy.minimum_level;
+    let reached = if moment.proven { Level::BT } else { Level::BB };
+    if reached >= wanted {
+        ledger.pass(
+            "level",
+            format!("Level {}; the policy asks for {}.", reached.name(), wanted.name()),
+        );
+    } else if moment.bare && setting.policy.signer_timestamp == SignerTimestamp::RelayAdds {
+        let detail = "The signature bears no time stamp yet; the policy lets the relay add one.";
+        ledger.fail("level", Row::TryLater, detail);
+    } else if moment.bare || moment.proven {
+        let detail = format!(
+            "The signature is of level {}; the policy asks for {}.",
+            reached.name(),
+            wanted.name()
+        );
+        ledger.fail("level", Row::BelowMinimumLevel, detail);
+    }
+}

@@ -1,0 +1,198 @@
+//! One time-stamp token, RFC 3161: does it prove that this SignatureValue existed at its genTime?
+//! Certificate and revocation of its authority are judged at the validator's clock; nothing older vouches for them.
+
+use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_KP_TIME_STAMPING};
+use formats::cades::CadesError;
+use formats::timestamp::{TimestampError, Token, TstInfo};
+use time::OffsetDateTime;
+
+use super::Setting;
+use super::ledger::{Ledger, Row};
+use super::{authority, signer};
+use crate::certificate::Certificate;
+use crate::evidence::EvidenceQuery;
+use crate::report::{TimestampSummary, rfc3339};
+
+/// A token as judged.
+pub(super) struct Stamp {
+    /// genTime, where readable.
+    pub(super) gen_time: Option<OffsetDateTime>,
+    /// The token's own checks.
+    pub(super) ledger: Ledger,
+    /// What is missing for a verdict on it.
+    pub(super) queries: Vec<EvidenceQuery>,
+    summary: TimestampSummary,
+}
+
+impl Stamp {
+    /// The token as the report shows it.
+    pub(super) fn summary(&self) -> TimestampSummary {
+        let indication = self.ledger.row().map_or("PASSED", |row| row.sub_indication().name());
+        TimestampSummary {
+            indication: indication.to_owned(),
+            ..self.summary.clone()
+        }
+    }
+}
+
+/// Whether a token found among the evidence is of this signature.
+pub(super) fn is_of(bytes: &[u8], signature_value: &[u8]) -> bool {
+    Token::parse(bytes).is_ok_and(|Token { info, .. }| {
+        info.imprint_algorithm
+            .is_some_and(|algorithm| algorithm.digest(signature_value) == info.imprint)
+    })
+}
+
+/// Judges one token over `signature_value`.
+pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>) -> Stamp {
+    let mut stamp = Stamp {
+        gen_time: None,
+        ledger: Ledger::default(),
+        queries: Vec::new(),
+        summary: TimestampSummary {
+            gen_time: None,
+            tsa: None,
+            policy: None,
+            indication: String::new(),
+        },
+    };
+    let token = match Token::parse(bytes) {
+        Ok(token) => token,
+        Err(error) => {
+            let row = match error {
+                TimestampError::UnsupportedAlgorithm(_) | TimestampError::Cms(CadesError::UnsupportedAlgorithm(_)) => {
+                    Row::CryptoConstraintsFailure
+                }
+                _ => Row::FormatFailure,
+            };
+            stamp.ledger.fail(
+                "timestamp_format",
+                row,
+                format!("A time stamp cannot be read: {error}."),
+            );
+            return stamp;
+        }
+    };
+    stamp.gen_time = Some(token.info.gen_time);
+    stamp.summary.gen_time = Some(rfc3339(token.info.gen_time));
+    stamp.summary.policy = Some(token.info.policy.to_string());
+    let ledger = &mut stamp.ledger;
+
+    imprint(&token.info, signature_value, ledger);
+    content(&token, ledger);
+    policy(&token.info, setting, ledger);
+
+    let certificates = setting.material.certificates.certificates();
+    let Some(certificate) = signer::identify(&token.signed_data.signer, certificates, ledger) else {
+        return stamp;
+    };
+    stamp.summary.tsa = Some(certificate.subject.to_string());
+    signer::value(&token.signed_data, certificate, ledger);
+    signer::algorithm_dates(&token.signed_data, certificate, setting.policy, setting.now, ledger);
+    purpose(certificate, ledger);
+    validity(certificate, token.info.gen_time, setting, ledger);
+    authority::of_stamp(certificate, token.info.gen_time, setting, ledger, &mut stamp.queries);
+    stamp
+}
+
+/// The imprint is of this SignatureValue: a token moved here from another signature proves nothing.
+fn imprint(info: &TstInfo, signature_value: &[u8], ledger: &mut Ledger) {
+    match info.imprint_algorithm {
+        None => {
+            let detail = "The time stamp's imprint is made with a hash that is not accepted.";
+            ledger.fail("timestamp_imprint", Row::CryptoConstraintsFailure, detail);
+        }
+        Some(algorithm) if algorithm.digest(signature_value) == info.imprint => {
+            ledger.pass("timestamp_imprint", "The time stamp is of this signature.");
+        }
+        Some(_) => ledger.fail(
+            "timestamp_imprint",
+            Row::HashFailure,
+            "The time stamp is of another signature.",
+        ),
+    }
+}
+
+/// The token's signature is over its TSTInfo.
+fn content(token: &Token, ledger: &mut Ledger) {
+    let signed = &token.signed_data;
+    let digest = signed
+        .content
+        .as_deref()
+        .map(|content| signed.signer.digest_algorithm.digest(content));
+    if digest.as_deref() != Some(signed.signer.message_digest.as_slice()) {
+        ledger.fail(
+            "timestamp_content",
+            Row::HashFailure,
+            "The time stamp's content is not what its authority signed.",
+        );
+    }
+    if signed.signer.attribute_content_type != signed.content_type {
+        let detail = "The time stamp's content type is not the one its authority signed.";
+        ledger.fail("timestamp_content", Row::SigConstraintsFailure, detail);
+    }
+}
+
+fn policy(info: &TstInfo, setting: &Setting<'_>, ledger: &mut Ledger) {
+    let accepted = &setting.policy.tsa_policies;
+    if !accepted.is_empty() && !accepted.contains(&info.policy) {
+        let detail = format!(
+            "The time stamp is issued under {}, which `tsa_policies` does not list.",
+            info.policy
+        );
+        ledger.fail("timestamp_policy", Row::SigConstraintsFailure, detail);
+    }
+}
+
+/// RFC 3161 §2.3: extKeyUsage is critical and names timeStamping alone.
+fn purpose(certificate: &Certificate, ledger: &mut Ledger) {
+    let subject = &certificate.subject;
+    let critical = certificate
+        .extension(&ID_CE_EXT_KEY_USAGE)
+        .is_some_and(|extension| extension.critical);
+    let purposes = certificate.extended_key_usage();
+    let alone = matches!(&purposes, Ok(Some(list)) if list.as_slice() == [ID_KP_TIME_STAMPING]);
+    if critical && alone {
+        ledger.pass(
+            "timestamp_authority",
+            format!("{subject} is a time-stamp authority and nothing else."),
+        );
+    } else {
+        let detail =
+            format!("{subject} is no time-stamp authority: extKeyUsage must be critical and timeStamping alone.");
+        ledger.fail("timestamp_authority", Row::SigConstraintsFailure, detail);
+    }
+    let usage = certificate.key_usage();
+    let signs = match &usage {
+        Ok(Some(usage)) => usage.digital_signature() || usage.non_repudiation(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    if !signs {
+        let detail = format!("The key of {subject} is not for signing.");
+        ledger.fail("timestamp_authority", Row::SigConstraintsFailure, detail);
+    }
+}
+
+/// genTime lies within the authority's validity, and so does the validator's clock.
+fn validity(certificate: &Certificate, gen_time: OffsetDateTime, setting: &Setting<'_>, ledger: &mut Ledger) {
+    let (subject, now) = (&certificate.subject, setting.now);
+    let (from, to) = (rfc3339(certificate.not_before), rfc3339(certificate.not_after));
+    if !certificate.is_valid_at(gen_time) {
+        let detail = format!(
+            "The time stamp says {}, outside the validity of {subject} ({from} to {to}).",
+            rfc3339(gen_time)
+        );
+        ledger.fail("timestamp_validity", Row::OutOfBoundsNoPoe, detail);
+    }
+    if certificate.is_valid_at(now) {
+        ledger.pass("timestamp_validity", format!("{subject} is valid from {from} to {to}."));
+    } else {
+        let detail = format!(
+            "{subject} is valid from {from} to {to}, not at {}. {}",
+            rfc3339(now),
+            super::HINT
+        );
+        ledger.fail("timestamp_validity", Row::OutOfBoundsNoPoe, detail);
+    }
+}
