@@ -1,0 +1,65 @@
+//! What the operator sees from outside: logs as JSON lines, and figures for Prometheus by name.
+//!
+//! | figure | kind | meaning |
+//! |---|---|---|
+//! | `hikyaku_connections` | gauge | open connections |
+//! | `hikyaku_connections_refused_total` | counter | connections closed at once because no seat was free |
+//! | `hikyaku_tls_handshakes_failed_total` | counter | handshakes that failed or took too long |
+//! | `hikyaku_requests_total{method,status}` | counter | answered requests |
+//! | `hikyaku_request_seconds` | histogram | seconds from a request's headers to the answer's |
+//! | `hikyaku_upload_bytes_total` | counter | bytes of uploads written |
+//! | `hikyaku_uploads_open` | gauge | uploads not finished |
+//! | `hikyaku_submissions_total{outcome}` | counter | accepted, pending, refused |
+//! | `hikyaku_pending_evidence` | gauge | submissions that wait for evidence |
+//! | `hikyaku_evidence_fetches_total{outcome}` | counter | CRL fetches: fetched, failed, forbidden |
+//! | `hikyaku_timestamps_total{outcome}` | counter | granted, failed |
+//! | `hikyaku_delivered_bytes_total` | counter | bytes of containers and files sent out |
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+pub(crate) const CONNECTIONS: &str = "hikyaku_connections";
+pub(crate) const CONNECTIONS_REFUSED: &str = "hikyaku_connections_refused_total";
+pub(crate) const HANDSHAKES_FAILED: &str = "hikyaku_tls_handshakes_failed_total";
+pub(crate) const REQUESTS: &str = "hikyaku_requests_total";
+pub(crate) const REQUEST_SECONDS: &str = "hikyaku_request_seconds";
+pub(crate) const UPLOAD_BYTES: &str = "hikyaku_upload_bytes_total";
+pub(crate) const UPLOADS_OPEN: &str = "hikyaku_uploads_open";
+pub(crate) const SUBMISSIONS: &str = "hikyaku_submissions_total";
+pub(crate) const PENDING: &str = "hikyaku_pending_evidence";
+pub(crate) const FETCHES: &str = "hikyaku_evidence_fetches_total";
+pub(crate) const TIMESTAMPS: &str = "hikyaku_timestamps_total";
+pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
+
+const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// The figures of this program: one set, also when several relays run in it, as tests do.
+static FIGURES: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Starts counting, once per program.
+pub(crate) fn count() {
+    FIGURES.get_or_init(|| {
+        let builder = PrometheusBuilder::new().set_buckets(SECONDS).ok()?;
+        builder.install_recorder().ok()
+    });
+}
+
+/// The figures in Prometheus' text format.
+pub(crate) fn figures() -> String {
+    FIGURES.get().and_then(Option::as_ref).map_or_else(String::new, |handle| {
+        handle.run_upkeep();
+        handle.render()
+    })
+}
+
+/// Logs as JSON lines on standard error, filtered by `HIKYAKU_LOG` (default `info`). Does nothing if logs go somewhere already.
+pub fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HIKYAKU_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
