@@ -1,1 +1,209 @@
-//! View: a named person looks at single files.
+//! What can be seen of submissions without opening a document: inbox, state, events, receipt, report, evidence.
+//!
+//! Sender and recipients only; for everyone else the submission does not exist. A recipient sees itself, not who else receives.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use formats::trail::{Event, Record};
+use formats::wire::{
+    FacilityCode, InboxItem, InboxPage, PendingAnswer, RecipientStatus, Receipt, SubmissionEvent, SubmissionId,
+    SubmissionState, SubmissionStatus,
+};
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+
+use crate::context::Context;
+use crate::peer::Peer;
+use crate::problem::{Code, Problem};
+use crate::store::SubmissionRow;
+
+/// Largest page of an inbox.
+const PAGE: usize = 200;
+
+/// Query of `GET /v1/inbox`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct InboxQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/inbox?after=&limit=`
+pub(crate) async fn inbox(
+    State(context): State<Context>,
+    peer: Peer,
+    Query(query): Query<InboxQuery>,
+) -> Result<Json<InboxPage>, Problem> {
+    let limit = query.limit.unwrap_or(50).clamp(1, PAGE);
+    // One more than asked for tells whether there is a following page.
+    let mut rows = context
+        .store
+        .inbox(&peer.facility.code, query.after.unwrap_or(0), limit + 1)
+        .await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| row.position);
+    let items = rows.into_iter().filter_map(|row| item(row, &peer.facility.code)).collect();
+    Ok(Json(InboxPage { items, next }))
+}
+
+fn item(row: SubmissionRow, facility: &FacilityCode) -> Option<InboxItem> {
+    let (_, state) = row.recipients.iter().find(|(recipient, _)| recipient == facility)?;
+    Some(InboxItem {
+        id: row.submission.submission,
+        position: row.position,
+        state: *state,
+        received: row.received,
+        sender: row.submission.sender,
+        documents: row.submission.documents,
+    })
+}
+
+/// How the asking facility stands to a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Sender,
+    Recipient,
+}
+
+/// The submission, if it is the peer's to see.
+///
+/// A recipient sees it once it is accepted: before, nothing has been sent to it.
+async fn visible(context: &Context, peer: &Peer, id: &str) -> Result<(SubmissionRow, Standing), Problem> {
+    let id: SubmissionId = id.parse().map_err(|_| Code::NotFound)?;
+    let row = context.store.submission(&id).await?.ok_or(Code::NotFound)?;
+    let facility = &peer.facility.code;
+    if row.submission.sender.facility == *facility {
+        return Ok((row, Standing::Sender));
+    }
+    let addressed = row.recipients.iter().any(|(recipient, _)| recipient == facility);
+    if addressed && row.state == SubmissionState::Accepted {
+        return Ok((row, Standing::Recipient));
+    }
+    Err(Code::NotFound.into())
+}
+
+/// `GET /v1/submissions/{id}`
+pub(crate) async fn status(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Json<SubmissionStatus>, Problem> {
+    let (row, standing) = visible(&context, &peer, &id).await?;
+    let submission = row.submission;
+    let recipients = submission
+        .recipients
+        .into_iter()
+        .filter(|party| standing == Standing::Sender || party.facility == peer.facility.code)
+        .filter_map(|party| {
+            let (_, state) = row.recipients.iter().find(|(facility, _)| *facility == party.facility)?;
+            Some(RecipientStatus {
+                recipient: party,
+                state: *state,
+            })
+        })
+        .collect();
+    let pending = row.pending.map(|(waiting_for, deadline)| PendingAnswer {
+        id: submission.submission.clone(),
+        state: SubmissionState::PendingEvidence,
+        waiting_for,
+        deadline,
+    });
+    Ok(Json(SubmissionStatus {
+        id: submission.submission,
+        state: row.state,
+        received: row.received,
+        sender: submission.sender,
+        recipients,
+        documents: submission.documents,
+        size: submission.size,
+        container_sha256: submission.container_sha256,
+        pending,
+    }))
+}
+
+/// `GET /v1/submissions/{id}/events`: what became of it, record by record.
+pub(crate) async fn events(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<SubmissionEvent>>, Problem> {
+    let (row, standing) = visible(&context, &peer, &id).await?;
+    let records = context.store.submission_records(&row.submission.submission).await?;
+    let mut events = Vec::new();
+    for stored in records {
+        let record: Record = serde_json::from_str(&stored.body).map_err(|error| Problem::internal(&error))?;
+        let Some(event) = line(stored.position, record) else {
+            continue;
+        };
+        let own = event.recipient.as_ref().is_none_or(|recipient| *recipient == peer.facility.code);
+        if standing == Standing::Sender || own {
+            events.push(event);
+        }
+    }
+    Ok(Json(events))
+}
+
+fn line(position: u64, record: Record) -> Option<SubmissionEvent> {
+    let (kind, recipient, scope) = match record.event {
+        Event::Accepted(_) => ("Accepted", None, Vec::new()),
+        Event::Pending { .. } => ("PendingEvidence", None, Vec::new()),
+        Event::Refused { .. } => ("Refused", None, Vec::new()),
+        Event::Delivered(access) => ("Delivered", Some(access.recipient), access.scope),
+        Event::Viewed(access) => ("Viewed", Some(access.recipient), access.scope),
+        Event::Acknowledged { recipient, .. } => ("Acknowledged", Some(recipient), Vec::new()),
+        _ => return None,
+    };
+    let device = record.actor.device.map(String::from);
+    Some(SubmissionEvent {
+        position,
+        time: record.time,
+        kind: kind.to_owned(),
+        recipient,
+        actor: record.actor.person_name.or(device),
+        scope,
+    })
+}
+
+/// `GET /v1/submissions/{id}/receipt`: for the sender; it names all recipients.
+pub(crate) async fn receipt(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Json<Receipt>, Problem> {
+    let (row, standing) = visible(&context, &peer, &id).await?;
+    if standing != Standing::Sender || row.state != SubmissionState::Accepted {
+        return Err(Code::NotFound.into());
+    }
+    let receipt = context.store.receipt(&row.submission.submission, row.position).await?;
+    Ok(Json(receipt.ok_or(Code::NotFound)?))
+}
+
+/// `GET /v1/submissions/{id}/report`: the verdict as it was made at intake.
+pub(crate) async fn report(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (row, _) = visible(&context, &peer, &id).await?;
+    beside(&context, &row, crate::intake::REPORT).await
+}
+
+/// `GET /v1/submissions/{id}/evidence`: what the verdict was made from.
+pub(crate) async fn evidence(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (row, _) = visible(&context, &peer, &id).await?;
+    beside(&context, &row, crate::intake::EVIDENCE).await
+}
+
+async fn beside(context: &Context, row: &SubmissionRow, what: &str) -> Result<Response, Problem> {
+    let bytes = context
+        .containers
+        .read_beside(&row.submission.stored_as, what)
+        .await
+        .map_err(|error| Problem::internal(&error))?;
+    Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response())
+}

@@ -1,0 +1,75 @@
+//! What belongs to no walk: policy, problems, the OpenAPI document, health, readiness, figures.
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use formats::wire::RelayPolicy;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::observe;
+use crate::peer::{Connection, Peer};
+use crate::problem::{self, Code, Language, Problem};
+
+/// OpenAPI 3.1 of everything here.
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
+/// `GET /v1/policy`: what a client needs to judge as the relay does.
+pub(super) async fn policy(State(context): State<Context>, _peer: Peer) -> Json<RelayPolicy> {
+    let anchors = &context.trust.anchors;
+    let certificates = |set: &trust_store::AnchorSet| set.0.iter().map(|anchor| STANDARD.encode(&anchor.der)).collect();
+    Json(RelayPolicy {
+        version: 1,
+        policy_toml: context.trust.policy.to_toml(),
+        hpki_anchors: certificates(&anchors.hpki),
+        tsa_anchors: certificates(&anchors.tsa),
+        intermediates: anchors.intermediates.iter().map(|der| STANDARD.encode(der)).collect(),
+        log_vkey: context.log_vkey.clone(),
+        timestamps: !context.config.timestamps.is_empty(),
+        max_container_bytes: context.config.limits.max_container,
+    })
+}
+
+/// `GET /v1/openapi.json`
+pub(super) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// `GET /v1/problems/{code}`: what a problem means.
+pub(super) async fn problem(Path(code): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let description = problem::describe(&code, Language::asked(&headers)).ok_or(Code::NotFound)?;
+    Ok(Json(description).into_response())
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn health() -> Response {
+    Json(json!({ "healthy": true })).into_response()
+}
+
+/// `GET /readyz`: it can take submissions in; otherwise why not.
+pub(super) async fn readiness(State(context): State<Context>) -> Response {
+    let reasons = context.hindrances().await;
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let mut response = Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })).into_response();
+    *response.status_mut() = status;
+    // The body says more than a problem would, and monitoring expects this shape.
+    response.extensions_mut().insert(problem::AsIs);
+    response
+}
+
+/// `GET /metrics`: for the operator on the machine itself only.
+pub(super) async fn metrics(Extension(connection): Extension<Connection>) -> Result<Response, Problem> {
+    if !connection.address.ip().to_canonical().is_loopback() {
+        return Err(Code::NotFound.into());
+    }
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(CONTENT_TYPE, media_type)], observe::figures()).into_response())
+}
