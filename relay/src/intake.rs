@@ -1,1 +1,372 @@
-//! Intake: from a finished upload to Accepted, PendingEvidence or Refused.
+//! A finished upload becomes a submission: evidence, verdict, durable container, record, receipt — in this order.
+//!
+//! Only a `Verified` is accepted, and its digests are compared with what is stored. Nothing is acknowledged before the record is
+//! durable. A refusal is a record too, with its report.
+
+mod pending;
+mod record;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use formats::asice::Container;
+use formats::digest::sha256;
+use formats::envelope::Envelope;
+use formats::trail::Event;
+use formats::wire::{PendingAnswer, SubmissionId, SubmissionRequest, SubmissionState};
+use http::header::LOCATION;
+use http::{HeaderValue, StatusCode};
+use time::OffsetDateTime;
+use tokio::sync::OwnedMutexGuard;
+use trust_store::{Evidence, Indication, SubIndication, Subject, Validated, ValidationReport, Verified};
+
+use crate::clock;
+use crate::containers::{ContainerError, Containers};
+use crate::context::Context;
+use crate::observe;
+use crate::peer::Peer;
+use crate::problem::{Code, Problem};
+use crate::routes;
+use crate::store::{Batch, Condition, StoreError, SubmissionRow};
+use crate::upload::{Progress, Upload, examine};
+
+pub(crate) use pending::retry;
+
+/// Name of the report beside a container.
+pub(crate) const REPORT: &str = "report.json";
+/// Name of the evidence beside a container.
+pub(crate) const EVIDENCE: &str = "evidence.json";
+
+/// What a verdict leads to.
+enum Outcome {
+    Passed(Box<Verified>),
+    /// Everything else passed; this could not be asked.
+    TryLater(Box<Validated>, String),
+    Failed(Box<ValidationReport>),
+}
+
+/// What is known as soon as all bytes are there, before any evidence is asked for: profile, contents, envelope, parties.
+///
+/// # Errors
+/// The refusal, already recorded.
+pub(crate) async fn first_look(
+    context: &Context,
+    peer: &Peer,
+    upload: &Arc<Upload>,
+    progress: &mut OwnedMutexGuard<Progress>,
+) -> Result<(), Problem> {
+    let path = upload.path.clone();
+    let examined = tokio::task::spawn_blocking(move || examine(&path)).await;
+    let examined = examined.map_err(|error| Problem::internal(&error))?;
+    let judged = match examined {
+        Ok(container) => match parties(context, peer, upload, &container).await {
+            Ok(()) => Ok(container),
+            Err(problem) => Err((problem, Some(container))),
+        },
+        Err(problem) => Err((problem, None)),
+    };
+    match judged {
+        Ok(container) => {
+            progress.container = Some(Arc::new(container));
+            Ok(())
+        }
+        Err((problem, container)) => {
+            if problem.code().status().is_client_error() {
+                refuse(context, peer, container.as_ref(), problem.code(), None).await?;
+            }
+            Err(problem)
+        }
+    }
+}
+
+async fn parties(context: &Context, peer: &Peer, upload: &Upload, container: &Container) -> Result<(), Problem> {
+    if upload.sha256.as_ref().is_some_and(|stated| *stated != hex::encode(container.sha256)) {
+        return Err(Code::ChecksumMismatch.into());
+    }
+    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
+    if envelope.sender.facility != peer.facility.code {
+        return Err(Problem::new(Code::SenderMismatch).detail(
+            format!("封筒の送信元は {}、この端末は {} のものです。", envelope.sender.facility, peer.facility.code),
+            format!(
+                "The envelope names {}, the device belongs to {}.",
+                envelope.sender.facility, peer.facility.code
+            ),
+        ));
+    }
+    for recipient in &envelope.recipients {
+        if context.store.facility(&recipient.facility).await?.is_none() {
+            return Err(Problem::new(Code::RecipientUnknown).detail(
+                format!("{} は登録されていません。", recipient.facility),
+                format!("{} is not known here.", recipient.facility),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `POST /v1/submissions`
+pub(crate) async fn submit(State(context): State<Context>, peer: Peer, body: Bytes) -> Result<Response, Problem> {
+    let request: SubmissionRequest = routes::json(&body)?;
+    let id = request.upload.strip_prefix("/v1/uploads/").ok_or(Code::UploadUnknown)?;
+    let upload = context.uploads.find(&peer, id)?;
+    // A client that hangs up must not stop an intake between container and record: the work runs on its own.
+    let (context, work) = (context.clone(), upload);
+    let taken = tokio::spawn(async move { take_in(&context, &peer, &work).await });
+    taken.await.map_err(|error| Problem::internal(&error))?
+}
+
+async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result<Response, Problem> {
+    let mut progress = upload.wait().await;
+    if let Some(id) = upload.became() {
+        let row = context.store.submission(&id).await?.ok_or(Code::UploadUnknown)?;
+        return known(context, &row).await;
+    }
+    if let Some(refused) = &progress.refused {
+        return Err(refused.clone());
+    }
+    if progress.offset != upload.length {
+        return Err(Code::UploadIncomplete.into());
+    }
+    if progress.container.is_none()
+        && let Err(problem) = first_look(context, peer, upload, &mut progress).await
+    {
+        progress.refused = Some(problem.clone());
+        return Err(problem);
+    }
+    let container = progress.container.clone().ok_or(Code::UploadIncomplete)?;
+    let id = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?.id.clone();
+    if let Some(row) = context.store.submission(&id).await? {
+        return same_or_conflict(context, peer, &container, &row).await;
+    }
+    let done = decide(context, peer, upload, &container).await;
+    if let Err(problem) = &done
+        && problem.code() == Code::ValidationFailed
+    {
+        progress.refused = Some(problem.clone());
+    }
+    done
+}
+
+async fn decide(
+    context: &Context,
+    peer: &Peer,
+    upload: &Arc<Upload>,
+    container: &Arc<Container>,
+) -> Result<Response, Problem> {
+    let now = clock::now();
+    match verdict(context, container, Evidence::default(), now).await? {
+        Outcome::Passed(verified) => accept(context, peer, upload, container, &verified).await,
+        Outcome::TryLater(validated, waiting_for) => {
+            pending::hold(context, peer, upload, container, &validated, waiting_for).await
+        }
+        Outcome::Failed(report) => {
+            refuse(context, peer, Some(container), Code::ValidationFailed, Some(&report)).await?;
+            let report = serde_json::to_value(&report).map_err(|error| Problem::internal(&error))?;
+            Err(Problem::new(Code::ValidationFailed).report(report))
+        }
+    }
+}
+
+/// Fetches what is missing, then judges.
+async fn verdict(
+    context: &Context,
+    container: &Arc<Container>,
+    evidence: Evidence,
+    now: OffsetDateTime,
+) -> Result<Outcome, Problem> {
+    let subject = Arc::new(Subject::Container(Box::new(Container::clone(container))));
+    let gathered = context.fetcher.gather(&context.trust, &subject, evidence, now).await;
+    let trust = Arc::clone(&context.trust);
+    let validated = tokio::task::spawn_blocking(move || {
+        let subject = Arc::try_unwrap(subject).unwrap_or_else(|shared| Subject::clone(&shared));
+        trust.validate(subject, gathered.evidence, now)
+    });
+    let validated = validated.await.map_err(|error| Problem::internal(&error))?;
+    let report = validated.report();
+    if report.indication == Indication::Indeterminate && report.sub_indication == Some(SubIndication::TryLater) {
+        let waiting_for = if gathered.unreachable.is_empty() {
+            "revocation information current enough for a verdict".to_owned()
+        } else {
+            gathered.unreachable.join("; ")
+        };
+        return Ok(Outcome::TryLater(Box::new(validated), waiting_for));
+    }
+    Ok(match validated.into_verified() {
+        Ok(verified) => Outcome::Passed(Box::new(verified)),
+        Err(report) => Outcome::Failed(report),
+    })
+}
+
+async fn accept(
+    context: &Context,
+    peer: &Peer,
+    upload: &Arc<Upload>,
+    container: &Arc<Container>,
+    verified: &Verified,
+) -> Result<Response, Problem> {
+    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
+    let stored_as = Containers::name(&envelope.id);
+    keep(context, upload, &stored_as).await?;
+    let beside = put_beside(context, &stored_as, verified.evidence(), verified.report()).await;
+    let committed = match beside {
+        Ok(digests) => {
+            let submission = record::accepted(envelope, container, verified, &digests, &stored_as)?;
+            let batch = Batch {
+                actor: peer.actor(),
+                time: clock::now(),
+                events: vec![Event::Accepted(Box::new(submission))],
+                conditions: vec![peer.active(), Condition::SubmissionAbsent(envelope.id.clone())],
+            };
+            context.store.commit(batch).committed().await.map_err(Problem::from)
+        }
+        Err(problem) => Err(problem),
+    };
+    if let Err(problem) = committed {
+        give_back(context, upload, &stored_as).await;
+        // Another request with the same id was faster.
+        if problem.code() == Code::IdConflict
+            && let Some(row) = context.store.submission(&envelope.id).await?
+        {
+            return same_or_conflict(context, peer, container, &row).await;
+        }
+        return Err(problem);
+    }
+    note(upload, &envelope.id);
+    metrics::counter!(observe::SUBMISSIONS, "outcome" => "accepted").increment(1);
+    let row = context.store.submission(&envelope.id).await?.ok_or(Code::Internal)?;
+    receipt(context, &row, StatusCode::CREATED).await
+}
+
+/// The same again gets the same answer; the same id for other bytes, or of another sender, is a conflict.
+async fn same_or_conflict(
+    context: &Context,
+    peer: &Peer,
+    container: &Container,
+    row: &SubmissionRow,
+) -> Result<Response, Problem> {
+    let same = row.submission.sender.facility == peer.facility.code
+        && row.submission.container_sha256 == hex::encode(container.sha256);
+    if same { known(context, row).await } else { Err(Code::IdConflict.into()) }
+}
+
+async fn known(context: &Context, row: &SubmissionRow) -> Result<Response, Problem> {
+    match (&row.state, &row.pending) {
+        (SubmissionState::PendingEvidence, Some((waiting_for, deadline))) => {
+            Ok(wait_answer(&row.submission.submission, waiting_for, deadline))
+        }
+        _ => receipt(context, row, StatusCode::OK).await,
+    }
+}
+
+async fn receipt(context: &Context, row: &SubmissionRow, status: StatusCode) -> Result<Response, Problem> {
+    let id = &row.submission.submission;
+    let receipt = context.store.receipt(id, row.position).await?.ok_or(Code::StoreUnavailable)?;
+    let mut response = (status, Json(receipt)).into_response();
+    locate(&mut response, id);
+    Ok(response)
+}
+
+fn wait_answer(id: &SubmissionId, waiting_for: &str, deadline: &str) -> Response {
+    let answer = PendingAnswer {
+        id: id.clone(),
+        state: SubmissionState::PendingEvidence,
+        waiting_for: waiting_for.to_owned(),
+        deadline: deadline.to_owned(),
+    };
+    let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
+    locate(&mut response, id);
+    response
+}
+
+fn locate(response: &mut Response, id: &SubmissionId) {
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/submissions/{id}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+}
+
+async fn keep(context: &Context, upload: &Upload, stored_as: &str) -> Result<(), Problem> {
+    Ok(context.containers.adopt(upload.path.clone(), stored_as).await?)
+}
+
+/// SHA-256 of what lies beside a container, hex.
+struct Beside {
+    evidence: String,
+    report: String,
+}
+
+async fn put_beside(
+    context: &Context,
+    stored_as: &str,
+    evidence: &Evidence,
+    report: &ValidationReport,
+) -> Result<Beside, Problem> {
+    let evidence = evidence.to_json().into_bytes();
+    let report = serde_json::to_vec(report).map_err(|error| Problem::internal(&error))?;
+    let digests = Beside {
+        evidence: hex::encode(sha256(&evidence)),
+        report: hex::encode(sha256(&report)),
+    };
+    context.containers.put_beside(stored_as, EVIDENCE, evidence.into()).await?;
+    context.containers.put_beside(stored_as, REPORT, report.into()).await?;
+    Ok(digests)
+}
+
+/// After a failed commit the upload is an upload again, so that the client can ask once more.
+async fn give_back(context: &Context, upload: &Upload, stored_as: &str) {
+    if let Ok(stored) = context.containers.file(stored_as)
+        && let Err(error) = tokio::fs::rename(stored, &upload.path).await
+    {
+        tracing::error!(%error, stored_as, "a container that was not committed cannot be given back");
+        return;
+    }
+    if let Err(error) = context.containers.delete(stored_as).await {
+        tracing::warn!(%error, stored_as, "the folder of a container that was not committed stays");
+    }
+}
+
+fn note(upload: &Upload, id: &SubmissionId) {
+    // Losing the note costs the client one upload more, not the submission.
+    if let Err(error) = upload.note(id) {
+        tracing::warn!(%error, "an upload's slip cannot be written");
+    }
+}
+
+async fn refuse(
+    context: &Context,
+    peer: &Peer,
+    container: Option<&Container>,
+    code: Code,
+    report: Option<&ValidationReport>,
+) -> Result<(), Problem> {
+    metrics::counter!(observe::SUBMISSIONS, "outcome" => "refused").increment(1);
+    let id = container.and_then(|container| container.envelope.as_ref()).map(|envelope: &Envelope| envelope.id.clone());
+    let batch = Batch {
+        actor: peer.actor(),
+        time: clock::now(),
+        events: vec![Event::Refused {
+            facility: peer.facility.code.clone(),
+            submission: id,
+            code: code.as_str().to_owned(),
+            sub_indication: report.and_then(record::sub_indication),
+            container_sha256: container.map(|container| hex::encode(container.sha256)),
+            report_sha256: None,
+        }],
+        conditions: Vec::new(),
+    };
+    match context.store.commit(batch).committed().await {
+        Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl From<ContainerError> for Problem {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Full => Code::NoSpace.into(),
+            error => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Submissions for which everything passed but some evidence could not be asked for: held durably, tried again with growing
+//! pauses, accepted or refused at the latest at their deadline. Restart-safe: what waits is in the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use formats::asice::Container;
+use formats::trail::{Actor, Event};
+use formats::wire::{SubmissionId, SubmissionState};
+use trust_store::{Evidence, Validated};
+
+use super::{EVIDENCE, Outcome, give_back, keep, note, put_beside, record, verdict, wait_answer};
+use crate::clock;
+use crate::containers::Containers;
+use crate::context::Context;
+use crate::observe;
+use crate::peer::Peer;
+use crate::problem::{Code, Problem};
+use crate::store::{Batch, Condition, SubmissionRow};
+use crate::upload::{Upload, examine};
+
+/// First pause between tries; doubles up to [`LONGEST`].
+const FIRST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Tries at the same time.
+const AT_ONCE: usize = 4;
+
+/// Holds a submission: its container is stored, its record says what is waited for.
+///
+/// # Errors
+/// `pending_limit` if too many of the facility's wait already.
+pub(super) async fn hold(
+    context: &Context,
+    peer: &Peer,
+    upload: &Arc<Upload>,
+    container: &Arc<Container>,
+    validated: &Validated,
+    waiting_for: String,
+) -> Result<Response, Problem> {
+    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
+    let limits = &context.config.limits;
+    let waiting = context.store.pending().await?;
+    let own = waiting.iter().filter(|row| row.submission.sender.facility == peer.facility.code);
+    let (count, bytes) = own.fold((0_u32, container.size), |(count, bytes), row| {
+        (count + 1, bytes.saturating_add(row.submission.size))
+    });
+    if count >= limits.pending_per_facility || bytes > limits.max_container.saturating_mul(4) {
+        return Err(Code::PendingLimit.into());
+    }
+    let now = clock::now();
+    let deadline = clock::rfc3339(now + limits.pending_deadline);
+    let stored_as = Containers::name(&envelope.id);
+    keep(context, upload, &stored_as).await?;
+    let committed = match put_beside(context, &stored_as, validated.evidence(), validated.report()).await {
+        Ok(digests) => {
+            let submission = record::waiting(context, envelope, container, validated.report(), &digests, &stored_as);
+            let batch = Batch {
+                actor: peer.actor(),
+                time: now,
+                events: vec![Event::Pending {
+                    submission: Box::new(submission),
+                    waiting_for: waiting_for.clone(),
+                    deadline: deadline.clone(),
+                }],
+                conditions: vec![peer.active(), Condition::SubmissionAbsent(envelope.id.clone())],
+            };
+            context.store.commit(batch).committed().await.map_err(Problem::from)
+        }
+        Err(problem) => Err(problem),
+    };
+    if let Err(problem) = committed {
+        give_back(context, upload, &stored_as).await;
+        return Err(problem);
+    }
+    note(upload, &envelope.id);
+    metrics::counter!(observe::SUBMISSIONS, "outcome" => "pending").increment(1);
+    tracing::info!(id = %envelope.id, waiting_for, "submission waits for evidence");
+    Ok(wait_answer(&envelope.id, &waiting_for, &deadline))
+}
+
+/// Tries what waits, again and again.
+pub(crate) async fn retry(context: Context) {
+    let mut plan: HashMap<SubmissionId, (Instant, Duration)> = HashMap::new();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let Ok(waiting) = context.store.pending().await else {
+            continue;
+        };
+        metrics::gauge!(observe::PENDING).set(waiting.len() as f64);
+        plan.retain(|id, _| waiting.iter().any(|row| row.submission.submission == *id));
+        let due = waiting.into_iter().filter(|row| {
+            let id = &row.submission.submission;
+            overdue(row) || plan.get(id).is_none_or(|(next, _)| *next <= Instant::now())
+        });
+        let due: Vec<_> = due.take(AT_ONCE).collect();
+        let tries = due.iter().map(|row| again(&context, row));
+        let outcomes = futures_util::future::join_all(tries).await;
+        for (row, outcome) in due.iter().zip(outcomes) {
+            if let Err(problem) = outcome {
+                tracing::warn!(id = %row.submission.submission, code = problem.code().as_str(), "another try failed");
+            }
+            let (_, pause) = plan.get(&row.submission.submission).copied().unwrap_or((Instant::now(), FIRST));
+            // Up to half as long again, so that submissions held by the same outage do not return together.
+            let jitter = pause.mul_f64(f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 512.0);
+            let next = (Instant::now() + pause + jitter, (pause * 2).min(LONGEST));
+            plan.insert(row.submission.submission.clone(), next);
+        }
+    }
+}
+
+fn overdue(row: &SubmissionRow) -> bool {
+    let deadline = row.pending.as_ref().and_then(|(_, deadline)| clock::parse_rfc3339(deadline));
+    deadline.is_none_or(|deadline| deadline <= clock::now())
+}
+
+async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
+    let stored_as = &row.submission.stored_as;
+    let path = context.containers.file(stored_as)?;
+    let read = tokio::task::spawn_blocking(move || examine(&path)).await;
+    let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
+    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
+    let kept = context.containers.beside(stored_as, EVIDENCE).await?;
+    let kept = str::from_utf8(&kept).ok().and_then(|text| Evidence::from_json(text).ok()).unwrap_or_default();
+    let (event, outcome) = match verdict(context, &container, kept, clock::now()).await? {
+        Outcome::Passed(verified) => {
+            let digests = put_beside(context, stored_as, verified.evidence(), verified.report()).await?;
+            let submission = record::accepted(envelope, &container, &verified, &digests, stored_as)?;
+            (Event::Accepted(Box::new(submission)), "accepted")
+        }
+        Outcome::TryLater(validated, _) if overdue(row) => (refused(row, validated.report()), "refused"),
+        Outcome::TryLater(..) => return Ok(()),
+        Outcome::Failed(report) => (refused(row, &report), "refused"),
+    };
+    let refused = outcome == "refused";
+    let batch = Batch {
+        actor: Actor::default(),
+        time: clock::now(),
+        events: vec![event],
+        conditions: vec![Condition::SubmissionIs(
+            row.submission.submission.clone(),
+            SubmissionState::PendingEvidence,
+        )],
+    };
+    context.store.commit(batch).committed().await?;
+    metrics::counter!(observe::SUBMISSIONS, "outcome" => outcome).increment(1);
+    if refused {
+        context.containers.delete(stored_as).await?;
+    }
+    Ok(())
+}
+
+fn refused(row: &SubmissionRow, report: &trust_store::ValidationReport) -> Event {
+    Event::Refused {
+        facility: row.submission.sender.facility.clone(),
+        submission: Some(row.submission.submission.clone()),
+        code: Code::ValidationFailed.as_str().to_owned(),
+        sub_indication: record::sub_indication(report),
+        container_sha256: Some(row.submission.container_sha256.clone()),
+        report_sha256: None,
+    }
+}

@@ -1,0 +1,293 @@
+//! The shelf of uploads: which there are, whose they are, how much room they may take, and when they go.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use formats::wire::{FacilityCode, SubmissionId};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
+
+use super::append::Progress;
+use super::headers::Wish;
+use crate::clock;
+use crate::context::Context;
+use crate::observe;
+use crate::peer::Peer;
+use crate::problem::{Code, Problem};
+
+/// Unfinished uploads of one facility at the same time.
+const PER_FACILITY: usize = 64;
+/// Containers of the largest size one facility may have under way at the same time.
+const LARGEST_AT_ONCE: u64 = 4;
+/// Room left for the trail and the index.
+const HEADROOM: u64 = 256 << 20;
+
+/// What an upload is, as its file beside says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Slip {
+    facility: FacilityCode,
+    length: u64,
+    sha256: Option<String>,
+    /// The submission it became.
+    submission: Option<SubmissionId>,
+}
+
+/// One upload.
+pub(crate) struct Upload {
+    pub(crate) id: String,
+    pub(crate) facility: FacilityCode,
+    pub(crate) length: u64,
+    pub(crate) sha256: Option<String>,
+    pub(crate) path: PathBuf,
+    slip: PathBuf,
+    /// The submission it became; its bytes are then a stored container.
+    became: Mutex<Option<SubmissionId>>,
+    expiry: Duration,
+    /// When a byte last arrived, Unix seconds.
+    touched: AtomicI64,
+    progress: Arc<AsyncMutex<Progress>>,
+    /// Counts those who took it over; who holds the lock ends when this changes.
+    taken_over: watch::Sender<u64>,
+}
+
+impl Upload {
+    /// Waits for the lock after telling whoever holds it to let go.
+    pub(crate) async fn take_over(&self) -> OwnedMutexGuard<Progress> {
+        self.taken_over.send_modify(|count| *count += 1);
+        Arc::clone(&self.progress).lock_owned().await
+    }
+
+    /// Waits for the lock without disturbing who holds it.
+    pub(crate) async fn wait(&self) -> OwnedMutexGuard<Progress> {
+        Arc::clone(&self.progress).lock_owned().await
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.taken_over.subscribe()
+    }
+
+    pub(crate) fn became(&self) -> Option<SubmissionId> {
+        self.became.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes which submission it became, so that the same request again finds the same receipt.
+    pub(crate) fn note(&self, submission: &SubmissionId) -> io::Result<()> {
+        *self.became.lock().unwrap_or_else(PoisonError::into_inner) = Some(submission.clone());
+        write_slip(&self.slip, &self.slip())
+    }
+
+    pub(super) fn touch(&self) {
+        self.touched.store(clock::now().unix_timestamp(), Ordering::Relaxed);
+    }
+
+    pub(super) fn expires(&self) -> OffsetDateTime {
+        let touched = OffsetDateTime::from_unix_timestamp(self.touched.load(Ordering::Relaxed));
+        touched.unwrap_or(OffsetDateTime::UNIX_EPOCH) + self.expiry
+    }
+
+    fn slip(&self) -> Slip {
+        Slip {
+            facility: self.facility.clone(),
+            length: self.length,
+            sha256: self.sha256.clone(),
+            submission: self.became(),
+        }
+    }
+}
+
+/// All uploads.
+pub(crate) struct Uploads {
+    folder: PathBuf,
+    expiry: Duration,
+    known: Mutex<HashMap<String, Arc<Upload>>>,
+}
+
+impl Uploads {
+    /// Opens the folder `uploads` of the relay's data folder and takes up what a restart left.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn open(data: &Path, expiry: Duration) -> io::Result<Self> {
+        let folder = data.join("uploads");
+        fs::create_dir_all(&folder)?;
+        let shelf = Self {
+            folder,
+            expiry,
+            known: Mutex::default(),
+        };
+        for entry in fs::read_dir(&shelf.folder)? {
+            let path = entry?.path();
+            let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let Ok(slip) = serde_json::from_slice::<Slip>(&fs::read(&path)?) else {
+                tracing::warn!(id, "an upload's slip cannot be read; the upload is dropped");
+                shelf.forget(&id);
+                continue;
+            };
+            let (offset, touched) = match fs::metadata(shelf.file(&id, "part")) {
+                Ok(metadata) => (metadata.len().min(slip.length), metadata.modified()?.into()),
+                Err(_) if slip.submission.is_some() => (slip.length, clock::now()),
+                Err(_) => {
+                    shelf.forget(&id);
+                    continue;
+                }
+            };
+            shelf.put(shelf.upload(id, slip, offset, touched));
+        }
+        Ok(shelf)
+    }
+
+    /// A new upload for the peer's facility.
+    ///
+    /// # Errors
+    /// `too_large`, `quota`, `no_space`: all before any byte.
+    pub(super) async fn create(&self, context: &Context, peer: &Peer, wish: Wish) -> Result<Arc<Upload>, Problem> {
+        let most = context.config.limits.max_container;
+        if wish.length > most {
+            return Err(Problem::new(Code::TooLarge).detail(
+                format!("{} バイトは上限 {most} バイトを超えます。", wish.length),
+                format!("{} bytes are more than the limit of {most}.", wish.length),
+            ));
+        }
+        let slip = Slip {
+            facility: peer.facility.code.clone(),
+            length: wish.length,
+            sha256: wish.sha256,
+            submission: None,
+        };
+        let upload = self.upload(uuid::Uuid::now_v7().simple().to_string(), slip, 0, clock::now());
+        // Counted and entered under one lock, so that many at once cannot pass the quota together.
+        self.admit(&upload, most)?;
+        let (part, slip_path, slip) = (upload.path.clone(), upload.slip.clone(), upload.slip());
+        let folder = self.folder.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            File::create_new(part)?.sync_all()?;
+            write_slip(&slip_path, &slip)?;
+            sync_folder(&folder)
+        })
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = written {
+            self.remove(&upload);
+            return Err(error.into());
+        }
+        Ok(upload)
+    }
+
+    /// The upload, if it is of the peer's facility.
+    ///
+    /// # Errors
+    /// `upload_unknown`.
+    pub(crate) fn find(&self, peer: &Peer, id: &str) -> Result<Arc<Upload>, Problem> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let upload = known.get(id).filter(|upload| upload.facility == peer.facility.code);
+        upload.cloned().ok_or_else(|| Code::UploadUnknown.into())
+    }
+
+    /// Takes it off the shelf and off the disk.
+    pub(crate) fn remove(&self, upload: &Upload) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&upload.id);
+        metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
+        drop(known);
+        self.forget(&upload.id);
+    }
+
+    /// Removes what has expired, again and again.
+    pub(crate) async fn reap(&self) {
+        loop {
+            tokio::time::sleep(self.expiry.min(Duration::from_secs(60))).await;
+            let expired: Vec<_> = {
+                let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                known.values().filter(|upload| upload.expires() < clock::now()).cloned().collect()
+            };
+            for upload in expired {
+                // Only what nobody works on: an intake under way keeps its file.
+                if let Ok(_free) = Arc::clone(&upload.progress).try_lock_owned() {
+                    self.remove(&upload);
+                }
+            }
+        }
+    }
+
+    fn admit(&self, upload: &Arc<Upload>, most: u64) -> Result<(), Problem> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = || known.values().filter(|other| other.became().is_none());
+        let own = || open().filter(|other| other.facility == upload.facility);
+        let bytes = own().map(|other| other.length).sum::<u64>().saturating_add(upload.length);
+        if own().count() >= PER_FACILITY || bytes > most.saturating_mul(LARGEST_AT_ONCE) {
+            return Err(Code::Quota.into());
+        }
+        // What others have announced and not yet sent is spoken for.
+        let promised: u64 = open().map(|other| other.length.saturating_sub(other.on_disk())).sum();
+        let free = fs4::available_space(&self.folder)?;
+        if free < promised.saturating_add(upload.length).saturating_add(HEADROOM) {
+            return Err(Code::NoSpace.into());
+        }
+        known.insert(upload.id.clone(), Arc::clone(upload));
+        metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
+        Ok(())
+    }
+
+    fn put(&self, upload: Arc<Upload>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(upload.id.clone(), upload);
+        metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
+    }
+
+    fn upload(&self, id: String, slip: Slip, offset: u64, touched: OffsetDateTime) -> Arc<Upload> {
+        Arc::new(Upload {
+            path: self.file(&id, "part"),
+            slip: self.file(&id, "json"),
+            facility: slip.facility,
+            length: slip.length,
+            sha256: slip.sha256,
+            became: Mutex::new(slip.submission),
+            expiry: self.expiry,
+            touched: AtomicI64::new(touched.unix_timestamp()),
+            progress: Arc::new(AsyncMutex::new(Progress::at(offset))),
+            taken_over: watch::Sender::new(0),
+            id,
+        })
+    }
+
+    fn file(&self, id: &str, extension: &str) -> PathBuf {
+        self.folder.join(format!("{id}.{extension}"))
+    }
+
+    fn forget(&self, id: &str) {
+        for extension in ["part", "json"] {
+            if let Err(error) = fs::remove_file(self.file(id, extension))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(id, %error, "an upload cannot be removed");
+            }
+        }
+    }
+}
+
+impl Upload {
+    fn on_disk(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+}
+
+fn write_slip(path: &Path, slip: &Slip) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec(slip).map_err(io::Error::other)?)?;
+    file.sync_all()?;
+    fs::rename(beside, path)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
