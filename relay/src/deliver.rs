@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use formats::digest::sha256;
 use formats::trail::{Access, Event};
 use formats::wire::{Purpose, RecipientState, RecipientStatus, SubmissionId, SubmissionState};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
@@ -188,11 +188,12 @@ async fn send(
     let bytes = portion.bytes(sent.size);
     let submission = row.submission;
     // Opened before the record, so that a damaged store is not recorded as a delivery.
-    let stream = context
-        .containers
-        .read(&submission.stored_as, sent.start + bytes.start..sent.start + bytes.end)
-        .await
-        .map_err(|error| Problem::internal(&error))?;
+    let range = sent.start + bytes.start..sent.start + bytes.end;
+    let stream = if range.is_empty() {
+        futures_util::stream::empty().boxed()
+    } else {
+        context.containers.open_range(&submission.stored_as, Some(range)).await?.stream
+    };
     let scope = match &portion {
         Portion::Whole => sent.scope.clone(),
         Portion::Part(part) => format!("{} bytes {}-{}", sent.scope, part.start, part.end - 1),

@@ -19,7 +19,7 @@ use http::StatusCode;
 use spki::SubjectPublicKeyInfoOwned;
 use x509_cert::request::CertReq;
 
-use crate::ca::Issued;
+use crate::ca::{self, CaError};
 use crate::clock;
 use crate::context::Context;
 use crate::peer::{Connection, Peer};
@@ -130,10 +130,32 @@ fn issue(
     facility: &Facility,
     device: &DeviceId,
 ) -> Result<Issued, Problem> {
-    context
-        .ca
-        .issue_device(key, &facility.code, device, clock::now())
-        .map_err(|error| Problem::internal(&error))
+    let internal = |error: CaError| match error {
+        CaError::PublicKey => Problem::new(Code::RequestRejected).finding(error.to_string()),
+        error => Problem::internal(&error),
+    };
+    let spki = key.to_der().map_err(|error| Problem::internal(&error))?;
+    let now = clock::now();
+    // A clock that is a little behind must still see a valid certificate.
+    let (from, to) = (now - time::Duration::minutes(5), now + ca::DEVICE_LIFE);
+    let certificate = context.ca.issue_device(&spki, &facility.code, device, from, to).map_err(internal)?;
+    let own = ca::certificate_pem(&certificate).map_err(internal)?;
+    let authority = context.ca.certificate_pem().map_err(internal)?;
+    Ok(Issued {
+        certificate_sha256: hex::encode(sha256(&certificate)),
+        not_after: clock::rfc3339(to),
+        chain_pem: format!("{own}{authority}"),
+        authority_pem: authority,
+    })
+}
+
+/// A certificate as issued.
+struct Issued {
+    certificate_sha256: String,
+    not_after: String,
+    /// The certificate and its issuer.
+    chain_pem: String,
+    authority_pem: String,
 }
 
 fn nameless(code_sha256: &str) -> Result<DeviceId, Problem> {
@@ -147,7 +169,7 @@ fn answer(context: &Context, facility: Facility, device: DeviceId, issued: Issue
         facility_name: facility.name,
         device,
         certificate_chain: issued.chain_pem,
-        relay_ca: context.ca.certificate_pem().to_owned(),
+        relay_ca: issued.authority_pem,
         api: context.config.api.url.clone(),
         not_after: issued.not_after,
     }

@@ -1,19 +1,50 @@
 //! The relay: takes signed letters in, keeps them for the recipient, records every sender and every view.
+//!
+//! # Life of a submission
+//!
+//! 1. **A device knocks** ([`server`], [`peer`]). TLS 1.3 with a certificate of the relay's own CA; then, on every request, the
+//!    device table. First of all, because nothing below should ever run for a stranger or a revoked device.
+//! 2. **An upload is announced** ([`upload`]). Its length is held against the largest size, the facility's quota and the free
+//!    space. Before any byte, because refusing gigabytes after they arrived helps nobody.
+//! 3. **Bytes arrive and become durable.** A PATCH is answered after the disk has it, because the client forgets what was
+//!    acknowledged. A newer request takes over from one that hangs, because radio links die without saying so.
+//! 4. **The container is read** ([`intake`]): profile, contents, envelope, sender, recipients. Before any evidence is fetched,
+//!    because fetching for a container that cannot be accepted would be work on a stranger's behalf.
+//! 5. **Evidence is fetched** ([`evidence`]): `trust-store` says what is missing, the relay fetches it within its rules, and asks
+//!    again. Only URLs of certificates whose path verifies, because a signature's own word must not steer the relay.
+//! 6. **The verdict** (`trust_store::TrustStore::validate`). After all fetching, in one pure step, because only then can it be
+//!    repeated years later from what is stored.
+//! 7. **The container moves to its place, evidence and report beside it** ([`containers`]). Before the record, because the trail
+//!    must never speak of a container that is not there; one without a record is only waste.
+//! 8. **The record** ([`store`], [`trail`]): `Accepted`, with the digests the verdict speaks about, compared with what was stored.
+//!    The moment of acceptance; what waits for evidence gets `PendingEvidence` here and returns to step 5 until its deadline;
+//!    a refusal gets a record too.
+//! 9. **The receipt.** After the record is durable and never before, because it is the relay's signature under it.
+//! 10. **The recipient looks** ([`view`], [`deliver`]). The record of who looks is durable before the first byte leaves, because
+//!     a look cannot be taken back when its record fails.
+//! 11. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
 
 pub mod account;
 pub mod admin;
 pub mod ca;
+mod clock;
 pub mod config;
 pub mod containers;
+mod context;
 pub mod deliver;
 pub mod enrol;
 pub mod evidence;
 pub mod intake;
+pub mod observe;
 pub mod peer;
 pub mod problem;
 pub mod routes;
 pub mod server;
 pub mod store;
+pub mod timestamps;
 pub mod trail;
+pub mod trust;
 pub mod upload;
 pub mod view;
+
+pub use server::{Relay, Running, StartError};

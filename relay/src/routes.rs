@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::{account, deliver, enrol, intake, timestamps, upload, view};
+use crate::{deliver, enrol, intake, timestamps, upload, view};
 
 /// JSON bodies are small; uploads read their body as a stream and are bounded elsewhere.
 const JSON_BODY: usize = 64 * 1024;
@@ -66,8 +66,7 @@ fn api_routes() -> Vec<Route> {
         route("GET", "/v1/inbox", view::inbox),
         route("POST", "/v1/timestamps", timestamps::stamp),
         route("GET", "/v1/policy", general::policy),
-        route("GET", "/v1/trail", account::trail),
-        route("GET", "/v1/trail/checkpoint", account::checkpoint),
+        route("GET", "/v1/trail/checkpoint", general::checkpoint),
         route("POST", "/v1/devices/renewal", enrol::renew),
     ];
     routes.extend(common_routes());

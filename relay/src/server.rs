@@ -3,6 +3,7 @@
 pub mod tls;
 
 mod connection;
+mod running;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::context::Context;
+
+pub use running::{Relay, Running, StartError};
 
 /// How long a stop waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -96,7 +99,7 @@ impl Listening {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = connection::stopped(&mut stop) => break,
                 accepted = self.listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
             };

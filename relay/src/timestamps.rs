@@ -104,7 +104,7 @@ async fn ask(authority: &Uri, asked: &Request) -> Result<Vec<u8>, String> {
 
 /// Content octets of a positive INTEGER of 64 bits.
 fn fresh_nonce() -> Vec<u8> {
-    let mut nonce = uuid::Uuid::new_v4().as_bytes()[..8].to_vec();
+    let mut nonce = uuid::Uuid::now_v7().as_bytes()[8..].to_vec();
     // Positive, and without a leading zero octet that DER would drop.
     nonce[0] = (nonce[0] & 0x7f) | 0x40;
     nonce

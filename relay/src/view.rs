@@ -200,10 +200,6 @@ pub(crate) async fn evidence(
 }
 
 async fn beside(context: &Context, row: &SubmissionRow, what: &str) -> Result<Response, Problem> {
-    let bytes = context
-        .containers
-        .read_beside(&row.submission.stored_as, what)
-        .await
-        .map_err(|error| Problem::internal(&error))?;
+    let bytes = context.containers.beside(&row.submission.stored_as, what).await?;
     Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response())
 }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use futures_util::TryStreamExt;
+
 use crate::containers::Containers;
 use crate::problem::{Code, Problem};
 
@@ -20,7 +22,11 @@ pub(super) async fn entry(containers: &Containers, name: &str, size: u64, path: 
     if path == "mimetype" || path.starts_with("META-INF/") {
         return Err(Code::NotFound.into());
     }
-    let bytes = |range| async move { containers.read_all(name, range).await.map_err(|error| Problem::internal(&error)) };
+    let bytes = |range: Range<u64>| async move {
+        let opened = containers.open_range(name, Some(range)).await?;
+        let parts: Vec<bytes::Bytes> = opened.stream.try_collect().await?;
+        Ok::<_, Problem>(parts.concat())
+    };
     let tail = bytes(size.saturating_sub(TAIL)..size).await?;
     let directory = directory(&tail).filter(|range| range.end <= size && range.end - range.start <= DIRECTORY);
     let directory = bytes(directory.ok_or_else(damaged)?).await?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use der::Decode;
 use time::OffsetDateTime;
+use x509_cert::certificate::Raw;
 use x509_cert::crl::CertificateList;
 
 /// One CRL as fetched.
@@ -22,7 +23,7 @@ pub(super) struct Cached {
 impl Cached {
     /// `None` if the bytes are not a CRL (RFC 5280 §5, CertificateList).
     pub(super) fn parse(der: Vec<u8>, fetched: OffsetDateTime) -> Option<Self> {
-        let list = CertificateList::from_der(&der).ok()?;
+        let list = CertificateList::<Raw>::from_der(&der).ok()?;
         let next_update = list
             .tbs_cert_list
             .next_update

@@ -103,7 +103,7 @@ pub(crate) async fn retry(context: Context) {
             }
             let (_, pause) = plan.get(&row.submission.submission).copied().unwrap_or((Instant::now(), FIRST));
             // Up to half as long again, so that submissions held by the same outage do not return together.
-            let jitter = pause.mul_f64(f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 512.0);
+            let jitter = pause.mul_f64(f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 512.0);
             let next = (Instant::now() + pause + jitter, (pause * 2).min(LONGEST));
             plan.insert(row.submission.submission.clone(), next);
         }

@@ -44,7 +44,7 @@ pub(super) fn waiting(
 ) -> Submission {
     let manifest = container.manifests.first();
     let signature = container.signatures.first();
-    let value = signature.and_then(|file| formats::cades::SignedData::parse(&file.bytes).ok());
+    let value = signature.and_then(|file| formats::cades::SignedData::parse(&file.bytes, formats::cades::Profile::Document).ok());
     let digest = manifest.and_then(|manifest| manifest.digests.get(DigestAlgorithm::Sha256));
     Submission {
         manifest_sha256: digest.map(hex::encode).unwrap_or_default(),

@@ -107,6 +107,7 @@ impl Serving {
         let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut recheck = tokio::time::interval(RECHECK);
         let mut stopping = false;
+        let context = self.context.clone();
         loop {
             tokio::select! {
                 ended = serving.as_mut() => {
@@ -115,7 +116,7 @@ impl Serving {
                     }
                     return;
                 }
-                _ = self.stop.wait_for(|stop| *stop), if !stopping => {
+                () = stopped(&mut self.stop), if !stopping => {
                     stopping = true;
                     serving.as_mut().graceful_shutdown();
                 }
@@ -123,7 +124,7 @@ impl Serving {
                     if pulse.still_for() > IDLE {
                         return tracing::debug!(address = %self.address, "idle connection closed");
                     }
-                    if let Some(device) = &device && self.ended(device).await {
+                    if let Some(device) = &device && ended(&context, device).await {
                         return tracing::warn!(
                             address = %self.address, facility = %device.facility, device = %device.device,
                             "connection of a revoked device closed"
@@ -134,11 +135,17 @@ impl Serving {
         }
     }
 
-    /// Whether the device was revoked. A device never seen may still speak: each request tells it why it gets nothing.
-    async fn ended(&self, device: &DeviceName) -> bool {
-        let row = self.context.store.device(&device.facility, &device.device).await;
-        matches!(row, Ok(Some(row)) if row.revoked)
-    }
+}
+
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the relay is gone, which is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Whether the device was revoked. A device never seen may still speak: each request tells it why it gets nothing.
+async fn ended(context: &Context, device: &DeviceName) -> bool {
+    let row = context.store.device(&device.facility, &device.device).await;
+    matches!(row, Ok(Some(row)) if row.revoked)
 }
 
 /// One request: its id, its span, its answer, its problem in the asked language.

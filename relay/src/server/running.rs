@@ -1,0 +1,192 @@
+//! Start and stop: opens the rooms, binds both listeners, runs the background work, and lets what is under way end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use formats::trail::LogKey;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Face, Listening, Seats, bind, tls};
+use crate::ca::{CaError, RelayCa};
+use crate::config::Config;
+use crate::containers::{ContainerError, Containers};
+use crate::context::{Context, Rooms};
+use crate::enrol::Throttle;
+use crate::evidence::Fetcher;
+use crate::store::{Store, StoreError};
+use crate::timestamps::Stamps;
+use crate::trust::{self, TrustError};
+use crate::upload::Uploads;
+use crate::{intake, observe, routes};
+
+/// Why the relay does not start. Each says which file, key or address is in the way.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The trust directory.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The device CA.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// TLS certificate or key.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The log key.
+    #[error("log key {path}: {reason}")]
+    LogKey {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// The containers.
+    #[error(transparent)]
+    Containers(#[from] ContainerError),
+    /// The store.
+    #[error("{0}")]
+    Store(String),
+    /// A listener, or a folder.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// The relay.
+pub struct Relay;
+
+/// A relay that runs. Dropping it ends it at once; [`Running::stop`] lets work under way end.
+pub struct Running {
+    /// Address of the API listener.
+    pub api: SocketAddr,
+    /// Address of the portal listener.
+    pub portal: SocketAddr,
+    store: Arc<dyn Store>,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Starts on `store`, such as a `MemoryStore`; everything else is as configured. Port 0 takes a free port.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+        observe::count();
+        let trust = Arc::new(trust::open(&config.trust.directory)?);
+        let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
+        let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;
+        std::fs::create_dir_all(&config.data)?;
+        let api = bind(config.api.listen).await?;
+        let portal = bind(config.portal.listen).await?;
+        let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
+        let fetcher = Arc::new(Fetcher::open(config.data.join("crls"), config.trust.clone())?);
+        let context = Context::new(Rooms {
+            log_vkey: log_key(&config)?.vkey().to_owned(),
+            containers: Containers::open(&config.data)?,
+            uploads: Uploads::open(&config.data, config.limits.upload_expiry)?,
+            store: Arc::clone(&store),
+            trust,
+            ca,
+            fetcher: Arc::clone(&fetcher),
+            stamps: Stamps::default(),
+            throttle: Throttle::default(),
+            config: with_ports(config, api_address, portal_address),
+        });
+        let limits = &context.config.limits;
+        let seats = Seats::new(limits.connections, limits.connections_per_address);
+        let (stop, stopped) = watch::channel(false);
+        let mut listeners = JoinSet::new();
+        for (face, listener, tls, router) in [
+            (Face::Api, api, api_tls, routes::api(&context)),
+            (Face::Portal, portal, portal_tls, routes::portal(&context)),
+        ] {
+            let listening = Listening {
+                face,
+                listener,
+                tls,
+                router,
+                context: context.clone(),
+                seats: Arc::clone(&seats),
+            };
+            listeners.spawn(listening.serve(stopped.clone()));
+        }
+        let reaping = context.clone();
+        let background = vec![
+            tokio::spawn(fetcher.refresh()),
+            tokio::spawn(async move { reaping.uploads.reap().await }),
+            tokio::spawn(intake::retry(context.clone())),
+        ];
+        for reason in context.hindrances().await {
+            tracing::warn!(reason, "not ready");
+        }
+        tracing::info!(api = %api_address, portal = %portal_address, "the relay is up");
+        Ok(Running {
+            api: api_address,
+            portal: portal_address,
+            store,
+            stop,
+            listeners,
+            background,
+        })
+    }
+}
+
+impl Running {
+    /// Its store.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Takes no more connections, lets requests under way end, then returns.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+        for task in self.background.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in &self.background {
+            task.abort();
+        }
+    }
+}
+
+/// The log's signing key as configured.
+///
+/// # Errors
+/// [`StartError::LogKey`].
+fn log_key(config: &Config) -> Result<LogKey, StartError> {
+    let refused = |reason: String| StartError::LogKey {
+        path: config.log.key.clone(),
+        reason,
+    };
+    let text = std::fs::read_to_string(&config.log.key).map_err(|error| refused(error.to_string()))?;
+    LogKey::parse(text.trim()).map_err(|error| refused(error.to_string()))
+}
+
+/// With port 0 configured, devices must be told the port that was taken.
+fn with_ports(mut config: Config, api: SocketAddr, portal: SocketAddr) -> Config {
+    for (listener, taken) in [(&mut config.api, api), (&mut config.portal, portal)] {
+        if listener.listen.port() == 0 {
+            listener.listen = taken;
+            listener.url = match listener.url.strip_suffix(":0") {
+                Some(host) => format!("{host}:{}", taken.port()),
+                None => listener.url.clone(),
+            };
+        }
+    }
+    config
+}
