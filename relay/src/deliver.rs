@@ -67,7 +67,15 @@ pub(crate) async fn container(
 ) -> Result<Response, Problem> {
     let row = addressed(&context, &peer, &id).await?;
     let sent = whole(&row);
-    send(&context, &peer, row, sent, query.purpose.unwrap_or(Purpose::Import), &headers).await
+    send(
+        &context,
+        &peer,
+        row,
+        sent,
+        query.purpose.unwrap_or(Purpose::Import),
+        &headers,
+    )
+    .await
 }
 
 /// `HEAD /v1/submissions/{id}/files/{path}`
@@ -90,7 +98,15 @@ pub(crate) async fn file(
 ) -> Result<Response, Problem> {
     let row = addressed(&context, &peer, &id).await?;
     let sent = one_file(&context, &row, &path).await?;
-    send(&context, &peer, row, sent, query.purpose.unwrap_or(Purpose::View), &headers).await
+    send(
+        &context,
+        &peer,
+        row,
+        sent,
+        query.purpose.unwrap_or(Purpose::View),
+        &headers,
+    )
+    .await
 }
 
 /// `POST /v1/submissions/{id}/acknowledgement`: the recipient has it. Said again, it stays said.
@@ -103,9 +119,17 @@ pub(crate) async fn acknowledge(
     let row = addressed(&context, &peer, &id).await?;
     let person = peer.person_if_named(&context, &headers).await?;
     let facility = &peer.facility.code;
-    let party = row.submission.recipients.iter().find(|party| party.facility == *facility);
+    let party = row
+        .submission
+        .recipients
+        .iter()
+        .find(|party| party.facility == *facility);
     let recipient = party.cloned().ok_or(Code::NotFound)?;
-    let (_, state) = row.recipients.iter().find(|(code, _)| code == facility).ok_or(Code::NotFound)?;
+    let (_, state) = row
+        .recipients
+        .iter()
+        .find(|(code, _)| code == facility)
+        .ok_or(Code::NotFound)?;
     match state {
         RecipientState::Acknowledged => {}
         RecipientState::Waiting => {
@@ -135,7 +159,10 @@ pub(crate) async fn acknowledge(
 async fn addressed(context: &Context, peer: &Peer, id: &str) -> Result<SubmissionRow, Problem> {
     let id: SubmissionId = id.parse().map_err(|_| Code::NotFound)?;
     let row = context.store.submission(&id).await?.ok_or(Code::NotFound)?;
-    let ours = row.recipients.iter().any(|(recipient, _)| *recipient == peer.facility.code);
+    let ours = row
+        .recipients
+        .iter()
+        .any(|(recipient, _)| *recipient == peer.facility.code);
     if ours && row.state == SubmissionState::Accepted {
         Ok(row)
     } else {
@@ -156,9 +183,10 @@ fn whole(row: &SubmissionRow) -> Representation {
 async fn one_file(context: &Context, row: &SubmissionRow, path: &str) -> Result<Representation, Problem> {
     let submission = &row.submission;
     let found = locate::entry(&context.containers, &submission.stored_as, submission.size, path).await?;
-    let document = submission.documents.iter().find(|document| {
-        document.path == path || (document.path.ends_with('/') && path.starts_with(&document.path))
-    });
+    let document = submission
+        .documents
+        .iter()
+        .find(|document| document.path == path || (document.path.ends_with('/') && path.starts_with(&document.path)));
     let media_type = match document {
         Some(document) => document.media_type.clone(),
         None if path == "submission.json" => "application/json".to_owned(),
@@ -192,7 +220,11 @@ async fn send(
     let stream = if range.is_empty() {
         futures_util::stream::empty().boxed()
     } else {
-        context.containers.open_range(&submission.stored_as, Some(range)).await?.stream
+        context
+            .containers
+            .open_range(&submission.stored_as, Some(range))
+            .await?
+            .stream
     };
     let scope = match &portion {
         Portion::Whole => sent.scope.clone(),

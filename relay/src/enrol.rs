@@ -106,7 +106,10 @@ pub(crate) async fn renew(
         conditions: vec![peer.active()],
     };
     context.store.commit(batch).committed().await?;
-    Ok((StatusCode::CREATED, Json(answer(&context, peer.facility, device, issued))))
+    Ok((
+        StatusCode::CREATED,
+        Json(answer(&context, peer.facility, device, issued)),
+    ))
 }
 
 /// The key of a PKCS #10 request (RFC 2986 §4) whose signature shows that the caller holds it. Names and extensions asked for
@@ -118,7 +121,10 @@ fn possessed_key(csr: &str) -> Result<SubjectPublicKeyInfoOwned, Problem> {
     }
     let request = CertReq::from_pem(csr.trim()).map_err(|_| refused("not a PKCS #10 request in PEM".into()))?;
     let message = request.info.to_der().map_err(|_| refused("not DER".into()))?;
-    let signature = request.signature.as_bytes().ok_or_else(|| refused("the signature is not whole bytes".into()))?;
+    let signature = request
+        .signature
+        .as_bytes()
+        .ok_or_else(|| refused("the signature is not whole bytes".into()))?;
     trust_store::algorithm::verify(&request.algorithm, &request.info.public_key, &message, signature)
         .map_err(|error| refused(error.to_string()))?;
     Ok(request.info.public_key)
@@ -138,7 +144,10 @@ fn issue(
     let now = clock::now();
     // A clock that is a little behind must still see a valid certificate.
     let (from, to) = (now - time::Duration::minutes(5), now + ca::DEVICE_LIFE);
-    let certificate = context.ca.issue_device(&spki, &facility.code, device, from, to).map_err(internal)?;
+    let certificate = context
+        .ca
+        .issue_device(&spki, &facility.code, device, from, to)
+        .map_err(internal)?;
     let own = ca::certificate_pem(&certificate).map_err(internal)?;
     let authority = context.ca.certificate_pem().map_err(internal)?;
     Ok(Issued {
@@ -160,7 +169,9 @@ struct Issued {
 
 fn nameless(code_sha256: &str) -> Result<DeviceId, Problem> {
     let short = code_sha256.get(..8).unwrap_or_default();
-    format!("device-{short}").parse().map_err(|error| Problem::internal(&error))
+    format!("device-{short}")
+        .parse()
+        .map_err(|error| Problem::internal(&error))
 }
 
 fn answer(context: &Context, facility: Facility, device: DeviceId, issued: Issued) -> EnrolmentAnswer {
@@ -212,8 +223,9 @@ impl Throttle {
         }
         let own = failures.by_address.get(&address).copied().unwrap_or(0);
         if own >= self.per_address || failures.all >= self.all {
-            return Err(Problem::new(Code::TooManyRequests)
-                .header(http::header::RETRY_AFTER, self.window.as_secs().into()));
+            return Err(
+                Problem::new(Code::TooManyRequests).header(http::header::RETRY_AFTER, self.window.as_secs().into())
+            );
         }
         Ok(())
     }
@@ -249,7 +261,10 @@ mod tests {
 
     #[test]
     fn garbage_is_no_request() {
-        for csr in ["", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"] {
+        for csr in [
+            "",
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+        ] {
             assert_eq!(possessed_key(csr).unwrap_err().code(), Code::RequestRejected);
         }
     }

@@ -109,7 +109,9 @@ impl Fetcher {
                     Some(url) if wanted.len() < URLS_A_ROUND => wanted.push((url, issuer)),
                     Some(_) => {}
                     None => {
-                        unreachable.entry(issuer).or_insert_with(|| "no CRL that helps could be had".to_owned());
+                        unreachable
+                            .entry(issuer)
+                            .or_insert_with(|| "no CRL that helps could be had".to_owned());
                     }
                 }
             }
@@ -120,7 +122,8 @@ impl Fetcher {
                 // First what is kept; if the validation still asks for it, a new one.
                 let anew = tried.contains_key(&url);
                 async move {
-                    let fetched = tokio::time::timeout(PATIENCE.saturating_sub(began.elapsed()), self.crl(&url, anew)).await;
+                    let fetched =
+                        tokio::time::timeout(PATIENCE.saturating_sub(began.elapsed()), self.crl(&url, anew)).await;
                     (url, issuer, fetched)
                 }
             });
@@ -155,12 +158,19 @@ impl Fetcher {
 
     /// Asks for every kept CRL anew before it runs out, until the task is dropped.
     pub(crate) async fn refresh(self: Arc<Self>) {
-        let pause = self.trust.refresh.min(Duration::from_secs(60)).max(Duration::from_millis(200));
+        let pause = self
+            .trust
+            .refresh
+            .min(Duration::from_secs(60))
+            .max(Duration::from_millis(200));
         loop {
             tokio::time::sleep(pause).await;
             let known: Vec<_> = {
                 let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.iter().map(|(url, slot)| (url.clone(), Arc::clone(slot))).collect()
+                known
+                    .iter()
+                    .map(|(url, slot)| (url.clone(), Arc::clone(slot)))
+                    .collect()
             };
             for (url, slot) in known {
                 let due = {
@@ -227,13 +237,22 @@ impl Fetcher {
     }
 
     async fn fetch(&self, url: &str) -> Result<Cached, FetchError> {
-        let uri: Uri = url.parse().map_err(|_| FetchError::Forbidden("not an address".into()))?;
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| FetchError::Forbidden("not an address".into()))?;
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         if !self.trust.fetch_hosts.contains(&host) {
-            return Err(FetchError::Forbidden(format!("host {host} is not in trust.fetch_hosts")));
+            return Err(FetchError::Forbidden(format!(
+                "host {host} is not in trust.fetch_hosts"
+            )));
         }
         let bytes = exchange(&uri, None, CRL, |host, address| {
-            is_public(address) || self.trust.fetch_private.iter().any(|target| target.permits(host, address))
+            is_public(address)
+                || self
+                    .trust
+                    .fetch_private
+                    .iter()
+                    .any(|target| target.permits(host, address))
         })
         .await?;
         let cached = Cached::parse(bytes.into(), clock::now()).ok_or(FetchError::NotThat("CRL"))?;

@@ -83,13 +83,20 @@ pub(crate) async fn first_look(
 }
 
 async fn parties(context: &Context, peer: &Peer, upload: &Upload, container: &Container) -> Result<(), Problem> {
-    if upload.sha256.as_ref().is_some_and(|stated| *stated != hex::encode(container.sha256)) {
+    if upload
+        .sha256
+        .as_ref()
+        .is_some_and(|stated| *stated != hex::encode(container.sha256))
+    {
         return Err(Code::ChecksumMismatch.into());
     }
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     if envelope.sender.facility != peer.facility.code {
         return Err(Problem::new(Code::SenderMismatch).detail(
-            format!("封筒の送信元は {}、この端末は {} のものです。", envelope.sender.facility, peer.facility.code),
+            format!(
+                "封筒の送信元は {}、この端末は {} のものです。",
+                envelope.sender.facility, peer.facility.code
+            ),
             format!(
                 "The envelope names {}, the device belongs to {}.",
                 envelope.sender.facility, peer.facility.code
@@ -249,7 +256,11 @@ async fn same_or_conflict(
 ) -> Result<Response, Problem> {
     let same = row.submission.sender.facility == peer.facility.code
         && row.submission.container_sha256 == hex::encode(container.sha256);
-    if same { known(context, row).await } else { Err(Code::IdConflict.into()) }
+    if same {
+        known(context, row).await
+    } else {
+        Err(Code::IdConflict.into())
+    }
 }
 
 async fn known(context: &Context, row: &SubmissionRow) -> Result<Response, Problem> {
@@ -263,7 +274,11 @@ async fn known(context: &Context, row: &SubmissionRow) -> Result<Response, Probl
 
 async fn receipt(context: &Context, row: &SubmissionRow, status: StatusCode) -> Result<Response, Problem> {
     let id = &row.submission.submission;
-    let receipt = context.store.receipt(id, row.position).await?.ok_or(Code::StoreUnavailable)?;
+    let receipt = context
+        .store
+        .receipt(id, row.position)
+        .await?
+        .ok_or(Code::StoreUnavailable)?;
     let mut response = (status, Json(receipt)).into_response();
     locate(&mut response, id);
     Ok(response)
@@ -309,7 +324,10 @@ async fn put_beside(
         evidence: hex::encode(sha256(&evidence)),
         report: hex::encode(sha256(&report)),
     };
-    context.containers.put_beside(stored_as, EVIDENCE, evidence.into()).await?;
+    context
+        .containers
+        .put_beside(stored_as, EVIDENCE, evidence.into())
+        .await?;
     context.containers.put_beside(stored_as, REPORT, report.into()).await?;
     Ok(digests)
 }
@@ -342,7 +360,9 @@ async fn refuse(
     report: Option<&ValidationReport>,
 ) -> Result<(), Problem> {
     metrics::counter!(observe::SUBMISSIONS, "outcome" => "refused").increment(1);
-    let id = container.and_then(|container| container.envelope.as_ref()).map(|envelope: &Envelope| envelope.id.clone());
+    let id = container
+        .and_then(|container| container.envelope.as_ref())
+        .map(|envelope: &Envelope| envelope.id.clone());
     let batch = Batch {
         actor: peer.actor(),
         time: clock::now(),

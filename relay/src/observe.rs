@@ -32,7 +32,9 @@ pub(crate) const FETCHES: &str = "hikyaku_evidence_fetches_total";
 pub(crate) const TIMESTAMPS: &str = "hikyaku_timestamps_total";
 pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
 
-const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
 
 /// The figures of this program: one set, also when several relays run in it, as tests do.
 static FIGURES: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -47,10 +49,13 @@ pub(crate) fn count() {
 
 /// The figures in Prometheus' text format.
 pub(crate) fn figures() -> String {
-    FIGURES.get().and_then(Option::as_ref).map_or_else(String::new, |handle| {
-        handle.run_upkeep();
-        handle.render()
-    })
+    FIGURES
+        .get()
+        .and_then(Option::as_ref)
+        .map_or_else(String::new, |handle| {
+            handle.run_upkeep();
+            handle.render()
+        })
 }
 
 /// Logs as JSON lines on standard error, filtered by `HIKYAKU_LOG` (default `info`). Does nothing if logs go somewhere already.

@@ -63,11 +63,15 @@ impl DeviceName {
     pub fn from_certificate(der: &[u8]) -> Result<Self, PeerError> {
         let certificate = Certificate::from_der(der).map_err(|_| PeerError::Unreadable)?;
         let tbs = certificate.tbs_certificate();
-        let usage = tbs.get_extension::<ExtendedKeyUsage>().map_err(|_| PeerError::Unreadable)?;
+        let usage = tbs
+            .get_extension::<ExtendedKeyUsage>()
+            .map_err(|_| PeerError::Unreadable)?;
         if !usage.is_some_and(|(_, usage)| usage.0.contains(&ID_KP_CLIENT_AUTH)) {
             return Err(PeerError::NotForClients);
         }
-        let names = tbs.get_extension::<SubjectAltName>().map_err(|_| PeerError::Unreadable)?;
+        let names = tbs
+            .get_extension::<SubjectAltName>()
+            .map_err(|_| PeerError::Unreadable)?;
         let names = names.map(|(_, names)| names.0).unwrap_or_default();
         let mut devices = names.iter().filter_map(|name| match name {
             GeneralName::UniformResourceIdentifier(uri) => Self::from_uri(uri.as_str()),
@@ -183,7 +187,10 @@ mod tests {
     #[test]
     fn a_device_uri_has_two_parts_of_the_right_form() {
         let name = DeviceName::from_uri("hikyaku:1310000001:reception-1").unwrap();
-        assert_eq!((name.facility.as_str(), name.device.as_str()), ("1310000001", "reception-1"));
+        assert_eq!(
+            (name.facility.as_str(), name.device.as_str()),
+            ("1310000001", "reception-1")
+        );
         for bad in [
             "hikyaku:1310000001",
             "hikyaku:131:reception",

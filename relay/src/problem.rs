@@ -104,6 +104,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::new(Code::NoSpace),
+            StoreError::TooLarge => Self::new(Code::TooLarge),
             StoreError::Conflict(condition) => Self::new(match condition {
                 Condition::SubmissionAbsent(_) => Code::IdConflict,
                 Condition::DeviceActive(..) => Code::DeviceRevoked,
@@ -251,7 +252,11 @@ mod tests {
             let row = code.row();
             assert_eq!(code.status().as_u16(), row.status);
             assert!((400..600).contains(&row.status), "{}", row.code);
-            assert!(row.title.iter().chain(&row.action).all(|text| !text.is_empty()), "{}", row.code);
+            assert!(
+                row.title.iter().chain(&row.action).all(|text| !text.is_empty()),
+                "{}",
+                row.code
+            );
             assert!(row.title[1].is_ascii() && !row.title[0].is_ascii(), "{}", row.code);
         }
     }
@@ -267,10 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_internal_error_loses_its_detail() {
-        let response = render(
-            Problem::internal(&"/secret/path: broken").into_response(),
-            Language::En,
-        );
+        let response = render(Problem::internal(&"/secret/path: broken").into_response(), Language::En);
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
         let document: wire::Problem = serde_json::from_slice(&body).unwrap();

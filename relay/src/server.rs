@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::context::Context;
 
-pub use running::{Relay, Running, StartError};
+pub use running::{Relay, Running, StartError, run};
 
 /// How long a stop waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(20);

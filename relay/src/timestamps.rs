@@ -41,7 +41,9 @@ impl Stamps {
             (*began, *given) = (Instant::now(), HashMap::new());
         }
         let left = HOUR.saturating_sub(began.elapsed()).as_secs().max(1);
-        let count = given.entry((peer.facility.code.clone(), peer.device.id.clone())).or_insert(0);
+        let count = given
+            .entry((peer.facility.code.clone(), peer.device.id.clone()))
+            .or_insert(0);
         if *count >= most {
             return Err(Problem::new(Code::Quota).header(RETRY_AFTER, left.into()));
         }
@@ -55,11 +57,14 @@ pub(crate) async fn stamp(State(context): State<Context>, peer: Peer, body: Byte
     if body.len() > REQUEST {
         return Err(Code::TooLarge.into());
     }
-    let asked = Request::parse(&body).map_err(|error| Problem::new(Code::TimestampRejected).finding(error.to_string()))?;
+    let asked =
+        Request::parse(&body).map_err(|error| Problem::new(Code::TimestampRejected).finding(error.to_string()))?;
     if context.config.timestamps.is_empty() {
         return Err(Code::TimestampUnavailable.into());
     }
-    context.stamps.admit(&peer, context.config.limits.timestamps_per_device_per_hour)?;
+    context
+        .stamps
+        .admit(&peer, context.config.limits.timestamps_per_device_per_hour)?;
     for authority in &context.config.timestamps {
         match ask(authority, &asked).await {
             Ok(token) => {
@@ -89,7 +94,9 @@ async fn ask(authority: &Uri, asked: &Request) -> Result<Vec<u8>, String> {
     };
     let sent = Some((Bytes::from(request.encode()), "application/timestamp-query"));
     // The operator names the authorities, so that their addresses may be private.
-    let reply = exchange(authority, sent, REPLY, |_, _| true).await.map_err(|error| error.to_string())?;
+    let reply = exchange(authority, sent, REPLY, |_, _| true)
+        .await
+        .map_err(|error| error.to_string())?;
     let bytes = Response::parse(&reply).map_err(|error| error.to_string())?;
     let token = Token::parse(&bytes).map_err(|error| error.to_string())?;
     let same = token.info.imprint_algorithm == Some(asked.algorithm) && token.info.imprint == asked.imprint;

@@ -82,7 +82,9 @@ pub(crate) async fn offset(
     let mut response = ().into_response();
     response.headers_mut().insert(OFFSET, progress.offset.into());
     response.headers_mut().insert(LENGTH, upload.length.into());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     dress(&mut response, &upload)?;
     Ok(response)
 }

@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use formats::trail::{Event, Record};
 use formats::wire::{
-    FacilityCode, InboxItem, InboxPage, PendingAnswer, RecipientStatus, Receipt, SubmissionEvent, SubmissionId,
+    FacilityCode, InboxItem, InboxPage, PendingAnswer, Receipt, RecipientStatus, SubmissionEvent, SubmissionId,
     SubmissionState, SubmissionStatus,
 };
 use http::header::CONTENT_TYPE;
@@ -43,7 +43,10 @@ pub(crate) async fn inbox(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|row| row.position);
-    let items = rows.into_iter().filter_map(|row| item(row, &peer.facility.code)).collect();
+    let items = rows
+        .into_iter()
+        .filter_map(|row| item(row, &peer.facility.code))
+        .collect();
     Ok(Json(InboxPage { items, next }))
 }
 
@@ -96,7 +99,10 @@ pub(crate) async fn status(
         .into_iter()
         .filter(|party| standing == Standing::Sender || party.facility == peer.facility.code)
         .filter_map(|party| {
-            let (_, state) = row.recipients.iter().find(|(facility, _)| *facility == party.facility)?;
+            let (_, state) = row
+                .recipients
+                .iter()
+                .find(|(facility, _)| *facility == party.facility)?;
             Some(RecipientStatus {
                 recipient: party,
                 state: *state,
@@ -136,7 +142,10 @@ pub(crate) async fn events(
         let Some(event) = line(stored.position, record) else {
             continue;
         };
-        let own = event.recipient.as_ref().is_none_or(|recipient| *recipient == peer.facility.code);
+        let own = event
+            .recipient
+            .as_ref()
+            .is_none_or(|recipient| *recipient == peer.facility.code);
         if standing == Standing::Sender || own {
             events.push(event);
         }

@@ -52,9 +52,15 @@ fn directory(tail: &[u8]) -> Option<Range<u64>> {
     let record = tail.get(end..)?;
     let (mut size, mut start) = (u64::from(u32_at(record, 12)?), u64::from(u32_at(record, 16)?));
     let count = u16_at(record, 10)?;
-    let locator = end.checked_sub(20).and_then(|at| tail.get(at..end)).filter(|bytes| bytes.starts_with(b"PK\x06\x07"));
+    let locator = end
+        .checked_sub(20)
+        .and_then(|at| tail.get(at..end))
+        .filter(|bytes| bytes.starts_with(b"PK\x06\x07"));
     if locator.is_some() && (size == u64::from(u32::MAX) || start == u64::from(u32::MAX) || count == u16::MAX) {
-        let zip64 = tail.get(..end)?.windows(4).rposition(|window| window == b"PK\x06\x06")?;
+        let zip64 = tail
+            .get(..end)?
+            .windows(4)
+            .rposition(|window| window == b"PK\x06\x06")?;
         let record = tail.get(zip64..)?;
         size = u64_at(record, 40)?;
         start = u64_at(record, 48)?;

@@ -26,7 +26,10 @@ impl Portion {
         let Some(range) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else {
             return Ok(Self::Whole);
         };
-        if headers.get(IF_RANGE).is_some_and(|value| value.as_bytes() != etag.as_bytes()) {
+        if headers
+            .get(IF_RANGE)
+            .is_some_and(|value| value.as_bytes() != etag.as_bytes())
+        {
             return Ok(Self::Whole);
         }
         let Some((first, last)) = range.strip_prefix("bytes=").and_then(|one| one.trim().split_once('-')) else {
@@ -81,7 +84,14 @@ mod tests {
 
     #[test]
     fn what_is_no_single_range_gets_the_whole() {
-        for range in ["bytes=0-1,5-6", "bytes=9-2", "bytes=a-b", "bytes=-", "lines=1-2", "bytes"] {
+        for range in [
+            "bytes=0-1,5-6",
+            "bytes=9-2",
+            "bytes=a-b",
+            "bytes=-",
+            "lines=1-2",
+            "bytes",
+        ] {
             assert_eq!(asked(range, None), Ok(Portion::Whole), "{range}");
         }
     }

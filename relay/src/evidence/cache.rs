@@ -24,10 +24,9 @@ impl Cached {
     /// `None` if the bytes are not a CRL (RFC 5280 §5, CertificateList).
     pub(super) fn parse(der: Vec<u8>, fetched: OffsetDateTime) -> Option<Self> {
         let list = CertificateList::<Raw>::from_der(&der).ok()?;
-        let next_update = list
-            .tbs_cert_list
-            .next_update
-            .and_then(|time| OffsetDateTime::from_unix_timestamp(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok());
+        let next_update = list.tbs_cert_list.next_update.and_then(|time| {
+            OffsetDateTime::from_unix_timestamp(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok()
+        });
         Some(Self {
             der,
             next_update,

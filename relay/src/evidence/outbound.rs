@@ -50,7 +50,10 @@ pub(crate) async fn exchange(
     let work = within(uri, sent, bounds.bytes, permits);
     match tokio::time::timeout(Duration::from_secs(bounds.seconds), work).await {
         Ok(done) => done,
-        Err(_) => Err(FetchError::Unreachable(format!("no answer within {} s", bounds.seconds))),
+        Err(_) => Err(FetchError::Unreachable(format!(
+            "no answer within {} s",
+            bounds.seconds
+        ))),
     }
 }
 
@@ -61,7 +64,9 @@ async fn within(
     permits: impl Fn(&str, IpAddr) -> bool,
 ) -> Result<Bytes, FetchError> {
     let plain = uri.scheme_str() == Some("http");
-    let authority = uri.authority().filter(|authority| plain && !authority.as_str().contains('@'));
+    let authority = uri
+        .authority()
+        .filter(|authority| plain && !authority.as_str().contains('@'));
     let authority = authority.ok_or_else(|| FetchError::Forbidden("only http:// addresses are fetched".into()))?;
     let host = authority.host();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -71,7 +76,11 @@ async fn within(
         .map_err(|error| FetchError::Unreachable(format!("{host}: {error}")))?
         .collect();
     // The checked address itself is dialled: a second answer of the name server has no effect.
-    let allowed: Vec<_> = resolved.into_iter().filter(|address| permits(host, address.ip())).take(4).collect();
+    let allowed: Vec<_> = resolved
+        .into_iter()
+        .filter(|address| permits(host, address.ip()))
+        .take(4)
+        .collect();
     if allowed.is_empty() {
         return Err(FetchError::Forbidden(format!("{host} has no public address")));
     }
@@ -89,9 +98,15 @@ async fn within(
             .await
             .map_err(|error| unreachable(host, &error))?;
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Unreachable(format!("{host} answered {}", response.status())));
+            return Err(FetchError::Unreachable(format!(
+                "{host} answered {}",
+                response.status()
+            )));
         }
-        let stated = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let stated = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if stated.is_some_and(|stated| stated > most as u64) {
             return Err(FetchError::TooLarge(most));
         }
@@ -189,9 +204,28 @@ mod tests {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for special in [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "192.0.0.8", "192.0.2.1",
-            "192.168.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "fe80::1",
-            "fd00::1", "ff02::1", "2001:db8::1", "2002:7f00:1::", "64:ff9b::7f00:1", "2001::1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "64:ff9b::7f00:1",
+            "2001::1",
         ] {
             assert!(!is_public(special.parse().unwrap()), "{special}");
         }

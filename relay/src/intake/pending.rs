@@ -42,7 +42,9 @@ pub(super) async fn hold(
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     let limits = &context.config.limits;
     let waiting = context.store.pending().await?;
-    let own = waiting.iter().filter(|row| row.submission.sender.facility == peer.facility.code);
+    let own = waiting
+        .iter()
+        .filter(|row| row.submission.sender.facility == peer.facility.code);
     let (count, bytes) = own.fold((0_u32, container.size), |(count, bytes), row| {
         (count + 1, bytes.saturating_add(row.submission.size))
     });
@@ -101,7 +103,10 @@ pub(crate) async fn retry(context: Context) {
             if let Err(problem) = outcome {
                 tracing::warn!(id = %row.submission.submission, code = problem.code().as_str(), "another try failed");
             }
-            let (_, pause) = plan.get(&row.submission.submission).copied().unwrap_or((Instant::now(), FIRST));
+            let (_, pause) = plan
+                .get(&row.submission.submission)
+                .copied()
+                .unwrap_or((Instant::now(), FIRST));
             // Up to half as long again, so that submissions held by the same outage do not return together.
             let jitter = pause.mul_f64(f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 512.0);
             let next = (Instant::now() + pause + jitter, (pause * 2).min(LONGEST));
@@ -111,7 +116,10 @@ pub(crate) async fn retry(context: Context) {
 }
 
 fn overdue(row: &SubmissionRow) -> bool {
-    let deadline = row.pending.as_ref().and_then(|(_, deadline)| clock::parse_rfc3339(deadline));
+    let deadline = row
+        .pending
+        .as_ref()
+        .and_then(|(_, deadline)| clock::parse_rfc3339(deadline));
     deadline.is_none_or(|deadline| deadline <= clock::now())
 }
 
@@ -122,7 +130,10 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
     let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     let kept = context.containers.beside(stored_as, EVIDENCE).await?;
-    let kept = str::from_utf8(&kept).ok().and_then(|text| Evidence::from_json(text).ok()).unwrap_or_default();
+    let kept = str::from_utf8(&kept)
+        .ok()
+        .and_then(|text| Evidence::from_json(text).ok())
+        .unwrap_or_default();
     let (event, outcome) = match verdict(context, &container, kept, clock::now()).await? {
         Outcome::Passed(verified) => {
             let digests = put_beside(context, stored_as, verified.evidence(), verified.report()).await?;

@@ -23,7 +23,9 @@ pub(super) fn accepted(
     stored_as: &str,
 ) -> Result<Submission, Problem> {
     if *verified.container_sha256() != container.sha256 || hex::encode(verified.evidence_sha256()) != beside.evidence {
-        return Err(Problem::internal(&"the verdict speaks about other bytes than those stored"));
+        return Err(Problem::internal(
+            &"the verdict speaks about other bytes than those stored",
+        ));
     }
     Ok(Submission {
         manifest_sha256: hex::encode(verified.manifest_sha256()),
@@ -44,11 +46,14 @@ pub(super) fn waiting(
 ) -> Submission {
     let manifest = container.manifests.first();
     let signature = container.signatures.first();
-    let value = signature.and_then(|file| formats::cades::SignedData::parse(&file.bytes, formats::cades::Profile::Document).ok());
+    let value = signature
+        .and_then(|file| formats::cades::SignedData::parse(&file.bytes, formats::cades::Profile::Document).ok());
     let digest = manifest.and_then(|manifest| manifest.digests.get(DigestAlgorithm::Sha256));
     Submission {
         manifest_sha256: digest.map(hex::encode).unwrap_or_default(),
-        signature_value_sha256: value.map(|signed| hex::encode(sha256(&signed.signer.signature))).unwrap_or_default(),
+        signature_value_sha256: value
+            .map(|signed| hex::encode(sha256(&signed.signer.signature)))
+            .unwrap_or_default(),
         policy_sha256: hex::encode(context.trust.policy.digest()),
         ..held(envelope, container, report, beside, stored_as)
     }
@@ -77,7 +82,11 @@ fn held(
         report_sha256: beside.report.clone(),
         signed_at: report.best_signature_time.clone(),
         signer: report.signer.as_ref().map(|signer| signer.subject.clone()),
-        hc_roles: report.signer.as_ref().map(|signer| signer.hc_roles.clone()).unwrap_or_default(),
+        hc_roles: report
+            .signer
+            .as_ref()
+            .map(|signer| signer.hc_roles.clone())
+            .unwrap_or_default(),
         stored_as: stored_as.to_owned(),
     }
 }
@@ -85,7 +94,13 @@ fn held(
 fn documents(envelope: &Envelope, container: &Container) -> Vec<DocumentSummary> {
     let summary = |document: &formats::envelope::Document| {
         let below = document.path.ends_with('/');
-        let of = |path: &str| if below { path.starts_with(&document.path) } else { path == document.path };
+        let of = |path: &str| {
+            if below {
+                path.starts_with(&document.path)
+            } else {
+                path == document.path
+            }
+        };
         let files = container.files.iter().filter(|file| of(&file.path));
         let (count, bytes) = files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.size));
         DocumentSummary {

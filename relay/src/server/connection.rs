@@ -82,7 +82,11 @@ impl Serving {
         metrics::gauge!(observe::CONNECTIONS).decrement(1.0);
     }
 
-    async fn speak(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, device: Option<DeviceName>) {
+    async fn speak(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        device: Option<DeviceName>,
+    ) {
         let pulse = Arc::new(Pulse::default());
         let stream = Watched {
             inner: stream,
@@ -97,7 +101,10 @@ impl Serving {
             answer(router.clone(), connection.clone(), request)
         });
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_headers(64);
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS)
+            .max_headers(64);
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(64)
@@ -134,7 +141,6 @@ impl Serving {
             }
         }
     }
-
 }
 
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -183,7 +189,11 @@ async fn answer(
         metrics::counter!(observe::REQUESTS, "method" => method.as_str().to_owned(), "status" => status.to_string())
             .increment(1);
         metrics::histogram!(observe::REQUEST_SECONDS).record(took.as_secs_f64());
-        tracing::info!(status, milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "answered");
+        tracing::info!(
+            status,
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, id);

@@ -14,7 +14,7 @@ use crate::containers::{ContainerError, Containers};
 use crate::context::{Context, Rooms};
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
-use crate::store::{Store, StoreError};
+use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, TrustError};
 use crate::upload::Uploads;
@@ -73,6 +73,25 @@ pub struct Running {
 }
 
 impl Relay {
+    /// Starts on the embedded store in the data folder.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let (data, key) = (config.data.clone(), log_key(&config)?);
+        std::fs::create_dir_all(&data)?;
+        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key)).await;
+        let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
+        let store = store.map_err(|error| StartError::Store(error.to_string()))?;
+        if let Some(torn) = &store.torn {
+            tracing::warn!(
+                ?torn,
+                "the trail's torn tail was cut: a write that was never acknowledged"
+            );
+        }
+        Self::start_on(config, Arc::new(store)).await
+    }
+
     /// Starts on `store`, such as a `MemoryStore`; everything else is as configured. Port 0 takes a free port.
     ///
     /// # Errors
@@ -162,6 +181,33 @@ impl Drop for Running {
             task.abort();
         }
     }
+}
+
+/// Serves until SIGINT or SIGTERM (Ctrl-C), then stops gracefully.
+///
+/// # Errors
+/// [`StartError`] if it does not start.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let running = Relay::start(config).await?;
+    asked_to_stop().await?;
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn asked_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_stop() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 /// The log's signing key as configured.

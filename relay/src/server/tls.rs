@@ -35,7 +35,10 @@ pub enum TlsError {
 pub(crate) fn acceptors(own: &CertificatePaths, ca: &Path) -> Result<(TlsAcceptor, TlsAcceptor), TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    let issuer = certificates(ca)?.into_iter().next().ok_or_else(|| unreadable(ca, "no certificate in it"))?;
+    let issuer = certificates(ca)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| unreadable(ca, "no certificate in it"))?;
     roots.add(issuer).map_err(unusable)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()

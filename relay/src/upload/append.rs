@@ -141,7 +141,11 @@ async fn receive(
     progress.offset = kept;
     metrics::counter!(observe::UPLOAD_BYTES).increment(kept - start);
     outcome?;
-    if matches { Ok(()) } else { Err(Code::ChecksumMismatch.into()) }
+    if matches {
+        Ok(())
+    } else {
+        Err(Code::ChecksumMismatch.into())
+    }
 }
 
 async fn write(writer: Option<Writer>, chunks: Vec<Bytes>, last: bool) -> Result<Option<Writer>, Problem> {

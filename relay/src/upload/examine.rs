@@ -18,7 +18,11 @@ const BUFFER: usize = 64 * 1024;
 pub(crate) fn examine(path: &Path) -> Result<Container, Problem> {
     let mut file = File::open(path)?;
     let container = Container::read(&mut file)?;
-    if let Some(finding) = container.findings.iter().find(|finding| finding.severity == Severity::Fatal) {
+    if let Some(finding) = container
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Fatal)
+    {
         let code = if finding.code.starts_with("envelope") {
             Code::EnvelopeInvalid
         } else {
@@ -52,8 +56,6 @@ fn content(file: &mut File, entry: &FileEntry) -> Result<(), Problem> {
     }
     match hazard.or_else(|| sniffer.finish()) {
         None => Ok(()),
-        Some(hazard) => {
-            Err(Problem::new(Code::ForbiddenContent).finding(format!("{}: {}", entry.path, hazard.code())))
-        }
+        Some(hazard) => Err(Problem::new(Code::ForbiddenContent).finding(format!("{}: {}", entry.path, hazard.code()))),
     }
 }

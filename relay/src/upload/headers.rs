@@ -23,14 +23,22 @@ impl Wish {
         let length = number(headers, "upload-length")?;
         let length = length.ok_or_else(|| invalid("Upload-Length is missing; it cannot be deferred"))?;
         let metadata = headers.get("upload-metadata").map(HeaderValue::to_str).transpose();
-        let metadata = metadata.map_err(|_| invalid("Upload-Metadata is not ASCII"))?.unwrap_or_default();
+        let metadata = metadata
+            .map_err(|_| invalid("Upload-Metadata is not ASCII"))?
+            .unwrap_or_default();
         let mut sha256 = None;
         // `filename` and other keys are the client's own; names may tell of a patient, so they are not kept.
         for pair in metadata.split(',').map(str::trim) {
             if let Some(value) = pair.strip_prefix("sha256 ") {
-                let text = STANDARD.decode(value.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                let text = STANDARD
+                    .decode(value.trim())
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok());
                 let hex = text.filter(|text| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()));
-                sha256 = Some(hex.ok_or_else(|| invalid("metadata sha256 is not 64 hex digits"))?.to_ascii_lowercase());
+                sha256 = Some(
+                    hex.ok_or_else(|| invalid("metadata sha256 is not 64 hex digits"))?
+                        .to_ascii_lowercase(),
+                );
             }
         }
         Ok(Self { length, sha256 })
@@ -43,21 +51,30 @@ pub(super) fn checksum(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Problem> 
         return Ok(None);
     };
     let digest = value.to_str().ok().and_then(|text| text.strip_prefix("sha256 "));
-    let digest = digest.and_then(|text| STANDARD.decode(text.trim()).ok()).filter(|digest| digest.len() == 32);
-    digest.map(Some).ok_or_else(|| invalid("Upload-Checksum is not `sha256 BASE64`"))
+    let digest = digest
+        .and_then(|text| STANDARD.decode(text.trim()).ok())
+        .filter(|digest| digest.len() == 32);
+    digest
+        .map(Some)
+        .ok_or_else(|| invalid("Upload-Checksum is not `sha256 BASE64`"))
 }
 
 pub(super) fn version(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get("tus-resumable").is_some_and(|version| version == "1.0.0") {
         Ok(())
     } else {
-        Err(Problem::new(Code::TusVersion)
-            .header(HeaderName::from_static("tus-version"), HeaderValue::from_static("1.0.0")))
+        Err(Problem::new(Code::TusVersion).header(
+            HeaderName::from_static("tus-version"),
+            HeaderValue::from_static("1.0.0"),
+        ))
     }
 }
 
 pub(super) fn media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/offset+octet-stream") {
+    if headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/offset+octet-stream")
+    {
         Ok(())
     } else {
         Err(invalid("Content-Type is not application/offset+octet-stream"))
@@ -68,9 +85,14 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, Pro
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    let number = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let number = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     let number = number.and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| invalid(&format!("{name} is not a number")))
+    number
+        .map(Some)
+        .ok_or_else(|| invalid(&format!("{name} is not a number")))
 }
 
 pub(super) fn invalid(reason: &str) -> Problem {
@@ -87,9 +109,8 @@ pub(super) fn value(text: &str) -> Result<HeaderValue, Problem> {
 
 /// RFC 9110 §5.6.7 IMF-fixdate.
 pub(super) fn http_date(time: OffsetDateTime) -> String {
-    let form = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
+    let form =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     time.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
 }
 
@@ -107,7 +128,13 @@ mod tests {
 
     #[test]
     fn a_wish_has_a_length_and_perhaps_a_hash() {
-        assert_eq!(wish(&[("upload-length", "10")]), Ok(Wish { length: 10, sha256: None }));
+        assert_eq!(
+            wish(&[("upload-length", "10")]),
+            Ok(Wish {
+                length: 10,
+                sha256: None
+            })
+        );
         let hash = "ab".repeat(32);
         let metadata = format!("filename YQ==, sha256 {}", STANDARD.encode(&hash));
         let read = wish(&[("upload-length", "10"), ("upload-metadata", &metadata)]).unwrap();
@@ -116,7 +143,10 @@ mod tests {
             assert_eq!(wish(&[("upload-length", bad)]), Err(Code::UploadInvalid), "{bad}");
         }
         assert_eq!(wish(&[("upload-defer-length", "1")]), Err(Code::UploadInvalid));
-        assert_eq!(wish(&[("upload-length", "1"), ("upload-metadata", "sha256 AAAA")]), Err(Code::UploadInvalid));
+        assert_eq!(
+            wish(&[("upload-length", "1"), ("upload-metadata", "sha256 AAAA")]),
+            Err(Code::UploadInvalid)
+        );
     }
 
     #[test]

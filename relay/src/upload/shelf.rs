@@ -123,7 +123,11 @@ impl Uploads {
         };
         for entry in fs::read_dir(&shelf.folder)? {
             let path = entry?.path();
-            let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+            let id = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default()
+                .to_owned();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -207,7 +211,11 @@ impl Uploads {
             tokio::time::sleep(self.expiry.min(Duration::from_secs(60))).await;
             let expired: Vec<_> = {
                 let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.values().filter(|upload| upload.expires() < clock::now()).cloned().collect()
+                known
+                    .values()
+                    .filter(|upload| upload.expires() < clock::now())
+                    .cloned()
+                    .collect()
             };
             for upload in expired {
                 // Only what nobody works on: an intake under way keeps its file.
@@ -222,7 +230,10 @@ impl Uploads {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let open = || known.values().filter(|other| other.became().is_none());
         let own = || open().filter(|other| other.facility == upload.facility);
-        let bytes = own().map(|other| other.length).sum::<u64>().saturating_add(upload.length);
+        let bytes = own()
+            .map(|other| other.length)
+            .sum::<u64>()
+            .saturating_add(upload.length);
         if own().count() >= PER_FACILITY || bytes > most.saturating_mul(LARGEST_AT_ONCE) {
             return Err(Code::Quota.into());
         }
@@ -289,5 +300,9 @@ fn write_slip(path: &Path, slip: &Slip) -> io::Result<()> {
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
 }
