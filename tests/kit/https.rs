@@ -1,0 +1,193 @@
+//! HTTPS as a device speaks it, one request at a time: for what no ordinary client would send.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// No answer of the house takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A listener of the relay and who speaks to it.
+#[derive(Debug, Clone)]
+pub struct Https {
+    port: u16,
+    config: Arc<ClientConfig>,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connection {
+    port: u16,
+    sender: SendRequest<UnsyncBoxBody<Bytes, std::io::Error>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Status.
+    pub status: u16,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Https {
+    /// `identity`: certificate chain and key, PEM; `None` for the portal, or to see a device without certificate refused.
+    ///
+    /// # Errors
+    /// If the PEM cannot be used.
+    pub fn new(port: u16, relay_ca: &[u8], identity: Option<(&[u8], &[u8])>) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(relay_ca) {
+            roots.add(certificate?)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>()?;
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?
+            }
+        };
+        Ok(Self {
+            port,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// If there is no listener, or the handshake fails.
+    pub fn open(&self) -> anyhow::Result<Connection> {
+        block_on(async {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from("127.0.0.1")?;
+            let tls = tokio_rustls::TlsConnector::from(Arc::clone(&self.config));
+            let stream = tls.connect(name, stream).await.context("TLS handshake")?;
+            let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(driver);
+            Ok(Connection {
+                port: self.port,
+                sender,
+            })
+        })
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`Connection::send`].
+    pub fn send(&self, request: http::request::Builder, body: &[u8]) -> anyhow::Result<Reply> {
+        self.open()?.send(request, body)
+    }
+
+    /// `GET path`.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn get(&self, path: &str) -> anyhow::Result<Reply> {
+        self.send(Request::get(path), &[])
+    }
+
+    /// A request whose body is announced with `length` bytes and breaks off after `body`.
+    ///
+    /// # Errors
+    /// If there is no connection; that the request itself fails is what is wanted.
+    pub fn break_off(&self, request: http::request::Builder, length: usize, body: &[u8]) -> anyhow::Result<()> {
+        let mut connection = self.open()?;
+        let pieces = [
+            Ok(Frame::data(Bytes::copy_from_slice(body))),
+            Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+        ];
+        let body = StreamBody::new(futures_util::stream::iter(pieces)).boxed_unsync();
+        let request = request
+            .header("host", format!("127.0.0.1:{}", self.port))
+            .header("content-length", length)
+            .body(body)?;
+        let ended = block_on(async { tokio::time::timeout(PATIENCE, connection.sender.send_request(request)).await });
+        anyhow::ensure!(ended?.is_err(), "the request was answered although it broke off");
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// One request, answered.
+    ///
+    /// # Errors
+    /// If the other side closes the connection.
+    pub fn send(&mut self, request: http::request::Builder, body: &[u8]) -> anyhow::Result<Reply> {
+        let body = Full::new(Bytes::copy_from_slice(body))
+            .map_err(|never| match never {})
+            .boxed_unsync();
+        let request = request.header("host", format!("127.0.0.1:{}", self.port)).body(body)?;
+        let answer = async {
+            self.sender.ready().await?;
+            reply(self.sender.send_request(request).await?).await
+        };
+        block_on(async { tokio::time::timeout(PATIENCE, answer).await }).context("no answer")?
+    }
+}
+
+impl Reply {
+    /// The body as JSON; null if it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// Code of the problem, if the answer is one.
+    #[must_use]
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A header field; empty if absent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+async fn reply(response: Response<Incoming>) -> anyhow::Result<Reply> {
+    let (parts, body) = response.into_parts();
+    Ok(Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: body.collect().await?.to_bytes().to_vec(),
+    })
+}
+
+/// One runtime for all tests of a program: their connections outlive the call that opened them.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime for connections")
+    });
+    runtime.block_on(work)
+}
