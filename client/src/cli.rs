@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Home};
 use crate::error::{Code, Exit, Failure, choose_language};
 use crate::output::Output;
-use crate::{card, chain, diagnose, inspect, sign, verify};
+use crate::{card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, status, verify};
 
 /// `hikyaku`: signs, sends, fetches and verifies medical documents.
 #[derive(Debug, Parser)]
@@ -41,6 +41,16 @@ enum Command {
     Chain(chain::Options),
     /// Report versions, drivers and readers for a support desk, without secrets
     Diagnose(diagnose::Options),
+    /// Enrol this machine with a relay
+    Enroll(enrol::Options),
+    /// Sign and send a letter, send a finished container, or send what waits in the outbox
+    Send(send::Options),
+    /// Show what has become of a letter, or what waits in the outbox
+    Status(status::Options),
+    /// List what waits for this facility
+    Inbox(inbox::Options),
+    /// Fetch a letter, verify it and unpack it
+    Fetch(fetch::Options),
 }
 
 /// What every command gets: how to speak, and where this machine remembers.
@@ -103,6 +113,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Inspect(options) => inspect::run(&context, &options),
         Command::Chain(options) => chain::run(&context, &options),
         Command::Diagnose(options) => diagnose::run(&context, &options),
+        Command::Enroll(options) => enrol::run(&context, &options),
+        Command::Send(options) => send::run(&context, &options),
+        Command::Status(options) => status::run(&context, &options),
+        Command::Inbox(options) => inbox::run(&context, &options),
+        Command::Fetch(options) => fetch::run(&context, &options),
     };
     result.unwrap_or_else(|failure| {
         context.output.print_failure(&failure);

@@ -19,6 +19,12 @@ pub struct Config {
     /// Base URL of the relay's API listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<String>,
+    /// Base URL of the relay's portal listener, where this machine enrolled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portal: Option<String>,
+    /// Until when the device certificate is valid, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
     /// Facility this machine is enrolled for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facility: Option<String>,

@@ -126,7 +126,7 @@ pub fn create_directory(path: &Path) -> Result<(), Failure> {
 }
 
 /// A rename is durable once its directory is synced; where that cannot be asked for (Windows), the system decides.
-fn sync_directory_of(path: &Path) {
+pub(crate) fn sync_directory_of(path: &Path) {
     #[cfg(unix)]
     {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

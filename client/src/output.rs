@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
 
 use crate::error::{Failure, Language};
 
@@ -72,5 +75,27 @@ impl Output {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
+    }
+}
+
+/// A time of the data (RFC 3339) as people read it: Japan Standard Time.
+#[must_use]
+pub fn japan_time(rfc3339: &str) -> String {
+    let Ok(time) = OffsetDateTime::parse(rfc3339, &Rfc3339) else {
+        return rfc3339.to_owned();
+    };
+    time.to_offset(offset!(+9))
+        .format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] JST"))
+        .unwrap_or_else(|_| rfc3339.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_japan_time() {
+        assert_eq!(japan_time("2026-11-22T15:30:00.000Z"), "2026-11-23 00:30:00 JST");
+        assert_eq!(japan_time("soon"), "soon");
     }
 }

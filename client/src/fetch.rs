@@ -1,0 +1,343 @@
+//! `hikyaku fetch`: how a letter comes down. Resumed, compared with what the relay recorded, judged, unpacked: in that order.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use formats::asice::Unpacker;
+use formats::wire::{MemberId, Purpose, SubmissionId, SubmissionStatus};
+use http::{StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use trust_store::report::{Indication, ValidationReport};
+use trust_store::{Evidence, Subject, TrustStore};
+
+use crate::cli::Context;
+use crate::enrol::connect;
+use crate::error::{Code, Exit, Failure};
+use crate::output::Output;
+use crate::relay_api::{ApiError, RelayApi};
+use crate::relay_trust::{read_container, relay_trust};
+use crate::{files, trust};
+
+/// Pauses between tries over a broken line, in seconds.
+const PAUSES: [u64; 4] = [1, 2, 4, 8];
+
+/// A fetched submission.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The container on disk, as the sender signed it.
+    pub container: PathBuf,
+    /// The relay's evidence beside it.
+    pub evidence: PathBuf,
+    /// The verdict made here.
+    pub report: ValidationReport,
+    /// Folder of the unpacked files; `None` if the verdict does not allow it.
+    pub folder: Option<PathBuf>,
+    /// Number of unpacked files.
+    pub files: usize,
+}
+
+/// Options of `fetch`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Submission, as `inbox` lists it
+    #[arg(value_name = "ID")]
+    pub id: SubmissionId,
+    /// Who fetches: a member of this facility. It is recorded.
+    #[arg(long, value_name = "MEMBER")]
+    pub person: MemberId,
+    /// Folder for container, evidence, report and unpacked files
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+    /// Judge with these anchors and this policy [default: the relay's]
+    #[arg(long, value_name = "DIR")]
+    pub trust: Option<PathBuf>,
+    /// Tell the sender that it has arrived and is readable
+    #[arg(long)]
+    pub acknowledge: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the relay says.
+pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
+    let (home, output) = (context.home()?, &context.output);
+    let given = options.trust.as_deref().map(trust::load).transpose()?;
+    let (fetched, acknowledged) = context.block_on(async {
+        let api = connect(&home, output.language).await?;
+        let trust = match given {
+            Some(trust) => trust,
+            None => relay_trust(&api.policy().await?)?,
+        };
+        let fetched = fetch(&api, &options.id, &options.person, &trust, &options.out, output).await?;
+        let acknowledge = options.acknowledge && fetched.report.passed();
+        if acknowledge {
+            api.acknowledge(&options.id, &options.person).await?;
+        }
+        Ok((fetched, acknowledge))
+    })?;
+    let value = json!({
+        "id": options.id, "container": fetched.container, "evidence": fetched.evidence, "folder": fetched.folder,
+        "files": fetched.files, "acknowledged": acknowledged, "report": fetched.report,
+    });
+    output.print(&value, &describe(&fetched, output));
+    Ok(match fetched.report.indication {
+        Indication::TotalPassed => Exit::Done,
+        Indication::TotalFailed => Exit::Refused,
+        Indication::Indeterminate => Exit::Indeterminate,
+    })
+}
+
+/// Fetches one submission into `out` as `person`, judges it with `trust` and the relay's evidence, and unpacks it if it passes.
+///
+/// # Errors
+/// What the relay says; [`Code::RelayAnswer`] if the bytes are not those the relay has recorded.
+pub async fn fetch(
+    api: &RelayApi,
+    id: &SubmissionId,
+    person: &MemberId,
+    trust: &TrustStore,
+    out: &Path,
+    output: &Output,
+) -> Result<Fetched, Failure> {
+    let status = api.status(id).await?;
+    files::create_directory(out)?;
+    let container = out.join(format!("{id}.asice"));
+    download(api, &status, person, &container, output).await?;
+    let evidence_file = out.join(format!("{id}.evidence.json"));
+    let evidence_text = api.evidence(id).await?;
+    files::write_atomically(&evidence_file, evidence_text.as_bytes())?;
+    let evidence = Evidence::from_json(&evidence_text)
+        .map_err(|error| Failure::new(Code::RelayAnswer, format!("the relay's evidence: {error}")))?;
+
+    let read = read_container(&container)?;
+    let paths: Vec<String> = read.files.iter().map(|file| file.path.clone()).collect();
+    let validated = trust.validate(Subject::Container(Box::new(read)), evidence, OffsetDateTime::now_utc());
+    let report = validated.report().clone();
+    let text =
+        serde_json::to_vec_pretty(&report).map_err(|error| Failure::new(Code::FileUnwritable, error.to_string()))?;
+    files::write_atomically(&out.join(format!("{id}.report.json")), &text)?;
+    let folder = if report.passed() {
+        Some(unpack(&container, &paths, &out.join(id.as_str()))?)
+    } else {
+        None
+    };
+    Ok(Fetched {
+        container,
+        evidence: evidence_file,
+        report,
+        folder,
+        files: paths.len(),
+    })
+}
+
+/// Brings the container down, going on where an earlier try ended, and compares it with what the relay has recorded.
+async fn download(
+    api: &RelayApi,
+    status: &SubmissionStatus,
+    person: &MemberId,
+    target: &Path,
+    output: &Output,
+) -> Result<(), Failure> {
+    if sha256_of(target).is_some_and(|have| have == status.container_sha256) {
+        return Ok(());
+    }
+    let part = target.with_extension("asice.part");
+    let bar = output.bar(output.pick("受信", "fetching"), status.size);
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match download_rest(api, status, person, &part, |at| bar.set_position(at)).await {
+            Ok(()) => break,
+            Err(Stop::Line(cause)) => match pauses.next() {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => return Err(Failure::new(Code::RelayUnreachable, cause)),
+            },
+            Err(Stop::Failure(failure)) => return Err(failure),
+        }
+    }
+    bar.finish_and_clear();
+    if sha256_of(&part).is_none_or(|have| have != status.container_sha256) {
+        let _ = std::fs::remove_file(&part);
+        return Err(Failure::new(
+            Code::RelayAnswer,
+            format!("{}: not the bytes the relay has recorded", status.id),
+        ));
+    }
+    std::fs::rename(&part, target).map_err(|error| files::unwritable(target, &error))?;
+    files::sync_directory_of(target);
+    Ok(())
+}
+
+/// Why one try ended early.
+enum Stop {
+    Line(String),
+    Failure(Failure),
+}
+
+impl From<ApiError> for Stop {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Unreachable(cause) => Self::Line(cause),
+            other => Self::Failure(other.into()),
+        }
+    }
+}
+
+async fn download_rest(
+    api: &RelayApi,
+    status: &SubmissionStatus,
+    person: &MemberId,
+    part: &Path,
+    progress: impl Fn(u64),
+) -> Result<(), Stop> {
+    let unwritable = |error: std::io::Error| Stop::Failure(files::unwritable(part, &error));
+    let mut file = tokio::fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(part)
+        .await
+        .map_err(unwritable)?;
+    let have = file.metadata().await.map_err(unwritable)?.len();
+    if have == status.size && have > 0 {
+        return Ok(());
+    }
+    let from = if have < status.size { have } else { 0 };
+    let response = api.container(&status.id, person, Purpose::Import, from).await?;
+    // A relay that ignores the range sends everything: begin again.
+    let begins = response
+        .headers()
+        .get(header::CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok());
+    let resumes = response.status() == StatusCode::PARTIAL_CONTENT
+        && begins.is_some_and(|value| value.starts_with(&format!("bytes {from}-")));
+    let mut at = if resumes { from } else { 0 };
+    file.set_len(at).await.map_err(unwritable)?;
+    file.seek(SeekFrom::Start(at)).await.map_err(unwritable)?;
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Stop::Line(error.to_string()))?;
+        if let Ok(bytes) = frame.into_data() {
+            at += bytes.len() as u64;
+            if at > status.size {
+                return Err(Stop::Failure(Failure::new(
+                    Code::RelayAnswer,
+                    format!("{}: more bytes than recorded", status.id),
+                )));
+            }
+            file.write_all(&bytes).await.map_err(unwritable)?;
+            progress(at);
+        }
+    }
+    file.sync_all().await.map_err(unwritable)?;
+    if at < status.size {
+        Err(Stop::Line("the line broke".to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes every file out, byte for byte, below `folder`. Names were checked when the container was read; what only this
+/// system would misunderstand is refused here.
+fn unpack(container: &Path, paths: &[String], folder: &Path) -> Result<PathBuf, Failure> {
+    let mut reader = BufReader::new(files::open(container)?);
+    let malformed = |error: formats::asice::UnpackError| Failure::new(Code::Container, error.to_string());
+    let unpacker = Unpacker::open(&mut reader).map_err(malformed)?;
+    for path in paths {
+        let target = folder.join(safe_here(path)?);
+        if let Some(parent) = target.parent() {
+            files::create_directory(parent)?;
+        }
+        let mut draft = files::Draft::create(&target)?;
+        unpacker
+            .extract(&mut reader, path, &mut draft.file)
+            .map_err(malformed)?;
+        draft.commit()?;
+    }
+    Ok(folder.to_owned())
+}
+
+fn describe(fetched: &Fetched, output: &Output) -> String {
+    let unpacked = match &fetched.folder {
+        Some(folder) => output
+            .pick(
+                "{files} 個のファイルを {folder} に取り出しました。",
+                "{files} files unpacked to {folder}.",
+            )
+            .replace("{files}", &fetched.files.to_string())
+            .replace("{folder}", &folder.display().to_string()),
+        None => output
+            .pick(
+                "検証に合格しなかったため、ファイルは取り出していません。",
+                "Nothing was unpacked, because the verification did not pass.",
+            )
+            .to_owned(),
+    };
+    [
+        fetched.report.sentence(output.language),
+        fetched.container.display().to_string(),
+        unpacked,
+    ]
+    .join("\n")
+}
+
+/// A container's name as a relative path of this system. Windows gives meaning to characters and names that others do not.
+fn safe_here(path: &str) -> Result<PathBuf, Failure> {
+    const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
+    let special = |component: &str| {
+        let stem = component
+            .split('.')
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+            .to_ascii_uppercase();
+        let numbered = stem.len() == 4 && (stem.starts_with("COM") || stem.starts_with("LPT"));
+        component.contains([':', '*', '?', '"', '<', '>', '|'])
+            || component.ends_with(['.', ' '])
+            || DEVICES.contains(&stem.as_str())
+            || numbered
+    };
+    let refused = path
+        .split('/')
+        .any(|component| component.is_empty() || component == "." || component == "..")
+        || (cfg!(windows) && path.split('/').any(special));
+    if refused {
+        return Err(Failure::new(
+            Code::Container,
+            format!("{path}: a name this system cannot hold"),
+        ));
+    }
+    Ok(path.split('/').collect())
+}
+
+fn sha256_of(path: &Path) -> Option<String> {
+    use sha2::Digest;
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::Start(0)).ok()?;
+    let mut hasher = sha2::Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block).ok()? {
+            0 => return Some(hex::encode(hasher.finalize())),
+            read => hasher.update(block.get(..read)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_below_the_folder() {
+        assert_eq!(safe_here("images/IM1").unwrap(), Path::new("images").join("IM1"));
+        for wrong in ["", "..", "a/../b", "a//b", "/a", "a/."] {
+            assert!(safe_here(wrong).is_err(), "{wrong}");
+        }
+    }
+}

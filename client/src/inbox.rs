@@ -1,0 +1,67 @@
+//! `hikyaku inbox`: what waits for this facility, oldest first.
+
+use formats::wire::InboxItem;
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::enrol::connect;
+use crate::error::{Exit, Failure};
+use crate::output::{Output, japan_time};
+use crate::relay_api::RelayApi;
+use crate::status::recipient_state;
+
+/// Options of `inbox`.
+#[derive(Debug, clap::Args)]
+pub struct Options {}
+
+/// Runs it.
+///
+/// # Errors
+/// What the relay says.
+pub fn run(context: &Context, _options: &Options) -> Result<Exit, Failure> {
+    let home = context.home()?;
+    let items = context.block_on(async { list(&connect(&home, context.output.language).await?).await })?;
+    context
+        .output
+        .print(&json!({ "items": items }), &describe(&items, &context.output));
+    Ok(Exit::Done)
+}
+
+/// Everything in the inbox, oldest first.
+///
+/// # Errors
+/// What the relay says.
+pub async fn list(api: &RelayApi) -> Result<Vec<InboxItem>, Failure> {
+    let mut items = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = api.inbox(after).await?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) if next > after => after = next,
+            _ => return Ok(items),
+        }
+    }
+}
+
+fn describe(items: &[InboxItem], output: &Output) -> String {
+    if items.is_empty() {
+        return output.pick("受信箱は空です。", "The inbox is empty.").to_owned();
+    }
+    let line = |item: &InboxItem| {
+        let documents: Vec<String> = item
+            .documents
+            .iter()
+            .map(|document| format!("{:?} ({})", document.kind, document.files))
+            .collect();
+        let state = recipient_state(item.state, output);
+        format!(
+            "{}  {}  {state}  {}  {}",
+            item.id,
+            japan_time(&item.received),
+            item.sender.name,
+            documents.join(", ")
+        )
+    };
+    items.iter().map(line).collect::<Vec<_>>().join("\n")
+}

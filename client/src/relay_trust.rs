@@ -1,0 +1,176 @@
+//! The relay's own judgement, made at the desk: its policy and anchors, as it publishes them, over the container to be sent.
+
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use formats::asice::{Container, Intake, IntakeError, IntakeEvent, Limits, Severity};
+use formats::content::{Hazard, Sniffer};
+use formats::wire::RelayPolicy;
+use time::OffsetDateTime;
+use trust_store::anchors::{AnchorSet, Anchors, TrustAnchor};
+use trust_store::report::{SubIndication, ValidationReport};
+use trust_store::{Evidence, Policy, Subject, TrustStore};
+
+use crate::error::{Code, Failure};
+use crate::files;
+
+/// A trust store that judges as the relay does.
+///
+/// # Errors
+/// [`Code::RelayAnswer`] if what the relay publishes cannot be used here.
+pub fn relay_trust(policy: &RelayPolicy) -> Result<TrustStore, Failure> {
+    let anchors = |encoded: &[String]| -> Result<AnchorSet, Failure> {
+        let mut found = Vec::new();
+        for text in encoded {
+            found.extend(TrustAnchor::parse(&decode(text)?).map_err(|error| unusable(&error.to_string()))?);
+        }
+        Ok(AnchorSet(found))
+    };
+    Ok(TrustStore {
+        anchors: Anchors {
+            hpki: anchors(&policy.hpki_anchors)?,
+            tsa: anchors(&policy.tsa_anchors)?,
+            intermediates: policy
+                .intermediates
+                .iter()
+                .map(|text| decode(text))
+                .collect::<Result<_, _>>()?,
+        },
+        policy: Policy::from_toml(&policy.policy_toml).map_err(|error| unusable(&error.to_string()))?,
+    })
+}
+
+/// Reads a container from disk.
+///
+/// # Errors
+/// [`Code::FileUnreadable`].
+pub fn read_container(path: &Path) -> Result<Container, Failure> {
+    Container::read(&mut BufReader::with_capacity(1 << 20, files::open(path)?))
+        .map_err(|error| files::unreadable(path, &error))
+}
+
+/// How a container passed through the relay's intake, run here.
+pub enum Passage {
+    /// It is in the profile the relay takes.
+    Conforms(Box<Container>),
+    /// It is not, for this reason; repacking may help.
+    Foreign(String),
+}
+
+/// Runs the relay's own intake over a container: its profile, every digest, and what each file really is.
+///
+/// # Errors
+/// [`Code::FileUnreadable`]; [`Code::WouldBeRefused`] for executables, scripts and macros, which no repacking mends.
+pub fn pass_through(path: &Path) -> Result<Passage, Failure> {
+    let mut file = files::open(path)?;
+    let mut intake = Intake::new(Limits::default());
+    let mut sniffer: Option<(String, Sniffer)> = None;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let read = match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(read) => block.get(..read).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(files::unreadable(path, &error)),
+        };
+        let pushed: Result<(), Stopped> = intake.push(read, &mut |event| {
+            match event {
+                IntakeEvent::FileStart { path, .. } => sniffer = Some((path.to_owned(), Sniffer::new(path))),
+                IntakeEvent::FileBytes(bytes) => {
+                    if let Some((_, sniffer)) = &mut sniffer {
+                        sniffer.push(bytes);
+                    }
+                }
+                IntakeEvent::FileEnd(_) => {
+                    if let Some((path, sniffer)) = sniffer.take()
+                        && let Some(hazard) = sniffer.finish()
+                    {
+                        return Err(Stopped::Hazard(path, hazard));
+                    }
+                }
+                IntakeEvent::Manifest(_) | IntakeEvent::Signature(_) | IntakeEvent::Envelope(..) => {}
+            }
+            Ok(())
+        });
+        match pushed {
+            Ok(()) => {}
+            Err(Stopped::Profile(error)) => return Ok(Passage::Foreign(error.to_string())),
+            Err(Stopped::Hazard(path, hazard)) => {
+                return Err(Failure::new(Code::WouldBeRefused, format!("{path}: {}", hazard.code())));
+            }
+        }
+    }
+    Ok(match intake.finish() {
+        Ok(container) => Passage::Conforms(Box::new(container)),
+        Err(error) => Passage::Foreign(error.to_string()),
+    })
+}
+
+enum Stopped {
+    Profile(IntakeError),
+    Hazard(String, Hazard),
+}
+
+impl From<IntakeError> for Stopped {
+    fn from(error: IntakeError) -> Self {
+        Self::Profile(error)
+    }
+}
+
+/// What the relay would say to this container now. Evidence that only the relay can ask for is no reason to refuse.
+///
+/// # Errors
+/// [`Code::WouldBeRefused`] with the reason in one sentence.
+pub fn foresee(
+    relay: &RelayPolicy,
+    facility: &str,
+    container: Container,
+    evidence: Evidence,
+    now: OffsetDateTime,
+) -> Result<ValidationReport, Failure> {
+    let refused = |reason: String| Failure::new(Code::WouldBeRefused, reason);
+    if container.size > relay.max_container_bytes {
+        return Err(refused(format!(
+            "{} bytes, the relay takes {}",
+            container.size, relay.max_container_bytes
+        )));
+    }
+    if let Some(finding) = container
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Fatal)
+    {
+        return Err(refused(finding.detail.clone()));
+    }
+    let sender = container
+        .envelope
+        .as_ref()
+        .map(|envelope| envelope.sender.facility.to_string());
+    if sender.as_deref() != Some(facility) {
+        let sender = sender.unwrap_or_else(|| "nobody".to_owned());
+        return Err(refused(format!(
+            "the envelope is from {sender}, this machine belongs to {facility}"
+        )));
+    }
+    let validated = relay_trust(relay)?.validate(Subject::Container(Box::new(container)), evidence, now);
+    let report = validated.report().clone();
+    if report.passed() || report.sub_indication == Some(SubIndication::TryLater) {
+        return Ok(report);
+    }
+    let reason = report.reason().map(|check| check.detail.clone());
+    Err(refused(reason.unwrap_or_else(|| {
+        report.sub_indication.map_or("unknown", SubIndication::name).to_owned()
+    })))
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Failure> {
+    STANDARD
+        .decode(text)
+        .map_err(|_| unusable("a certificate is not base64"))
+}
+
+fn unusable(what: &str) -> Failure {
+    Failure::new(Code::RelayAnswer, format!("the relay's policy cannot be used: {what}"))
+}

@@ -1,0 +1,243 @@
+//! `hikyaku send`: signs if need be, asks for the relay's own judgement at the desk, and hands the container to the outbox.
+
+use std::path::{Path, PathBuf};
+
+use formats::wire::{PendingAnswer, Receipt, SubmissionId};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use trust_store::Evidence;
+
+use crate::cli::Context;
+use crate::enrol::connect;
+use crate::error::{Code, Exit, Failure};
+use crate::outbox::{Delivery, Entry, Outbox};
+use crate::output::{Output, japan_time};
+use crate::relay_api::RelayApi;
+use crate::relay_trust::{Passage, foresee, pass_through};
+use crate::sign::key::KeyOptions;
+use crate::sign::{self, Content};
+use crate::{files, trust, tsa};
+
+/// Options of `send`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// What is sent: a letter with attachments, or one finished container (.asice). Nothing: what waits in the outbox.
+    #[command(flatten)]
+    pub content: Content,
+    /// Who signs.
+    #[command(flatten)]
+    pub key: KeyOptions,
+    /// RFC 3161 time-stamp authority [default: config.toml, else the relay's proxy]
+    #[arg(long, value_name = "URL")]
+    pub tsa: Option<String>,
+    /// Evidence for the check before sending: certificates, CRLs
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Option<PathBuf>,
+    /// Put it into the outbox only
+    #[arg(long)]
+    pub later: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The codes of `sign`; [`Code::WouldBeRefused`] before anything is sent; what the relay says.
+pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
+    let home = context.home()?;
+    let outbox = Outbox::of(&home);
+    let Some(letter) = &options.content.letter else {
+        return send_waiting(context, &outbox);
+    };
+    let api = context.block_on(connect(&home, context.output.language))?;
+    files::create_directory(home.path())?;
+    let made = Scratch::below(home.path(), "signed");
+    let container = if is_container(letter)? {
+        letter.clone()
+    } else {
+        sign_here(context, options, &api, &made.0)?;
+        made.0.clone()
+    };
+    let id = post(context, options, &api, &outbox, &container)?;
+    if options.later {
+        let text = context.output.pick(
+            "{} は送信箱に入りました。`hikyaku send` で送信します。",
+            "{} is in the outbox; `hikyaku send` sends it.",
+        );
+        context.output.print(
+            &json!({ "id": id, "state": "outbox" }),
+            &text.replace("{}", id.as_str()),
+        );
+        return Ok(Exit::Done);
+    }
+    let delivery = context.block_on(outbox.deliver(&api, &id, &context.output))?;
+    Ok(report(&id, &delivery, &context.output))
+}
+
+/// A file of this run, removed when it ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn below(folder: &Path, name: &str) -> Self {
+        Self(folder.join(format!(".{name}-{}.asice", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn sign_here(context: &Context, options: &Options, api: &RelayApi, out: &Path) -> Result<(), Failure> {
+    let authority = options.tsa.clone().or(context.config()?.tsa);
+    let mut stamp = |signature: &[u8]| match &authority {
+        Some(url) => context.block_on(tsa::stamp(url, signature)).map(Some),
+        None => {
+            let request = tsa::request(signature)?;
+            let response = context.block_on(async { Ok(api.timestamp(request.encode()).await?) })?;
+            tsa::token(&request, &response).map(Some)
+        }
+    };
+    sign::container(context, &options.content, &options.key, &mut stamp, out).map(|_| ())
+}
+
+/// Checks a container as the relay will and puts it into the outbox.
+fn post(
+    context: &Context,
+    options: &Options,
+    api: &RelayApi,
+    outbox: &Outbox,
+    container: &Path,
+) -> Result<SubmissionId, Failure> {
+    let home = context.home()?;
+    let policy = context.block_on(async { Ok(api.policy().await?) })?;
+    let repacked = Scratch::below(home.path(), "repacked");
+    let (container, read) = match pass_through(container)? {
+        Passage::Conforms(read) => (container, read),
+        Passage::Foreign(_) => {
+            repack(container, &repacked.0)?;
+            match pass_through(&repacked.0)? {
+                Passage::Conforms(read) => (repacked.0.as_path(), read),
+                Passage::Foreign(why) => return Err(Failure::new(Code::WouldBeRefused, why)),
+            }
+        }
+    };
+    let (sha256, length) = (hex::encode(read.sha256), read.size);
+    let Some(id) = read.envelope.as_ref().map(|envelope| envelope.id.clone()) else {
+        return Err(Failure::new(
+            Code::WouldBeRefused,
+            "it has no envelope (submission.json)",
+        ));
+    };
+    let evidence = match &options.evidence {
+        Some(folder) => trust::evidence(folder)?,
+        None => Evidence::default(),
+    };
+    let facility = home.config()?.facility.unwrap_or_default();
+    let report = foresee(&policy, &facility, *read, evidence, OffsetDateTime::now_utc())?;
+    context.output.say(&report.sentence(context.output.language));
+    outbox.add(
+        &Entry {
+            id: id.clone(),
+            sha256,
+            length,
+            upload: None,
+            pending: None,
+        },
+        container,
+    )?;
+    Ok(id)
+}
+
+/// A container made by other software, rewritten into the profile the relay takes, without touching what is signed.
+fn repack(container: &Path, out: &Path) -> Result<(), Failure> {
+    let mut draft = files::Draft::create(out)?;
+    let mut reader = std::io::BufReader::new(files::open(container)?);
+    formats::asice::repack(&mut reader, &mut draft.file)
+        .map_err(|error| Failure::new(Code::WouldBeRefused, error.to_string()))?;
+    draft.commit()
+}
+
+/// Whether a file is a container already: by its first entry, or by its name where other software put another entry first.
+fn is_container(file: &Path) -> Result<bool, Failure> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    files::open(file)?
+        .take(4)
+        .read_to_end(&mut head)
+        .map_err(|error| files::unreadable(file, &error))?;
+    let named = file
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("asice") || ending.eq_ignore_ascii_case("sce"));
+    Ok(named && head == *b"PK\x03\x04")
+}
+
+/// Sends everything that waits. Every letter is tried; the first failure is the answer.
+fn send_waiting(context: &Context, outbox: &Outbox) -> Result<Exit, Failure> {
+    let output = &context.output;
+    let waiting = outbox.entries()?;
+    if waiting.is_empty() {
+        output.print(
+            &json!([]),
+            output.pick("送信待ちはありません。", "Nothing waits in the outbox."),
+        );
+        return Ok(Exit::Done);
+    }
+    let api = context.block_on(connect(&context.home()?, output.language))?;
+    let mut exit = Exit::Done;
+    let mut first_failure = None;
+    for entry in waiting {
+        match context.block_on(outbox.deliver(&api, &entry.id, output)) {
+            Ok(delivery) => {
+                if report(&entry.id, &delivery, output) == Exit::Indeterminate {
+                    exit = Exit::Indeterminate;
+                }
+            }
+            Err(failure) if first_failure.is_none() => first_failure = Some(failure),
+            Err(failure) => output.print_failure(&failure),
+        }
+    }
+    first_failure.map_or(Ok(exit), Err)
+}
+
+fn report(id: &SubmissionId, delivery: &Delivery, output: &Output) -> Exit {
+    match delivery {
+        Delivery::Sent(receipt) => {
+            output.print(
+                &json!({ "id": id, "state": "Accepted", "receipt": receipt }),
+                &sent(receipt, output),
+            );
+            Exit::Done
+        }
+        Delivery::Pending(answer) => {
+            output.print(
+                &serde_json::to_value(answer).unwrap_or(Value::Null),
+                &pending(answer, output),
+            );
+            Exit::Indeterminate
+        }
+    }
+}
+
+fn sent(receipt: &Receipt, output: &Output) -> String {
+    output
+        .pick(
+            "{id} は受け付けられました。受付証(記録番号 {position}、証明付き)を保存しました。",
+            "{id} was accepted. Its receipt is kept here: record {position} of the relay's log, with proof.",
+        )
+        .replace("{id}", receipt.id.as_str())
+        .replace("{position}", &receipt.position.to_string())
+}
+
+/// What to say of a submission the relay holds.
+#[must_use]
+pub fn pending(answer: &PendingAnswer, output: &Output) -> String {
+    output
+        .pick(
+            "{id} は保留中です: {why}。中継サーバーが確認を続け、{deadline} までに結論が出ます。",
+            "{id} is pending: {why}. The relay keeps asking and decides by {deadline}.",
+        )
+        .replace("{id}", answer.id.as_str())
+        .replace("{why}", &answer.waiting_for)
+        .replace("{deadline}", &japan_time(&answer.deadline))
+}
