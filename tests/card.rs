@@ -1,0 +1,281 @@
+//! Cards: the real program signs with a SoftHSM token, and with a simulated PIV card behind pcscd, the reader driver and OpenSC.
+//! Wrong and locked PINs, a card pulled out and put back, a key that wants its PIN before every signature.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kit::{CardSpec, SoftHsm, TestHpki, bin};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+const OPENSC: &str = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so";
+const PIV_PIN: &str = "123456";
+
+#[test]
+fn a_softhsm_token_signs_with_every_scheme_it_offers() {
+    if !Path::new(SoftHsm::MODULE).is_file() {
+        return skipped("a_softhsm_token_signs_with_every_scheme_it_offers", "softhsm2");
+    }
+    let hpki = TestHpki::new("http://127.0.0.1:9", OffsetDateTime::now_utc());
+    for (card, pss, oid) in [
+        (hpki.doctor(), false, "1.2.840.113549.1.1.11"),
+        (hpki.doctor(), true, "1.2.840.113549.1.1.10"),
+        (hpki.ec_doctor(), false, "1.2.840.10045.4.3.2"),
+        (hpki.card(CardSpec::p384_doctor()), false, "1.2.840.10045.4.3.3"),
+    ] {
+        let desk = Desk::new();
+        let token = SoftHsm::with(&card);
+        let mut command = desk.sign(SoftHsm::MODULE, &["--slot", SoftHsm::LABEL]);
+        if pss {
+            command.arg("--pss");
+        }
+        let output = with_pin(command.envs(token.environment()), SoftHsm::PIN);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(desk.inspected()["signature_algorithm"], oid);
+    }
+}
+
+#[test]
+fn a_softhsm_token_shows_its_certificate_without_pin_and_a_wrong_pin_is_not_retried() {
+    if !Path::new(SoftHsm::MODULE).is_file() {
+        return skipped("a_softhsm_token_shows_its_certificate_without_pin…", "softhsm2");
+    }
+    let hpki = TestHpki::new("http://127.0.0.1:9", OffsetDateTime::now_utc());
+    let token = SoftHsm::with(&hpki.doctor());
+    let desk = Desk::new();
+    let mut card = Command::new(bin("hikyaku"));
+    let card = desk.home(&mut card).args(["card", "--json", "--module", SoftHsm::MODULE]).envs(token.environment());
+    let shown = json(&card.output().expect("hikyaku can be run"));
+    assert_eq!(shown["tokens"][0]["label"], SoftHsm::LABEL);
+    assert_eq!(shown["tokens"][0]["certificates"][0]["hc_roles"][0], "Medical Doctor");
+    assert_eq!(shown["tokens"][0]["pin"], "ok");
+    let output = with_pin(desk.sign(SoftHsm::MODULE, &["--json"]).envs(token.environment()), "9999\n1234");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(json(&output)["code"], "pin_incorrect");
+    assert!(!desk.path("letter.p7s").exists());
+    let output = with_pin(&mut desk.sign("/no/such/module.so", &["--json"]), "1234");
+    assert_eq!(json(&output)["code"], "module_not_found");
+}
+
+#[test]
+fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
+    let Some(reader) = Reader::start() else {
+        return skipped("a_card_signs_asks_for_its_pin_and_survives_being_pulled_out", "pcscd, opensc, vpcd or python3 cryptography");
+    };
+    // Signs with the nonRepudiation key in 9C, CKA_ALWAYS_AUTHENTICATE, not with the authentication key beside it.
+    let desk = Desk::new();
+    let card = reader.insert(&[]);
+    let output = with_pin(&mut desk.sign(OPENSC, &[]), PIV_PIN);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(desk.inspected()["signer"]["hc_roles"][0], "Medical Doctor");
+
+    // Wrong PINs: each tried once, each told, the third locks.
+    let tries: Vec<(Option<i32>, String)> = (0..4)
+        .map(|_| {
+            let output = with_pin(&mut Desk::new().sign(OPENSC, &["--json"]), "000000\n123456");
+            (output.status.code(), json(&output)["code"].to_string())
+        })
+        .collect();
+    let codes: Vec<&str> = tries.iter().map(|(_, code)| code.trim_matches('"')).collect();
+    assert!(tries.iter().all(|(exit, _)| *exit == Some(2)), "{tries:?}");
+    assert_eq!(&codes[..2], ["pin_incorrect", "pin_incorrect"]);
+    assert_eq!(&codes[2..], ["pin_locked", "pin_locked"]);
+    let output = with_pin(&mut Desk::new().sign(OPENSC, &["--json"]), PIV_PIN);
+    assert_eq!(json(&output)["code"], "pin_locked", "the right PIN comes too late");
+    assert_eq!(reader.shown()["tokens"][0]["pin"], "locked");
+    drop(card);
+
+    // Pulled out while it signs: said so, nothing written.
+    reader.heal();
+    let desk = Desk::new();
+    let card = reader.insert(&[("PIV_REMOVE_AT_SIGN", "1")]);
+    let output = with_pin(&mut desk.sign(OPENSC, &["--json"]), PIV_PIN);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(json(&output)["code"], "token_removed", "{output:?}");
+    assert!(!desk.path("letter.p7s").exists());
+    drop(card);
+
+    // Pulled out, put back: the session is opened again and the signature made.
+    let mut card = reader.insert(&[("PIV_REMOVE_AT_SIGN", "1")]);
+    let mut waiting = desk.sign(OPENSC, &["--wait-for-card", "60"]);
+    let mut waiting = spawn_with_pin(&mut waiting, "123456\n123456");
+    card.wait_until_pulled();
+    drop(card);
+    let _card = reader.insert_unseen(&[]);
+    let exit = waiting.wait().expect("hikyaku ends");
+    assert!(exit.success(), "{exit}");
+    assert_eq!(desk.inspected()["signer"]["hc_roles"][0], "Medical Doctor");
+}
+
+/// A clinic's desk: a folder with a letter.
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("letter.pdf"), kit::letter_pdf()).expect("a letter");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn home<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("HIKYAKU_HOME", self.path("home")).env("HIKYAKU_LANG", "en")
+    }
+
+    fn sign(&self, module: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(bin("hikyaku"));
+        self.home(&mut command)
+            .args(["sign", "--key", "card", "--pin-fd", "0", "--module", module])
+            .arg("--detached")
+            .arg(self.path("letter.pdf"))
+            .arg("--out")
+            .arg(self.path("letter.p7s"))
+            .args(more);
+        command
+    }
+
+    fn inspected(&self) -> Value {
+        let mut command = Command::new(bin("hikyaku"));
+        let command = self.home(&mut command).args(["inspect", "--json"]).arg(self.path("letter.p7s"));
+        json(&command.output().expect("hikyaku can be run"))
+    }
+}
+
+/// pcscd with a virtual reader, for one test at a time on this machine.
+struct Reader {
+    folder: tempfile::TempDir,
+    python: PathBuf,
+    service: Child,
+    _exclusive: File,
+}
+
+/// A card in the reader; dropped, it is out.
+struct InsertedCard(Child);
+
+impl Reader {
+    fn start() -> Option<Self> {
+        let venv = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
+        let python = [venv.to_owned(), PathBuf::from("python3")].into_iter().find(|python| {
+            let imports = Command::new(python).args(["-c", "import cryptography"]).stderr(Stdio::null()).status();
+            imports.is_ok_and(|status| status.success())
+        })?;
+        let driver = Path::new("/usr/lib/pcsc/drivers/serial/libifdvpcd.so").is_file()
+            || Path::new("/etc/reader.conf.d/vpcd").is_file();
+        if !Path::new(OPENSC).is_file() || !driver {
+            return None;
+        }
+        let lock = File::create(std::env::temp_dir().join("hikyaku-pcscd.lock")).ok()?;
+        lock.lock().ok()?;
+        std::fs::create_dir_all("/run/pcscd").ok()?;
+        let service = Command::new("pcscd").arg("--foreground").stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let hpki = TestHpki::new("http://127.0.0.1:9", OffsetDateTime::now_utc());
+        for (name, card) in [("sign", hpki.doctor()), ("auth", hpki.auth_card())] {
+            std::fs::write(folder.path().join(format!("{name}.key")), card.key_pem()).expect("a key");
+            std::fs::write(folder.path().join(format!("{name}.pem")), kit::pem("CERTIFICATE", &card.certificate)).expect("a certificate");
+        }
+        let until = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", 35963)).is_err() {
+            if Instant::now() > until {
+                return None;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        Some(Self {
+            folder,
+            python,
+            service,
+            _exclusive: lock,
+        })
+    }
+
+    /// Puts the card in and waits until the program sees it.
+    fn insert(&self, environment: &[(&str, &str)]) -> InsertedCard {
+        let card = self.insert_unseen(environment);
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.shown()["tokens"][0]["certificates"].as_array().is_none_or(Vec::is_empty) {
+            assert!(Instant::now() < until, "the card was not seen: {}", self.shown());
+            sleep(Duration::from_millis(300));
+        }
+        card
+    }
+
+    fn insert_unseen(&self, environment: &[(&str, &str)]) -> InsertedCard {
+        let slot = |slot: &str, name: &str| {
+            let file = |ending| self.folder.path().join(format!("{name}.{ending}")).display().to_string();
+            format!("{slot}={},{}", file("key"), file("pem"))
+        };
+        let card = Command::new(&self.python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/cards/pivcard.py"))
+            .arg(self.folder.path().join("state.json"))
+            .args(["35963", &slot("9A", "auth"), &slot("9C", "sign")])
+            .envs(environment.iter().copied())
+            .spawn();
+        InsertedCard(card.expect("the card can be started"))
+    }
+
+    /// A new card of the same kind: PIN and tries as issued.
+    fn heal(&self) {
+        let _ = std::fs::remove_file(self.folder.path().join("state.json"));
+    }
+
+    fn shown(&self) -> Value {
+        let mut command = Command::new(bin("hikyaku"));
+        let command = command.args(["card", "--json", "--module", OPENSC, "--home"]).arg(self.folder.path());
+        json(&command.output().expect("hikyaku can be run"))
+    }
+}
+
+impl InsertedCard {
+    fn wait_until_pulled(&mut self) {
+        self.0.wait().expect("the card ends");
+    }
+}
+
+impl Drop for InsertedCard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        sleep(Duration::from_millis(500)); // pcscd notices
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.service.kill();
+        let _ = self.service.wait();
+    }
+}
+
+fn spawn_with_pin(command: &mut Command, lines: &str) -> Child {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("hikyaku can be run");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    writeln!(stdin, "{lines}").expect("a PIN can be passed");
+    child
+}
+
+fn with_pin(command: &mut Command, lines: &str) -> Output {
+    spawn_with_pin(command, lines).wait_with_output().expect("hikyaku ends")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn skipped(test: &str, missing: &str) {
+    eprintln!("skipped: {test} (missing: {missing})");
+}
