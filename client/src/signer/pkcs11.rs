@@ -170,6 +170,16 @@ impl Pkcs11Signer {
         }
     }
 
+    /// Whether the token is out of its reader. Readers take a moment to notice.
+    fn is_gone(&self) -> bool {
+        (0..10).any(|round| {
+            if round > 0 {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            token::again(&self.module, &self.token).is_none()
+        })
+    }
+
     /// Waits until the same token is back, then starts afresh.
     fn wait_for_return(&mut self) -> bool {
         self.session = None;
@@ -205,7 +215,7 @@ impl Signer for Pkcs11Signer {
             Ok(signature) => return Ok(signature),
             Err(trouble) => trouble,
         };
-        let Some(why) = trouble.removal(|| token::again(&self.module, &self.token).is_none()) else {
+        let Some(why) = trouble.removal(|| self.is_gone()) else {
             self.session = None;
             return Err(trouble.into_error(&self.token.label));
         };
