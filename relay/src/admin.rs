@@ -1,1 +1,235 @@
 //! The operator's commands: facilities, devices, persons, exports; through the running relay or on its files.
+
+mod code;
+mod init;
+mod socket;
+
+use std::sync::Arc;
+
+use formats::trail::{Actor, Event};
+use formats::wire::{DeviceId, FacilityCode, MemberId};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+pub use code::OneTimeCode;
+pub use init::{InitError, init};
+pub use socket::{ask, serve};
+
+use crate::account::{self, Format};
+use crate::store::{Batch, Condition, Store, StoreError};
+
+/// An enrolment code is good for so long.
+pub const CODE_LIFE: Duration = Duration::hours(24);
+
+/// A command, also a line on the relay's socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the argument of that name")]
+pub enum Command {
+    /// A facility joins; answers with its first code.
+    FacilityAdd { code: FacilityCode, name: String },
+    /// All facilities.
+    FacilityList {},
+    /// A further one-time code for a facility.
+    FacilityCode { code: FacilityCode },
+    /// A facility's devices.
+    DeviceList { facility: FacilityCode },
+    /// Ends a device at once.
+    DeviceRevoke { facility: FacilityCode, device: DeviceId },
+    /// Names a person.
+    MemberAdd {
+        facility: FacilityCode,
+        member: MemberId,
+        name: String,
+    },
+    /// A facility's persons.
+    MemberList { facility: FacilityCode },
+    /// Part of the trail; times RFC 3339.
+    TrailExport {
+        facility: Option<FacilityCode>,
+        from: Option<String>,
+        to: Option<String>,
+        format: Format,
+    },
+}
+
+/// Why a command was not done, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The store refused or failed.
+    #[error("{}", in_words(.0))]
+    Store(#[from] StoreError),
+    /// An argument is wrong.
+    #[error("{0}")]
+    Argument(String),
+    /// The caller went away, or the relay cannot be reached.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Does a command. Exported bytes go to `export` as they come; the answer is for people (`text`) and for programs.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn execute(
+    store: &Arc<dyn Store>,
+    pin: &str,
+    command: Command,
+    export: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+) -> Result<Value, AdminError> {
+    match command {
+        Command::FacilityAdd { code, name } => {
+            if name.trim().is_empty() || name.chars().any(char::is_control) || name.chars().count() > 200 {
+                return Err(AdminError::Argument(
+                    "the name must be one line of 1 to 200 characters".into(),
+                ));
+            }
+            let added = Event::FacilityAdded {
+                facility: code.clone(),
+                name,
+            };
+            issue(
+                store,
+                pin,
+                code.clone(),
+                vec![added],
+                vec![Condition::FacilityAbsent(code)],
+            )
+            .await
+        }
+        Command::FacilityCode { code } => {
+            known(store, &code).await?;
+            issue(store, pin, code, Vec::new(), Vec::new()).await
+        }
+        Command::FacilityList {} => Ok(json!(store.facilities().await?)),
+        Command::DeviceList { facility } => {
+            known(store, &facility).await?;
+            Ok(json!(store.devices(&facility).await?))
+        }
+        Command::DeviceRevoke { facility, device } => {
+            let active = Condition::DeviceActive(facility.clone(), device.clone());
+            commit(
+                store,
+                vec![Event::DeviceRevoked {
+                    facility,
+                    device: device.clone(),
+                }],
+                vec![active],
+            )
+            .await?;
+            Ok(json!({ "revoked": device }))
+        }
+        Command::MemberAdd { facility, member, name } => {
+            known(store, &facility).await?;
+            if name.trim().is_empty() || name.chars().any(char::is_control) || name.chars().count() > 200 {
+                return Err(AdminError::Argument(
+                    "the name must be one line of 1 to 200 characters".into(),
+                ));
+            }
+            let absent = Condition::MemberAbsent(facility.clone(), member.clone());
+            let added = Event::MemberAdded {
+                facility,
+                member: member.clone(),
+                name,
+            };
+            commit(store, vec![added], vec![absent]).await?;
+            Ok(json!({ "added": member }))
+        }
+        Command::MemberList { facility } => {
+            known(store, &facility).await?;
+            Ok(json!(store.members(&facility).await?))
+        }
+        Command::TrailExport {
+            facility,
+            from,
+            to,
+            format,
+        } => {
+            if let Some(facility) = &facility {
+                known(store, facility).await?;
+            }
+            let (from, to) = (moment("--from", from)?, moment("--to", to)?);
+            let now = OffsetDateTime::now_utc();
+            let request = account::Request {
+                facility,
+                from,
+                to,
+                format,
+                actor: Actor::default(),
+                now,
+            };
+            let mut parts = account::export(Arc::clone(store), request).await?;
+            let mut bytes = 0;
+            while let Some(part) = parts.next().await {
+                let part = part?;
+                bytes += part.len();
+                export(&part)?;
+            }
+            Ok(json!({ "exported_bytes": bytes }))
+        }
+    }
+}
+
+async fn issue(
+    store: &Arc<dyn Store>,
+    pin: &str,
+    facility: FacilityCode,
+    mut events: Vec<Event>,
+    conditions: Vec<Condition>,
+) -> Result<Value, AdminError> {
+    let code = OneTimeCode::generate().map_err(|_| AdminError::Argument("the system has no random bytes".into()))?;
+    let expires = OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        + CODE_LIFE;
+    let expires = expires
+        .format(&Rfc3339)
+        .map_err(|error| AdminError::Argument(error.to_string()))?;
+    events.push(Event::CodeIssued {
+        facility: facility.clone(),
+        code_sha256: code.sha256(),
+        expires: expires.clone(),
+    });
+    commit(store, events, conditions).await?;
+    Ok(json!({ "facility": facility, "code": code.with_pin(pin), "expires": expires }))
+}
+
+async fn commit(store: &Arc<dyn Store>, events: Vec<Event>, conditions: Vec<Condition>) -> Result<(), StoreError> {
+    let batch = Batch {
+        actor: Actor::default(),
+        time: OffsetDateTime::now_utc(),
+        events,
+        conditions,
+    };
+    store.commit(batch).committed().await.map(drop)
+}
+
+async fn known(store: &Arc<dyn Store>, facility: &FacilityCode) -> Result<(), AdminError> {
+    match store.facility(facility).await? {
+        Some(_) => Ok(()),
+        None => Err(AdminError::Argument(format!("there is no facility {facility}"))),
+    }
+}
+
+fn moment(argument: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, AdminError> {
+    let parse = |text: String| {
+        let wrong = |_| AdminError::Argument(format!("{argument} must be a time such as 2026-11-22T00:00:00+09:00"));
+        OffsetDateTime::parse(&text, &Rfc3339).map_err(wrong)
+    };
+    text.map(parse).transpose()
+}
+
+fn in_words(error: &StoreError) -> String {
+    match error {
+        StoreError::Conflict(Condition::FacilityAbsent(code)) => format!("the facility {code} is already there"),
+        StoreError::Conflict(Condition::MemberAbsent(_, member)) => format!("the person {member} is already there"),
+        StoreError::Conflict(Condition::DeviceActive(_, device)) => format!("there is no active device {device}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

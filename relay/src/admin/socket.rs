@@ -1,0 +1,112 @@
+//! The way to a running relay: a Unix socket in its data folder that its owner alone may open; JSON lines.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AdminError, Command};
+use crate::store::Store;
+
+/// Longest command line, bytes.
+const MAX_COMMAND: u64 = 64 << 10;
+
+/// A line of an answer.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line {
+    /// Bytes of an export, which are text.
+    Part(String),
+    /// The end: done.
+    Done(Value),
+    /// The end: not done.
+    Failed(String),
+}
+
+/// Answers commands on `path` until the task is dropped.
+///
+/// # Errors
+/// If the socket cannot be made.
+#[cfg(unix)]
+pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // The store's lock says that no other relay runs here: what lies there is left over.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = tokio::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let (store, pin) = (Arc::clone(&store), pin.clone());
+        tokio::spawn(async move {
+            if let Err(error) = answer(&store, &pin, stream).await {
+                tracing::warn!(%error, "an administration connection ended early");
+            }
+        });
+    }
+}
+
+#[cfg(unix)]
+async fn answer(store: &Arc<dyn Store>, pin: &str, stream: tokio::net::UnixStream) -> io::Result<()> {
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    let (reading, mut writing) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(reading.take(MAX_COMMAND)).read_line(&mut line).await?;
+    // Bounded, so that a long export waits for its reader instead of gathering in memory.
+    let (lines, mut written) = tokio::sync::mpsc::channel::<Line>(4);
+    let (store, pin) = (Arc::clone(store), pin.to_owned());
+    let work = tokio::spawn(async move {
+        let end = match serde_json::from_str::<Command>(&line) {
+            Err(_) => Line::Failed("the command is not one this relay knows".into()),
+            Ok(command) => {
+                let parts = lines.clone();
+                let mut part = |bytes: &[u8]| {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    let sent = tokio::task::block_in_place(|| parts.blocking_send(Line::Part(text)));
+                    sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+                };
+                match super::execute(&store, &pin, command, &mut part).await {
+                    Ok(value) => Line::Done(value),
+                    Err(error) => Line::Failed(error.to_string()),
+                }
+            }
+        };
+        let _gone = lines.send(end).await;
+    });
+    while let Some(line) = written.recv().await {
+        let mut text = serde_json::to_string(&line)?;
+        text.push('\n');
+        writing.write_all(text.as_bytes()).await?;
+    }
+    work.await.map_err(io::Error::other)
+}
+
+/// Asks the relay that listens on `path`; `None` if none does. Exported bytes go to `export`.
+///
+/// # Errors
+/// [`AdminError::Argument`] with the relay's own sentence, [`AdminError::Io`] if the connection breaks.
+#[cfg(unix)]
+pub fn ask(
+    path: &Path,
+    command: &Command,
+    export: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<Option<Value>, AdminError> {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let Ok(mut stream) = std::os::unix::net::UnixStream::connect(path) else {
+        return Ok(None);
+    };
+    let text = serde_json::to_string(command).map_err(io::Error::from)?;
+    writeln!(stream, "{text}")?;
+    for line in BufReader::new(stream).lines() {
+        match serde_json::from_str(&line?).map_err(io::Error::from)? {
+            Line::Part(text) => export(text.as_bytes())?,
+            Line::Done(value) => return Ok(Some(value)),
+            Line::Failed(reason) => return Err(AdminError::Argument(reason)),
+        }
+    }
+    Err(AdminError::Io(io::ErrorKind::UnexpectedEof.into()))
+}

@@ -1,0 +1,130 @@
+//! The operator's day: a folder is made, facilities join, codes are given, persons named, the trail exported.
+
+use formats::trail::LogKey;
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+use crate::ca::RelayCa;
+use crate::config::Config;
+use crate::store::MemoryStore;
+
+fn store() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new(LogKey::from_seed("relay.example", &[5; 32]).unwrap().0).unwrap())
+}
+
+fn facility() -> FacilityCode {
+    "1310000001".parse().unwrap()
+}
+
+#[test]
+fn init_makes_what_serve_needs_and_keeps_its_secrets() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("relay");
+    init(&folder, "relay.example", OffsetDateTime::now_utc()).unwrap();
+    let config = Config::load(&folder.join("relay.toml")).unwrap();
+    RelayCa::load(&config.ca.certificate, &config.ca.key).unwrap();
+    let log = LogKey::parse(&std::fs::read_to_string(&config.log.key).unwrap()).unwrap();
+    assert_eq!(log.name(), config.log.name);
+    let policy = std::fs::read_to_string(config.trust.directory.join("policy.toml")).unwrap();
+    policy.parse::<toml::Table>().unwrap();
+    #[cfg(unix)]
+    for key in ["ca.key", "tls.key", "log.key"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(folder.join("keys").join(key))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+    assert!(matches!(
+        init(&folder, "relay.example", OffsetDateTime::now_utc()),
+        Err(InitError::NotEmpty(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_facility_gets_codes_of_which_the_trail_keeps_the_hash() {
+    let store = store();
+    let mut none = |_: &[u8]| Ok(());
+    let add = Command::FacilityAdd {
+        code: facility(),
+        name: "TEST医院".into(),
+    };
+    let answer = execute(&store, "PIN", add.clone(), &mut none).await.unwrap();
+    let (code, pin) = answer["code"].as_str().unwrap().split_once('.').unwrap();
+    assert_eq!((pin, code.len()), ("PIN", 32));
+    let kept = store
+        .code(&hex::encode(Sha256::digest(code.as_bytes())))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.facility, facility());
+    let trail = store.records(None, 0, 10).await.unwrap();
+    assert!(trail.iter().all(|record| !record.body.contains(code)));
+
+    let again = execute(&store, "PIN", add, &mut none).await.unwrap_err();
+    assert_eq!(again.to_string(), "the facility 1310000001 is already there");
+    let more = execute(&store, "PIN", Command::FacilityCode { code: facility() }, &mut none)
+        .await
+        .unwrap();
+    assert_ne!(more["code"], answer["code"]);
+    let unknown = Command::DeviceList {
+        facility: "x-unknown".parse().unwrap(),
+    };
+    assert!(
+        execute(&store, "PIN", unknown, &mut none)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("x-unknown")
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_relay_is_asked_through_its_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let nobody = ask(&path, &Command::FacilityList {}, &mut |_| Ok(())).unwrap();
+    assert_eq!(nobody, None);
+    let serving = {
+        let (store, path) = (store(), path.clone());
+        tokio::spawn(async move { serve(store, &path, "PIN".into()).await })
+    };
+    while std::os::unix::net::UnixStream::connect(&path).is_err() {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::spawn_blocking(move || {
+        let mut none = |_: &[u8]| Ok(());
+        let add = Command::FacilityAdd {
+            code: facility(),
+            name: "TEST医院".into(),
+        };
+        assert!(
+            ask(&path, &add, &mut none).unwrap().unwrap()["code"]
+                .as_str()
+                .unwrap()
+                .ends_with(".PIN")
+        );
+        assert!(
+            ask(&path, &add, &mut none)
+                .unwrap_err()
+                .to_string()
+                .contains("already there")
+        );
+        let mut exported = Vec::new();
+        let export = Command::TrailExport {
+            facility: None,
+            from: None,
+            to: None,
+            format: Format::Jsonl,
+        };
+        ask(&path, &export, &mut |part| Ok(exported.extend_from_slice(part)))
+            .unwrap()
+            .unwrap();
+        assert_eq!(String::from_utf8(exported).unwrap().lines().count(), 3);
+    })
+    .await
+    .unwrap();
+    serving.abort();
+}
