@@ -89,7 +89,15 @@ impl Relay {
                 "the trail's torn tail was cut: a write that was never acknowledged"
             );
         }
-        Self::start_on(config, Arc::new(store)).await
+        #[cfg(unix)]
+        let admin = (
+            config.data.join("admin.sock"),
+            RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?,
+        );
+        let running = Self::start_on(config, Arc::new(store)).await?;
+        #[cfg(unix)]
+        let running = running.administered(admin.0, admin.1);
+        Ok(running)
     }
 
     /// Starts on `store`, such as a `MemoryStore`; everything else is as configured. Port 0 takes a free port.
@@ -158,6 +166,18 @@ impl Relay {
 }
 
 impl Running {
+    /// Takes the operator's commands on a socket too.
+    #[cfg(unix)]
+    fn administered(mut self, path: std::path::PathBuf, pin: String) -> Self {
+        let store = self.store();
+        self.background.push(tokio::spawn(async move {
+            if let Err(error) = crate::admin::serve(store, &path, pin).await {
+                tracing::error!(%error, "commands cannot be taken while the relay runs");
+            }
+        }));
+        self
+    }
+
     /// Its store.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {

@@ -1,0 +1,321 @@
+//! `hikyaku-relay`: the command line. What it does is in the library; here are arguments, words and exit codes.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use formats::trail::LogKey;
+use formats::wire::{DeviceId, FacilityCode, MemberId};
+use relay::account::Format;
+use relay::admin::{self, Command};
+use relay::ca::RelayCa;
+use relay::config::Config;
+use relay::store::{Embedded as _, SledStore, Store};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+/// Takes signed letters in, keeps them for the recipient, records every sender and every view.
+#[derive(Parser)]
+#[command(name = "hikyaku-relay", version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a folder from which a relay can be served.
+    Init {
+        /// The folder; it must be empty or not yet there.
+        folder: PathBuf,
+        /// How clients reach the relay: a host name or an address.
+        #[arg(long, default_value = "localhost")]
+        host: String,
+    },
+    /// Run the relay until it is told to stop.
+    Serve(Place),
+    /// Say what is wrong with a configuration.
+    CheckConfig(Place),
+    /// Facilities and their enrolment codes.
+    #[command(subcommand)]
+    Facility(FacilityVerb),
+    /// Devices of a facility.
+    #[command(subcommand)]
+    Device(DeviceVerb),
+    /// Persons of a facility.
+    #[command(subcommand)]
+    Member(MemberVerb),
+    /// The audit trail.
+    #[command(subcommand)]
+    Trail(TrailVerb),
+    /// Make the index anew from the trail; the relay must not be running.
+    Rebuild(Place),
+}
+
+#[derive(Args)]
+struct Place {
+    /// The relay's configuration.
+    #[arg(long, default_value = "relay.toml")]
+    config: PathBuf,
+    /// Answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum FacilityVerb {
+    /// Add a facility; prints its first one-time code.
+    Add {
+        code: FacilityCode,
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the facilities.
+    List(Place),
+    /// Print a further one-time code.
+    Code {
+        code: FacilityCode,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum DeviceVerb {
+    /// List the devices of a facility.
+    List {
+        facility: FacilityCode,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// End a device at once, for all its certificates.
+    Revoke {
+        facility: FacilityCode,
+        device: DeviceId,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum MemberVerb {
+    /// Name a person.
+    Add {
+        facility: FacilityCode,
+        member: MemberId,
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the persons of a facility.
+    List {
+        facility: FacilityCode,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum TrailVerb {
+    /// Write what the trail says, to standard output. The reading itself is recorded.
+    Export {
+        /// Only what concerns this facility.
+        #[arg(long)]
+        facility: Option<FacilityCode>,
+        /// From this time on, RFC 3339.
+        #[arg(long)]
+        from: Option<String>,
+        /// Before this time, RFC 3339.
+        #[arg(long)]
+        to: Option<String>,
+        /// csv or jsonl.
+        #[arg(long, default_value = "csv")]
+        format: Format,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match error.downcast_ref::<admin::AdminError>() {
+                Some(refused) => eprintln!("hikyaku-relay: {refused}"),
+                None => eprintln!("hikyaku-relay: {error:#}"),
+            }
+            // 1: the relay said no; 2: it could not be tried.
+            ExitCode::from(if error.is::<admin::AdminError>() { 1 } else { 2 })
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Init { folder, host } => init(&folder, &host),
+        Verb::Serve(place) => serve(&place),
+        Verb::CheckConfig(place) => check(&place),
+        Verb::Rebuild(place) => rebuild(&place),
+        Verb::Facility(FacilityVerb::Add { code, name, place }) => tell(&place, Command::FacilityAdd { code, name }),
+        Verb::Facility(FacilityVerb::List(place)) => tell(&place, Command::FacilityList {}),
+        Verb::Facility(FacilityVerb::Code { code, place }) => tell(&place, Command::FacilityCode { code }),
+        Verb::Device(DeviceVerb::List { facility, place }) => tell(&place, Command::DeviceList { facility }),
+        Verb::Device(DeviceVerb::Revoke {
+            facility,
+            device,
+            place,
+        }) => tell(&place, Command::DeviceRevoke { facility, device }),
+        Verb::Member(MemberVerb::Add {
+            facility,
+            member,
+            name,
+            place,
+        }) => tell(&place, Command::MemberAdd { facility, member, name }),
+        Verb::Member(MemberVerb::List { facility, place }) => tell(&place, Command::MemberList { facility }),
+        Verb::Trail(TrailVerb::Export {
+            facility,
+            from,
+            to,
+            format,
+            place,
+        }) => tell(
+            &place,
+            Command::TrailExport {
+                facility,
+                from,
+                to,
+                format,
+            },
+        ),
+    }
+}
+
+fn init(folder: &Path, host: &str) -> anyhow::Result<()> {
+    admin::init(folder, host, OffsetDateTime::now_utc())?;
+    let config = folder.join("relay.toml");
+    println!("{} is ready. Next:", folder.display());
+    println!("  1. Read {} and set the addresses.", config.display());
+    println!("  2. Put the trust anchors into trust/hpki and trust/tsa.");
+    println!("  3. hikyaku-relay check-config --config {}", config.display());
+    println!("  4. hikyaku-relay serve --config {}", config.display());
+    println!(
+        "  5. hikyaku-relay facility add CODE NAME --config {}",
+        config.display()
+    );
+    Ok(())
+}
+
+fn check(place: &Place) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
+    let key = log_key(&config)?;
+    for path in [&config.tls.certificate, &config.tls.key, &config.trust.directory] {
+        path.metadata().with_context(|| path.display().to_string())?;
+    }
+    println!("{}: good", place.config.display());
+    println!("relay key pin: {}", ca.pin()?);
+    println!("log key: {}", key.vkey());
+    Ok(())
+}
+
+fn log_key(config: &Config) -> anyhow::Result<LogKey> {
+    let text = std::fs::read_to_string(&config.log.key).with_context(|| config.log.key.display().to_string())?;
+    let key = LogKey::parse(&text).with_context(|| config.log.key.display().to_string())?;
+    if key.name() != config.log.name {
+        bail!(
+            "log.name is {:?}, but {} is the key of {:?}",
+            config.log.name,
+            config.log.key.display(),
+            key.name()
+        );
+    }
+    Ok(key)
+}
+
+fn rebuild(place: &Place) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let store = SledStore::rebuild(&config.data, log_key(&config)?)?;
+    println!("the index was made anew: {} rows", store.dump()?.len());
+    Ok(())
+}
+
+fn serve(place: &Place) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HIKYAKU_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    runtime()?.block_on(relay::server::run(config))?;
+    Ok(())
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Asks the running relay, else opens its files.
+fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let exports = matches!(command, Command::TrailExport { .. });
+    let mut out = |bytes: &[u8]| io::stdout().lock().write_all(bytes);
+    #[cfg(unix)]
+    let asked = admin::ask(&config.data.join("admin.sock"), &command, &mut out)?;
+    #[cfg(not(unix))]
+    let asked: Option<Value> = None;
+    let answer = match asked {
+        Some(answer) => answer,
+        None => {
+            let pin = RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?;
+            std::fs::create_dir_all(&config.data).with_context(|| config.data.display().to_string())?;
+            let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.data, log_key(&config)?)?);
+            runtime()?.block_on(admin::execute(&store, &pin, command, &mut out))?
+        }
+    };
+    if exports {
+        return Ok(io::stdout().flush()?);
+    }
+    show(&answer, place.json)
+}
+
+fn show(answer: &Value, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(answer)?);
+        return Ok(());
+    }
+    match answer {
+        Value::Array(rows) if rows.is_empty() => println!("none"),
+        Value::Array(rows) => rows.iter().for_each(|row| println!("{}", line(row))),
+        Value::Object(fields) if fields.contains_key("expires") => {
+            println!(
+                "One-time code for {}, good until {}:",
+                text(&answer["facility"]),
+                text(&answer["expires"])
+            );
+            println!("\n    {}\n", text(&answer["code"]));
+            println!("Give it to the facility by a way you trust; there: hikyaku enroll --relay URL --code CODE");
+        }
+        other => println!("{}", line(other)),
+    }
+    Ok(())
+}
+
+fn line(row: &Value) -> String {
+    match row {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", text(value)))
+            .collect::<Vec<_>>()
+            .join("  "),
+        other => text(other),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
