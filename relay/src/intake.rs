@@ -140,7 +140,7 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     if progress.container.is_none()
         && let Err(problem) = first_look(context, peer, upload, &mut progress).await
     {
-        progress.refused = Some(problem.clone());
+        progress.refuse(&problem);
         return Err(problem);
     }
     let container = progress.container.clone().ok_or(Code::UploadIncomplete)?;
@@ -152,7 +152,7 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     if let Err(problem) = &done
         && problem.code() == Code::ValidationFailed
     {
-        progress.refused = Some(problem.clone());
+        progress.refuse(problem);
     }
     done
 }

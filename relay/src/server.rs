@@ -148,19 +148,4 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seats_are_bounded_per_address_and_given_back() {
-        let seats = Seats::new(3, 2);
-        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let first = seats.take(a).unwrap();
-        let _second = seats.take(a).unwrap();
-        assert!(seats.take(a).is_none(), "two of one address");
-        let _third = seats.take(b).unwrap();
-        assert!(seats.take(b).is_none(), "three in all");
-        drop(first);
-        assert!(seats.take(b).is_some());
-    }
-}
+mod tests;

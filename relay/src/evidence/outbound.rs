@@ -34,16 +34,13 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
 }
 
-/// Body and media type of a request; `None` for GET.
-pub(crate) type Sent = Option<(Bytes, &'static str)>;
-
-/// One request to `uri` at the first resolved address that `permits` allows and that answers.
+/// One request to `uri` — GET, or POST of `sent`: body and media type — at the first resolved address that `permits` allows and that answers.
 ///
 /// # Errors
 /// [`FetchError`]; redirects count as unreachable.
 pub(crate) async fn exchange(
     uri: &Uri,
-    sent: Sent,
+    sent: Option<(Bytes, &'static str)>,
     bounds: Bounds,
     permits: impl Fn(&str, IpAddr) -> bool,
 ) -> Result<Bytes, FetchError> {
@@ -59,7 +56,7 @@ pub(crate) async fn exchange(
 
 async fn within(
     uri: &Uri,
-    sent: Sent,
+    sent: Option<(Bytes, &'static str)>,
     most: usize,
     permits: impl Fn(&str, IpAddr) -> bool,
 ) -> Result<Bytes, FetchError> {
@@ -140,7 +137,11 @@ async fn dial(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, FetchEr
     Err(FetchError::Unreachable(format!("{host}: {}", last.unwrap_or_default())))
 }
 
-fn request(uri: &Uri, authority: &str, sent: Sent) -> Result<Request<Full<Bytes>>, FetchError> {
+fn request(
+    uri: &Uri,
+    authority: &str,
+    sent: Option<(Bytes, &'static str)>,
+) -> Result<Request<Full<Bytes>>, FetchError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut builder = Request::builder()
         .uri(path)

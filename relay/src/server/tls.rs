@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -48,16 +48,16 @@ pub(crate) fn acceptors(own: &CertificatePaths, ca: &Path) -> Result<(TlsAccepto
     Ok((api, portal))
 }
 
-type AwaitingVerifier = rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>;
-
-fn builder(provider: &Arc<rustls::crypto::CryptoProvider>) -> Result<AwaitingVerifier, TlsError> {
+fn builder(
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, TlsError> {
     ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)
 }
 
 fn with_own(
-    builder: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
+    builder: ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
     own: &CertificatePaths,
 ) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&own.certificate)?;

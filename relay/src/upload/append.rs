@@ -44,6 +44,13 @@ impl Progress {
             container: None,
         }
     }
+
+    /// Ends the upload for a fault of its own; a fault of the relay's may pass.
+    pub(crate) fn refuse(&mut self, problem: &Problem) {
+        if problem.code().status().is_client_error() {
+            self.refused = Some(problem.clone());
+        }
+    }
 }
 
 /// Takes a request's body at offset `at`.
@@ -77,7 +84,7 @@ pub(super) async fn append(
         && progress.container.is_none()
         && let Err(problem) = intake::first_look(context, peer, upload, &mut progress).await
     {
-        progress.refused = Some(problem.clone());
+        progress.refuse(&problem);
         return Err(problem);
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
