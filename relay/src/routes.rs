@@ -1,6 +1,7 @@
 //! Every address of `/v1` and what serves it. One table; the OpenAPI document is held to it by a test.
 
 mod general;
+mod trail;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -67,7 +68,8 @@ fn api_routes() -> Vec<Route> {
         route("GET", "/v1/inbox", view::inbox),
         route("POST", "/v1/timestamps", timestamps::stamp),
         route("GET", "/v1/policy", general::policy),
-        route("GET", "/v1/trail/checkpoint", general::checkpoint),
+        route("GET", "/v1/trail", trail::account),
+        route("GET", "/v1/trail/checkpoint", trail::checkpoint),
         route("POST", "/v1/devices/renewal", enrol::renew),
     ];
     routes.extend(common_routes());

@@ -34,12 +34,6 @@ pub(super) async fn policy(State(context): State<Context>, _peer: Peer) -> Json<
     })
 }
 
-/// `GET /v1/trail/checkpoint`: the newest signed checkpoint (C2SP tlog-checkpoint).
-pub(super) async fn checkpoint(State(context): State<Context>, _peer: Peer) -> Result<Response, Problem> {
-    let checkpoint = context.store.checkpoint().await?;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], checkpoint).into_response())
-}
-
 /// `GET /v1/openapi.json`
 pub(super) async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()

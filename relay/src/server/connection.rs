@@ -112,7 +112,7 @@ impl Serving {
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
         let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let mut recheck = tokio::time::interval(RECHECK);
+        let mut recheck = tokio::time::interval_at(tokio::time::Instant::now() + RECHECK, RECHECK);
         let mut stopping = false;
         let context = self.context.clone();
         loop {

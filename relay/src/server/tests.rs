@@ -133,15 +133,13 @@ impl House {
         (parts.status, body)
     }
 
-    async fn device(&self) -> (SendRequest<Full<Bytes>>, EnrolmentAnswer) {
+    async fn device(&self) -> (SendRequest<Full<Bytes>>, EnrolmentAnswer, NewKey) {
         let key = NewKey::generate().unwrap();
         let (status, body) = self.enrol(CODE, &key).await;
         assert_eq!(status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&body));
         let answer: EnrolmentAnswer = serde_json::from_slice(&body).unwrap();
-        (
-            self.connect(self.relay.api, Some((&answer, &key))).await.unwrap(),
-            answer,
-        )
+        let api = self.connect(self.relay.api, Some((&answer, &key))).await.unwrap();
+        (api, answer, key)
     }
 }
 
@@ -231,7 +229,7 @@ async fn a_code_makes_one_device_once() {
         (status, code_of(&body).as_str()),
         (StatusCode::FORBIDDEN, "code_invalid")
     );
-    let (mut api, answer) = house.device().await;
+    let (mut api, answer, _) = house.device().await;
     assert_eq!(answer.api, format!("https://localhost:{}", house.relay.api.port()));
     let (status, body) = house.enrol(CODE, &key).await;
     assert_eq!(
@@ -288,7 +286,7 @@ async fn without_a_device_certificate_the_api_is_silent() {
 #[tokio::test]
 async fn an_upload_goes_on_where_it_stopped_and_ends_in_a_verdict_on_its_form() {
     let house = House::open().await;
-    let (mut api, _) = house.device().await;
+    let (mut api, ..) = house.device().await;
     let (parts, body) = ask(
         &mut api,
         Method::POST,
@@ -358,20 +356,22 @@ async fn an_upload_goes_on_where_it_stopped_and_ends_in_a_verdict_on_its_form() 
 #[tokio::test]
 async fn revocation_ends_a_device_at_once() {
     let house = House::open().await;
-    let (mut api, answer) = house.device().await;
+    let (open, answer, key) = house.device().await;
+    let device = answer.device.clone();
     house
         .happens(Event::DeviceRevoked {
             facility: facility(),
-            device: answer.device,
+            device,
         })
         .await;
-    let (parts, body) = ask(&mut api, Method::GET, "/v1/inbox", &[], "").await;
+    let mut anew = house.connect(house.relay.api, Some((&answer, &key))).await.unwrap();
+    let (parts, body) = ask(&mut anew, Method::GET, "/v1/inbox", &[], "").await;
     assert_eq!(
         (parts.status, code_of(&body).as_str()),
         (StatusCode::FORBIDDEN, "device_revoked")
     );
     let closed = async {
-        while !api.is_closed() {
+        while !open.is_closed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
