@@ -1,0 +1,141 @@
+//! Every folder of `fixtures/validation` is judged as its `case.toml` says: the folder's name is what is wrong.
+//!
+//! The folders are made by `validation_cases.rs`: `cargo test -p tests --test validation -- --ignored`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use formats::asice::Container;
+use formats::digest::Digests;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use trust_store::report::Language;
+use trust_store::{AnchorSet, Anchors, Evidence, Policy, Subject, TrustAnchor, TrustStore};
+
+#[path = "validation_cases.rs"]
+mod cases;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    why: String,
+    spec: String,
+    now: String,
+    indication: String,
+    sub_indication: Option<String>,
+    /// Number of CRLs `missing` asks for.
+    missing: usize,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/validation")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn store(folder: &Path) -> TrustStore {
+    let anchors = |name: &str| {
+        let all = files(&folder.join("trust").join(name));
+        AnchorSet(
+            all.iter()
+                .flat_map(|file| TrustAnchor::parse(&fs::read(file).unwrap()).unwrap())
+                .collect(),
+        )
+    };
+    let intermediates = files(&folder.join("trust/intermediates"));
+    TrustStore {
+        anchors: Anchors {
+            hpki: anchors("hpki"),
+            tsa: anchors("tsa"),
+            intermediates: intermediates.iter().map(|file| fs::read(file).unwrap()).collect(),
+        },
+        policy: Policy::from_toml(&fs::read_to_string(folder.join("trust/policy.toml")).unwrap()).unwrap(),
+    }
+}
+
+fn judge(folder: &Path) -> Result<(), String> {
+    let case: Case = toml::from_str(&fs::read_to_string(folder.join("case.toml")).unwrap()).unwrap();
+    let now = OffsetDateTime::parse(&case.now, &Rfc3339).unwrap();
+    let mut evidence = Evidence::default();
+    for file in files(&folder.join("evidence")) {
+        evidence.add(&file.file_name().unwrap().to_string_lossy(), &fs::read(&file).unwrap());
+    }
+    let container = folder.join("container.asice");
+    let subject = if container.exists() {
+        Subject::Container(Box::new(Container::read(&mut File::open(container).unwrap()).unwrap()))
+    } else {
+        let content = fs::read(folder.join("content")).ok();
+        Subject::Signature {
+            bytes: fs::read(folder.join("signature.p7s")).unwrap(),
+            content: content.map(|content| Digests::of(&content)),
+        }
+    };
+    let is_container = matches!(subject, Subject::Container(_));
+    let store = store(folder);
+    let missing = store.missing(&subject, &evidence, now).len();
+    let validated = store.validate(subject.clone(), evidence.clone(), now);
+    let again = store.validate(subject, evidence, now);
+    assert_eq!(
+        validated.report(),
+        again.report(),
+        "the same input gives the same report"
+    );
+    let report = serde_json::to_value(validated.report()).unwrap();
+    let text = serde_json::to_string_pretty(&report).unwrap();
+    if report["indication"] != case.indication.as_str()
+        || report["sub_indication"].as_str() != case.sub_indication.as_deref()
+    {
+        return Err(format!(
+            "expected {} {:?} ({}; {})\n{text}",
+            case.indication, case.sub_indication, case.why, case.spec
+        ));
+    }
+    if missing != case.missing {
+        return Err(format!("{missing} CRLs asked for, {} expected\n{text}", case.missing));
+    }
+    let patient = ["山田　太郎", "1970-01-01"];
+    assert!(
+        !patient.iter().any(|secret| text.contains(secret)),
+        "patient data in {text}"
+    );
+    assert_eq!(
+        validated.report().reason().is_none(),
+        validated.report().passed(),
+        "{text}"
+    );
+    assert!(validated.report().sentence(Language::Japanese).ends_with('。'));
+    let passed = validated.report().passed();
+    assert_eq!(validated.into_verified().is_ok(), passed && is_container);
+    Ok(())
+}
+
+#[test]
+fn every_case_is_judged_as_it_says() {
+    let folders = files(&root());
+    assert!(folders.len() >= 25, "only {} cases", folders.len());
+    let wrong: Vec<String> = folders
+        .iter()
+        .filter_map(|folder| judge(folder).err().map(|why| format!("{}: {why}", folder.display())))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        folders.len(),
+        wrong.join("\n\n")
+    );
+}
+
+#[test]
+#[ignore = "writes the fixtures anew"]
+fn write_the_cases() {
+    cases::write_all(&root());
+}
