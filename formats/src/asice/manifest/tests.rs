@@ -1,3 +1,5 @@
+//! Manifests read and refused, phrase by phrase.
+
 use super::*;
 
 const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?><a:ASiCManifest xmlns:a="http://uri.etsi.org/02918/v1.2.1#" xmlns:d="http://www.w3.org/2000/09/xmldsig#">"#;
