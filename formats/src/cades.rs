@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod attributes;
+mod ess;
 mod parse;
 mod prepare;
 mod timestamped;
@@ -148,6 +149,12 @@ pub enum CadesError {
 
 impl From<TlvError> for CadesError {
     fn from(error: TlvError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl From<der::Error> for CadesError {
+    fn from(error: der::Error) -> Self {
         Self::Malformed(error.to_string())
     }
 }

@@ -3,6 +3,7 @@
 //! The ASN.1 types of `cryptographic-message-syntax` are not used: they read failInfo as INTEGER (it is a BIT STRING) and the
 //! millis of an accuracy as constructed (they are primitive), and a genTime of more than nine fractional digits makes them panic.
 
+mod gen_time;
 mod messages;
 mod token;
 

@@ -3,8 +3,6 @@
 //! Not a second ASN.1 library. `der` and `cms` decode into values and forget the bytes; a signature needs the bytes themselves,
 //! and foreign signers send BER (indefinite and non-minimal lengths, chunked strings). Everything here is a view into the input.
 
-pub(crate) mod time;
-
 use const_oid::ObjectIdentifier;
 
 /// Deepest nesting accepted anywhere.

@@ -2,24 +2,24 @@
 //!
 //! ```asn1
 //! Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }     -- RFC 5652 §5.3
-//! SigningCertificate   ::= SEQUENCE { certs SEQUENCE OF ESSCertID,   policies … OPTIONAL }    -- RFC 2634 §5.4
-//! SigningCertificateV2 ::= SEQUENCE { certs SEQUENCE OF ESSCertIDv2, policies … OPTIONAL }    -- RFC 5035 §3
-//! ESSCertID   ::= SEQUENCE { certHash OCTET STRING, issuerSerial IssuerSerial OPTIONAL }
-//! ESSCertIDv2 ::= SEQUENCE { hashAlgorithm AlgorithmIdentifier DEFAULT sha256,
-//!                            certHash OCTET STRING, issuerSerial IssuerSerial OPTIONAL }
-//! IssuerSerial ::= SEQUENCE { issuer GeneralNames, serialNumber INTEGER }
 //! ```
+//!
+//! Attributes are written with `x509_cert::attr::Attribute`, but not read with it: it sorts the values of a SET OF as it reads,
+//! and a time stamp is kept as sent. The values are read with `der`.
+
+use std::time::Duration;
 
 use const_oid::ObjectIdentifier;
+use der::asn1::{Any, SetOfVec};
+use der::{DateTime, Decode as _};
 use time::OffsetDateTime;
+use x509_cert::attr::Attribute;
+use x509_cert::time::Time;
 
-use super::{CadesError, CertificateHash, EssVersion, Profile, SigningCertificate, algorithm};
-use crate::digest::DigestAlgorithm;
+use super::algorithm::AlgorithmProtection;
+use super::{CadesError, Profile, SigningCertificate, ess};
 use crate::oid;
-use crate::tlv::{self, Element, Reader, time as asn1_time};
-
-/// directoryName in GeneralName.
-const DIRECTORY_NAME: u8 = 0xa4;
+use crate::tlv::{self, Element, Reader};
 
 /// What the signed attributes say.
 pub(super) struct SignedAttributes {
@@ -27,6 +27,7 @@ pub(super) struct SignedAttributes {
     pub(super) message_digest: Vec<u8>,
     pub(super) signing_certificate: SigningCertificate,
     pub(super) signing_time: Option<OffsetDateTime>,
+    pub(super) algorithm_protection: Option<AlgorithmProtection>,
 }
 
 /// What the unsigned attributes carry.
@@ -43,6 +44,7 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
     let mut version_1 = Slot::new("signing-certificate");
     let mut version_2 = Slot::new("signing-certificate-v2");
     let mut signing_time = Slot::new("signing-time");
+    let mut algorithm_protection = Slot::new("cms-algorithm-protection");
     while let Some(attribute) = attributes.next()? {
         let (attribute_type, values) = read_attribute(&attribute)?;
         match attribute_type {
@@ -51,6 +53,7 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
             oid::SIGNING_CERTIFICATE => version_1.fill(&values)?,
             oid::SIGNING_CERTIFICATE_V2 => version_2.fill(&values)?,
             oid::SIGNING_TIME => signing_time.fill(&values)?,
+            oid::CMS_ALGORITHM_PROTECTION => algorithm_protection.fill(&values)?,
             _ => {}
         }
     }
@@ -58,22 +61,27 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
         return Err(version_1.wrong("version 1 is not accepted for signers"));
     }
     let signing_certificate = match (&version_2.value, &version_1.value) {
-        (Some(value), _) => read_version_2(value).map_err(|error| version_2.unreadable(error))?,
-        (None, Some(value)) => read_version_1(value).map_err(|error| version_1.unreadable(error))?,
+        (Some(value), _) => ess::read_version_2(value).map_err(|error| version_2.unreadable(error))?,
+        (None, Some(value)) => ess::read_version_1(value).map_err(|error| version_1.unreadable(error))?,
         (None, None) => return Err(version_2.wrong("missing")),
     };
+    let content_type =
+        ObjectIdentifier::from_ber(content_type.required()?.raw).map_err(|_| content_type.wrong("malformed"))?;
     Ok(SignedAttributes {
-        content_type: content_type
-            .required()?
-            .oid()
-            .map_err(|_| content_type.wrong("malformed"))?,
+        content_type,
         message_digest: message_digest
             .required()?
             .octets()
             .map_err(|_| message_digest.wrong("malformed"))?,
         signing_certificate,
         signing_time: match signing_time.value {
-            Some(value) => Some(asn1_time::read(&value).map_err(|_| signing_time.wrong("malformed"))?),
+            Some(value) => Some(read_time(&value).ok_or_else(|| signing_time.wrong("malformed"))?),
+            None => None,
+        },
+        algorithm_protection: match algorithm_protection.value {
+            Some(value) => {
+                Some(AlgorithmProtection::read(&value).map_err(|_| algorithm_protection.wrong("malformed"))?)
+            }
             None => None,
         },
     })
@@ -96,34 +104,27 @@ pub(super) fn read_unsigned(mut attributes: Reader<'_>) -> Result<UnsignedAttrib
     Ok(found)
 }
 
-/// DER of an attribute with one value, itself DER.
-pub(super) fn encode_attribute(attribute_type: &ObjectIdentifier, value: &[u8]) -> Vec<u8> {
-    let values = tlv::encode(tlv::SET, &[value]);
-    tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(attribute_type), &values])
+/// An attribute with one value.
+pub(super) fn attribute(oid: ObjectIdentifier, value: Any) -> Result<Attribute, CadesError> {
+    let values = SetOfVec::try_from(vec![value])?;
+    Ok(Attribute { oid, values })
 }
 
-/// DER of the signing-certificate attribute for a certificate with this hash; SHA-1 makes it version 1.
-pub(super) fn encode_signing_certificate(hash: &CertificateHash, issuer: &[u8], serial: &[u8]) -> Vec<u8> {
-    let issuer = tlv::encode(tlv::SEQUENCE, &[&tlv::encode(DIRECTORY_NAME, &[issuer])]);
-    let issuer_serial = tlv::encode(tlv::SEQUENCE, &[&issuer, &tlv::encode(tlv::INTEGER, &[serial])]);
-    let (attribute_type, algorithm, hash) = match hash {
-        CertificateHash::Sha1(hash) => (oid::SIGNING_CERTIFICATE, Vec::new(), hash.as_slice()),
-        // DER leaves a DEFAULT out.
-        CertificateHash::Sha2(DigestAlgorithm::Sha256, hash) => {
-            (oid::SIGNING_CERTIFICATE_V2, Vec::new(), hash.as_slice())
-        }
-        CertificateHash::Sha2(digest, hash) => (
-            oid::SIGNING_CERTIFICATE_V2,
-            algorithm::encode_digest(*digest),
-            hash.as_slice(),
-        ),
+/// The signing-time attribute, to the second.
+pub(super) fn signing_time(time: OffsetDateTime) -> Result<Attribute, CadesError> {
+    let seconds = u64::try_from(time.unix_timestamp())
+        .map_err(|_| CadesError::Malformed("the signing time is before 1970".to_owned()))?;
+    // UTCTime up to 2049, GeneralizedTime after (RFC 5652 §11.3).
+    let value = match Time::from(DateTime::from_unix_duration(Duration::from_secs(seconds))?) {
+        Time::UtcTime(time) => Any::encode_from(&time)?,
+        Time::GeneralTime(time) => Any::encode_from(&time)?,
     };
-    let certificate = tlv::encode(
-        tlv::SEQUENCE,
-        &[&algorithm, &tlv::encode(tlv::OCTET_STRING, &[hash]), &issuer_serial],
-    );
-    let certificates = tlv::encode(tlv::SEQUENCE, &[&certificate]);
-    encode_attribute(&attribute_type, &tlv::encode(tlv::SEQUENCE, &[&certificates]))
+    attribute(oid::SIGNING_TIME, value)
+}
+
+fn read_time(value: &Element<'_>) -> Option<OffsetDateTime> {
+    let seconds = Time::from_ber(value.raw).ok()?.to_unix_duration().as_secs();
+    OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
 }
 
 /// Room for the one value of an attribute that may occur once.
@@ -176,55 +177,4 @@ fn read_attribute<'a>(attribute: &Element<'a>) -> Result<(ObjectIdentifier, Elem
     let values = parts.expect(tlv::SET)?;
     parts.finish()?;
     Ok((attribute_type, values))
-}
-
-fn read_version_1(value: &Element<'_>) -> Result<SigningCertificate, CadesError> {
-    let mut parts = first_certificate(value)?;
-    let hash = parts.any()?.octets()?;
-    let hash: [u8; 20] = hash
-        .try_into()
-        .map_err(|_| CadesError::Malformed("a SHA-1 hash has 20 octets".to_owned()))?;
-    Ok(SigningCertificate {
-        version: EssVersion::V1,
-        hash: CertificateHash::Sha1(hash),
-        issuer_serial: parts.next()?.as_ref().map(read_issuer_serial).transpose()?,
-    })
-}
-
-fn read_version_2(value: &Element<'_>) -> Result<SigningCertificate, CadesError> {
-    let mut parts = first_certificate(value)?;
-    let digest = match parts.optional(tlv::SEQUENCE)? {
-        Some(identifier) => algorithm::read_digest(&identifier)?,
-        None => DigestAlgorithm::Sha256,
-    };
-    let hash = parts.any()?.octets()?;
-    if hash.len() != digest.output_len() {
-        return Err(CadesError::Malformed(
-            "a certificate hash has another length than its algorithm gives".to_owned(),
-        ));
-    }
-    Ok(SigningCertificate {
-        version: EssVersion::V2,
-        hash: CertificateHash::Sha2(digest, hash),
-        issuer_serial: parts.next()?.as_ref().map(read_issuer_serial).transpose()?,
-    })
-}
-
-/// The fields of the first ESSCertID: the signer's own certificate (RFC 5035 §5.4). The rest may name its chain.
-fn first_certificate<'a>(value: &Element<'a>) -> Result<Reader<'a>, CadesError> {
-    value.tagged(tlv::SEQUENCE)?;
-    let certificates = value.children().expect(tlv::SEQUENCE)?;
-    Ok(certificates.children().expect(tlv::SEQUENCE)?.children())
-}
-
-/// Issuer and serial, where the issuer is one directory name.
-fn read_issuer_serial(issuer_serial: &Element<'_>) -> Result<(Vec<u8>, Vec<u8>), CadesError> {
-    issuer_serial.tagged(tlv::SEQUENCE)?;
-    let mut parts = issuer_serial.children();
-    let names = parts.expect(tlv::SEQUENCE)?;
-    let serial = parts.expect(tlv::INTEGER)?.content.to_vec();
-    parts.finish()?;
-    let name = Element::only(names.content)?;
-    name.tagged(DIRECTORY_NAME)?;
-    Ok((name.explicit()?.raw.to_vec(), serial))
 }

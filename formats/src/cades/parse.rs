@@ -128,6 +128,14 @@ fn read_signer(signer: &Element<'_>, profile: Profile) -> Result<Signer, CadesEr
     };
     parts.finish()?;
     let attributes = attributes::read_signed(signed.children(), profile)?;
+    if let Some(stated) = &attributes.algorithm_protection
+        && !stated.agrees(digest_algorithm, &signature_algorithm)
+    {
+        return Err(CadesError::Attribute {
+            attribute: "cms-algorithm-protection",
+            problem: "names other algorithms than the signature has",
+        });
+    }
     Ok(Signer {
         identifier,
         digest_algorithm,

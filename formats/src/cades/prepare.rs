@@ -1,15 +1,24 @@
 //! A new signature in two steps, because the key may be in a card: [`prepare`] gives the bytes to sign, `finish` the file.
+//!
+//! Built from the types of `cms` and `x509-cert`, but for the outermost [`SignedData`].
 
 use std::fmt;
 
+use cms::cert::IssuerAndSerialNumber;
+use cms::content_info::{CmsVersion, ContentInfo};
+use cms::signed_data::{
+    DigestAlgorithmIdentifiers, EncapsulatedContentInfo, SignerIdentifier, SignerInfo, SignerInfos,
+};
 use const_oid::ObjectIdentifier;
+use der::asn1::{Any, OctetString, SetOfVec, UintRef};
+use der::{Decode as _, Encode as _, Sequence, Tag, Tagged as _};
 use time::OffsetDateTime;
+use x509_cert::Certificate;
 
-use super::parse::CONTEXT_0;
+use super::ess::{self, IssuerSerial};
 use super::{CadesError, CertificateHash, MAX_BYTES, MAX_CERTIFICATES, algorithm, attributes};
 use crate::digest::DigestAlgorithm;
 use crate::oid;
-use crate::tlv::{self, Element, time as asn1_time};
 
 /// Who signs: the certificate, what leads to its anchor, and the kind of key.
 #[derive(Clone)]
@@ -51,11 +60,34 @@ pub struct PreparedSignature {
     to_be_signed: Vec<u8>,
     digest: DigestAlgorithm,
     scheme: SignatureScheme,
-    content_type: ObjectIdentifier,
-    content: Option<Vec<u8>>,
-    certificates: Vec<Vec<u8>>,
-    /// DER of the issuer's Name, then of the serial number.
-    issuer_and_serial: Vec<u8>,
+    content: EncapsulatedContentInfo,
+    certificates: Vec<Any>,
+    /// Complete but for the signature.
+    signer: SignerInfo,
+}
+
+/// `SignedData`, RFC 5652 §5.1, as in `cms::signed_data` but for the certificates. `cms` would take each apart and write it anew,
+/// and a certificate that says `critical FALSE`, as some in the field do, would then be another one than the authority signed.
+#[derive(Sequence)]
+struct SignedData {
+    version: CmsVersion,
+    digest_algorithms: DigestAlgorithmIdentifiers,
+    encap_content_info: EncapsulatedContentInfo,
+    #[asn1(
+        context_specific = "0",
+        tag_mode = "IMPLICIT",
+        constructed = "true",
+        optional = "true"
+    )]
+    certificates: Option<SetOfVec<Any>>,
+    signer_infos: SignerInfos,
+}
+
+/// `Ecdsa-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }`, RFC 3279 §2.2.3.
+#[derive(Sequence)]
+struct EcdsaSigValue<'a> {
+    r: UintRef<'a>,
+    s: UintRef<'a>,
 }
 
 /// Prepares a detached CAdES signature over content with this digest.
@@ -85,7 +117,8 @@ pub fn prepare_encapsulated(
     let content_digest = digest.digest(encapsulated.content);
     let (content_type, hash) = (encapsulated.content_type, &encapsulated.certificate_hash);
     let mut prepared = assemble(signer, digest, &content_digest, signing_time, content_type, hash)?;
-    prepared.content = Some(encapsulated.content.to_vec());
+    let content = OctetString::new(encapsulated.content)?;
+    prepared.content.econtent = Some(Any::encode_from(&content)?);
     if !encapsulated.with_certificates {
         prepared.certificates.clear();
     }
@@ -120,67 +153,37 @@ impl PreparedSignature {
             return Err(CadesError::Malformed("the signature is empty".to_owned()));
         }
         if self.scheme == SignatureScheme::Ecdsa {
-            let value = Element::only(signature)?;
-            value.tagged(tlv::SEQUENCE)?;
-            let mut parts = value.children();
-            parts.expect(tlv::INTEGER)?;
-            parts.expect(tlv::INTEGER)?;
-            parts.finish()?;
+            EcdsaSigValue::from_der(signature)?;
         }
-        let signed_data = self.signed_data(&self.signer_info(signature)?);
-        let content_info = tlv::encode(
-            tlv::SEQUENCE,
-            &[
-                &tlv::encode_oid(&oid::SIGNED_DATA),
-                &tlv::encode(CONTEXT_0, &[&signed_data]),
-            ],
-        );
-        if content_info.len() > MAX_BYTES {
+        let mut signer = self.signer;
+        signer.signature = OctetString::new(signature)?;
+        let signed_data = SignedData {
+            // 3: the content is something else than id-data (RFC 5652 §5.1).
+            version: if self.content.econtent_type == oid::DATA {
+                CmsVersion::V1
+            } else {
+                CmsVersion::V3
+            },
+            digest_algorithms: SetOfVec::try_from(vec![signer.digest_alg.clone()])?,
+            encap_content_info: self.content,
+            certificates: if self.certificates.is_empty() {
+                None
+            } else {
+                Some(SetOfVec::try_from(self.certificates)?)
+            },
+            signer_infos: SignerInfos::try_from(vec![signer])?,
+        };
+        let content_info = ContentInfo {
+            content_type: oid::SIGNED_DATA,
+            content: Any::encode_from(&signed_data)?,
+        };
+        let file = content_info.to_der()?;
+        if file.len() > MAX_BYTES {
             return Err(CadesError::Malformed(format!(
                 "the signature would be larger than {MAX_BYTES} bytes"
             )));
         }
-        Ok(content_info)
-    }
-
-    fn signer_info(&self, signature: &[u8]) -> Result<Vec<u8>, CadesError> {
-        let attributes = Element::only(&self.to_be_signed)?.content;
-        Ok(tlv::encode(
-            tlv::SEQUENCE,
-            &[
-                // 1: the signer is named by issuer and serial (RFC 5652 §5.3).
-                &version(1),
-                &tlv::encode(tlv::SEQUENCE, &[&self.issuer_and_serial]),
-                &algorithm::encode_digest(self.digest),
-                &tlv::encode(CONTEXT_0, &[attributes]),
-                &algorithm::encode_signature(self.scheme, self.digest),
-                &tlv::encode(tlv::OCTET_STRING, &[signature]),
-            ],
-        ))
-    }
-
-    fn signed_data(&self, signer_info: &[u8]) -> Vec<u8> {
-        let content = self
-            .content
-            .as_ref()
-            .map(|content| tlv::encode(CONTEXT_0, &[&tlv::encode(tlv::OCTET_STRING, &[content])]))
-            .unwrap_or_default();
-        let certificates = if self.certificates.is_empty() {
-            Vec::new()
-        } else {
-            tlv::encode_set_of(CONTEXT_0, self.certificates.clone())
-        };
-        tlv::encode(
-            tlv::SEQUENCE,
-            &[
-                // 3: the content is something else than id-data (RFC 5652 §5.1).
-                &version(if self.content_type == oid::DATA { 1 } else { 3 }),
-                &tlv::encode(tlv::SET, &[&algorithm::encode_digest(self.digest)]),
-                &tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&self.content_type), &content]),
-                &certificates,
-                &tlv::encode(tlv::SET, &[signer_info]),
-            ],
-        )
+        Ok(file)
     }
 }
 
@@ -222,48 +225,59 @@ fn assemble(
             "more than {MAX_CERTIFICATES} certificates"
         )));
     }
-    let (issuer, serial) = issuer_and_serial(&signer.certificate)?;
-    let mut attributes = vec![
-        attributes::encode_attribute(&oid::CONTENT_TYPE, &tlv::encode_oid(&content_type)),
-        attributes::encode_attribute(&oid::MESSAGE_DIGEST, &tlv::encode(tlv::OCTET_STRING, &[content_digest])),
-        attributes::encode_signing_certificate(certificate_hash, issuer.raw, serial.content),
+    let certificate = Certificate::from_der(&signer.certificate)?;
+    let issuer = certificate.tbs_certificate().issuer();
+    let serial = certificate.tbs_certificate().serial_number();
+    let issuer_serial = IssuerSerial::of(issuer, serial)?;
+    let mut signed = vec![
+        attributes::attribute(oid::CONTENT_TYPE, Any::encode_from(&content_type)?)?,
+        attributes::attribute(
+            oid::MESSAGE_DIGEST,
+            Any::encode_from(&OctetString::new(content_digest)?)?,
+        )?,
+        ess::encode(certificate_hash, issuer_serial)?,
     ];
     if let Some(time) = signing_time {
-        attributes.push(attributes::encode_attribute(
-            &oid::SIGNING_TIME,
-            &asn1_time::encode_time(time),
-        ));
+        signed.push(attributes::signing_time(time)?);
     }
-    let mut certificates = vec![signer.certificate.clone()];
+    let signed = SetOfVec::try_from(signed)?;
+    let mut certificates = vec![as_sent(&signer.certificate)?];
     for certificate in &signer.chain {
-        Element::only(certificate)?.tagged(tlv::SEQUENCE)?;
-        if !certificates.contains(certificate) {
-            certificates.push(certificate.clone());
+        let certificate = as_sent(certificate)?;
+        if !certificates.contains(&certificate) {
+            certificates.push(certificate);
         }
     }
     Ok(PreparedSignature {
-        to_be_signed: tlv::encode_set_of(tlv::SET, attributes),
+        to_be_signed: signed.to_der()?,
         digest,
         scheme: signer.scheme,
-        content_type,
-        content: None,
+        content: EncapsulatedContentInfo {
+            econtent_type: content_type,
+            econtent: None,
+        },
         certificates,
-        issuer_and_serial: [issuer.raw, serial.raw].concat(),
+        signer: SignerInfo {
+            // 1: the signer is named by issuer and serial (RFC 5652 §5.3).
+            version: CmsVersion::V1,
+            sid: SignerIdentifier::IssuerAndSerialNumber(IssuerAndSerialNumber {
+                issuer: issuer.clone(),
+                serial_number: serial.clone(),
+            }),
+            digest_alg: algorithm::of_digest(digest),
+            signed_attrs: Some(signed),
+            signature_algorithm: algorithm::of_signature(signer.scheme, digest)?,
+            signature: OctetString::new([])?,
+            unsigned_attrs: None,
+        },
     })
 }
 
-/// `TBSCertificate ::= SEQUENCE { version [0] DEFAULT v1, serialNumber, signature, issuer Name, … }`, RFC 5280 §4.1.
-fn issuer_and_serial(certificate: &[u8]) -> Result<(Element<'_>, Element<'_>), CadesError> {
-    let certificate = Element::only(certificate)?;
-    certificate.tagged(tlv::SEQUENCE)?;
-    let mut parts = certificate.children().expect(tlv::SEQUENCE)?.children();
-    parts.optional(CONTEXT_0)?;
-    let serial = parts.expect(tlv::INTEGER)?;
-    parts.expect(tlv::SEQUENCE)?;
-    let issuer = parts.expect(tlv::SEQUENCE)?;
-    Ok((issuer, serial))
-}
-
-fn version(number: u8) -> Vec<u8> {
-    tlv::encode(tlv::INTEGER, &[&[number]])
+/// A certificate that will be written with the bytes it has.
+fn as_sent(certificate: &[u8]) -> Result<Any, CadesError> {
+    let any = Any::from_der(certificate)?;
+    if any.tag() != Tag::Sequence {
+        return Err(CadesError::Malformed("a certificate is no SEQUENCE".to_owned()));
+    }
+    Ok(any)
 }

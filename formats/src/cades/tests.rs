@@ -5,15 +5,19 @@ use crate::tlv::{self, Element};
 use crate::{digest, oid};
 use time::macros::datetime;
 
-/// As much of a certificate as names its issuer and serial.
+/// A certificate nobody has signed, with an issuer without a name.
 fn certificate(serial: u8) -> Vec<u8> {
-    let name = tlv::encode(tlv::SEQUENCE, &[]);
+    let sequence = |parts: &[&[u8]]| tlv::encode(tlv::SEQUENCE, parts);
+    let name = sequence(&[]);
     let version = tlv::encode(0xa0, &[&tlv::encode(tlv::INTEGER, &[&[2]])]);
     let serial = tlv::encode(tlv::INTEGER, &[&[serial]]);
-    tlv::encode(
-        tlv::SEQUENCE,
-        &[&tlv::encode(tlv::SEQUENCE, &[&version, &serial, &name, &name])],
-    )
+    let algorithm = sequence(&[&tlv::encode_oid(&oid::ECDSA_WITH_SHA256)]);
+    let time = tlv::encode(0x17, &[b"261122100000Z"]);
+    let bits = tlv::encode(0x03, &[&[0, 1]]);
+    let key = sequence(&[&algorithm, &bits]);
+    let validity = sequence(&[&time, &time]);
+    let to_be_signed = sequence(&[&version, &serial, &algorithm, &name, &validity, &name, &key]);
+    sequence(&[&to_be_signed, &algorithm, &bits])
 }
 
 fn identity(scheme: SignatureScheme) -> SigningIdentity {
@@ -81,6 +85,12 @@ fn signature_with(change: impl Fn(&mut Vec<Vec<u8>>, &mut Vec<Vec<u8>>)) -> Vec<
     data.push(tlv::encode(tlv::SET, &[&join(tlv::SEQUENCE, &signer)]));
     let content = tlv::encode(0xa0, &[&join(tlv::SEQUENCE, &data)]);
     tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&oid::SIGNED_DATA), &content])
+}
+
+/// DER of an attribute with one value.
+fn encoded(attribute_type: &ObjectIdentifier, value: &[u8]) -> Vec<u8> {
+    let values = tlv::encode(tlv::SET, &[value]);
+    tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(attribute_type), &values])
 }
 
 fn attribute_position(attributes: &[Vec<u8>], attribute_type: &ObjectIdentifier) -> usize {
@@ -176,7 +186,7 @@ fn attributes_occur_once_with_one_value() {
         }
         let malformed = signature_with(|attributes, _| {
             let position = attribute_position(attributes, &attribute_type);
-            attributes[position] = super::attributes::encode_attribute(&attribute_type, &[0x05, 0x00]);
+            attributes[position] = encoded(&attribute_type, &[0x05, 0x00]);
         });
         assert_eq!(problem_of(&malformed), "malformed");
         let without = signature_with(|attributes, _| {
@@ -213,7 +223,7 @@ fn a_stamp_attribute_holds_one_stamp() {
         }
     );
     let other = signature_with(|_, unsigned| {
-        unsigned.push(super::attributes::encode_attribute(&oid::DATA, &[0x05, 0x00]));
+        unsigned.push(encoded(&oid::DATA, &[0x05, 0x00]));
     });
     let read = SignedData::parse(&other, Profile::Document).unwrap();
     assert_eq!(read.signer.other_unsigned_attributes, [oid::DATA]);

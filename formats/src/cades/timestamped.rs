@@ -3,7 +3,7 @@
 //! The elements around the new attribute get new definite lengths; everything beside the path to it is copied as sent.
 
 use super::parse::{CONTEXT_0, CONTEXT_1, only_signer, signed_data};
-use super::{CadesError, MAX_BYTES, Profile, SignedData, attributes};
+use super::{CadesError, MAX_BYTES, Profile, SignedData};
 use crate::oid;
 use crate::tlv::{self, Element};
 
@@ -17,10 +17,7 @@ pub fn with_timestamp(p7s: &[u8], token: &[u8]) -> Result<Vec<u8>, CadesError> {
     SignedData::parse(token, Profile::Token)?;
     let signed_data = signed_data(p7s)?;
     let (before, signers) = last_child(&signed_data)?;
-    let signer = with_attribute(
-        &only_signer(&signers)?,
-        &attributes::encode_attribute(&oid::SIGNATURE_TIME_STAMP, token),
-    )?;
+    let signer = with_attribute(&only_signer(&signers)?, &stamp(token))?;
     let signers = tlv::encode(tlv::SET, &[&signer]);
     let signed_data = tlv::encode(tlv::SEQUENCE, &[before, &signers]);
     let stamped = tlv::encode(
@@ -36,6 +33,12 @@ pub fn with_timestamp(p7s: &[u8], token: &[u8]) -> Result<Vec<u8>, CadesError> {
         )));
     }
     Ok(stamped)
+}
+
+/// DER around the token as sent; `Attribute` would write BER inside it anew.
+fn stamp(token: &[u8]) -> Vec<u8> {
+    let identifier = tlv::encode_oid(&oid::SIGNATURE_TIME_STAMP);
+    tlv::encode(tlv::SEQUENCE, &[&identifier, &tlv::encode(tlv::SET, &[token])])
 }
 
 /// The SignerInfo with one more unsigned attribute.

@@ -1,11 +1,12 @@
 //! TimeStampToken and the TSTInfo inside, RFC 3161 §2.4.2.
 
+use super::gen_time;
 use super::messages::{encode_imprint, read_imprint};
 use super::{TimestampError, Token, TstInfo};
 use crate::cades::{Profile, SignedData};
 use crate::digest::DigestAlgorithm;
 use crate::oid;
-use crate::tlv::{self, Element, time as asn1_time};
+use crate::tlv::{self, Element};
 
 const BOOLEAN: u8 = 0x01;
 
@@ -41,7 +42,7 @@ impl TstInfo {
         let policy = parts.any()?.oid()?;
         let (algorithm, imprint) = read_imprint(&parts.expect(tlv::SEQUENCE)?)?;
         let serial = parts.expect(tlv::INTEGER)?.content.to_vec();
-        let gen_time = asn1_time::read_generalized(&parts.any()?)?;
+        let gen_time = gen_time::read(&parts.any()?)?;
         parts.optional(tlv::SEQUENCE)?;
         parts.optional(BOOLEAN)?;
         let nonce = parts.optional(tlv::INTEGER)?.map(|nonce| nonce.content.to_vec());
@@ -91,7 +92,7 @@ impl TstInfo {
                 &tlv::encode_oid(&self.policy),
                 &encode_imprint(algorithm, &self.imprint),
                 &tlv::encode(tlv::INTEGER, &[&self.serial]),
-                &asn1_time::encode_generalized(self.gen_time),
+                &gen_time::write(self.gen_time),
                 &nonce,
             ],
         ))

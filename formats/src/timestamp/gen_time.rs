@@ -1,50 +1,23 @@
-//! UTCTime and GeneralizedTime, ITU-T X.680 §46–47, always in UTC ("Z").
+//! genTime: a GeneralizedTime in UTC that may carry fractions of a second, RFC 3161 §2.4.2.
+//!
+//! Own code, because `der` reads none with fractions and the reader of `cryptographic-message-syntax` panics beyond nine digits
+//! (measured in `timestamp/tests.rs`).
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
-use super::{Element, TlvError, encode};
+use crate::tlv::{Element, TlvError, encode};
 
-const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const BAD_TIME: TlvError = TlvError("a time is malformed");
 
-/// Reads a `Time ::= CHOICE { UTCTime, GeneralizedTime }`.
-pub(crate) fn read(element: &Element<'_>) -> Result<OffsetDateTime, TlvError> {
-    match element.tag {
-        UTC_TIME => {
-            let (year, rest) = element.content.split_at_checked(2).ok_or(BAD_TIME)?;
-            let year = number(year)?;
-            // RFC 5280 §4.1.2.5.1
-            let century = if year >= 50 { 1900 } else { 2000 };
-            parse(century + year, rest, false)
-        }
-        GENERALIZED_TIME => read_generalized(element),
-        _ => Err(TlvError("a time was expected")),
-    }
-}
-
-/// Reads a GeneralizedTime, which may carry fractions of a second (RFC 3161 §2.4.2). Digits beyond nanoseconds are cut off.
-pub(crate) fn read_generalized(element: &Element<'_>) -> Result<OffsetDateTime, TlvError> {
+/// Reads it. Digits beyond nanoseconds are cut off.
+pub(super) fn read(element: &Element<'_>) -> Result<OffsetDateTime, TlvError> {
     let (year, rest) = element.tagged(GENERALIZED_TIME)?.split_at_checked(4).ok_or(BAD_TIME)?;
-    parse(number(year)?, rest, true)
+    parse(number(year)?, rest)
 }
 
-/// DER of a `Time`: UTCTime up to 2049, GeneralizedTime after (RFC 5280 §4.1.2.5). Fractions are cut off.
-pub(crate) fn encode_time(time: OffsetDateTime) -> Vec<u8> {
-    let time = time.to_offset(UtcOffset::UTC);
-    if (1950..2050).contains(&time.year()) {
-        let text = format!("{:02}{}Z", time.year() % 100, after_the_year(time));
-        encode(UTC_TIME, &[text.as_bytes()])
-    } else {
-        encode(
-            GENERALIZED_TIME,
-            &[format!("{:04}{}Z", time.year(), after_the_year(time)).as_bytes()],
-        )
-    }
-}
-
-/// DER of a GeneralizedTime with the fractions the time has, trailing zeros dropped (RFC 3161 §2.4.2).
-pub(crate) fn encode_generalized(time: OffsetDateTime) -> Vec<u8> {
+/// DER, with the fractions the time has, trailing zeros dropped.
+pub(super) fn write(time: OffsetDateTime) -> Vec<u8> {
     let time = time.to_offset(UtcOffset::UTC);
     let fraction = format!(".{:09}", time.nanosecond());
     let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
@@ -63,8 +36,8 @@ fn after_the_year(time: OffsetDateTime) -> String {
     )
 }
 
-/// `rest` is MMDDhhmmss, a fraction if allowed, and Z.
-fn parse(year: u32, rest: &[u8], fraction_allowed: bool) -> Result<OffsetDateTime, TlvError> {
+/// `rest` is MMDDhhmmss, perhaps a fraction, and Z.
+fn parse(year: u32, rest: &[u8]) -> Result<OffsetDateTime, TlvError> {
     let (fields, rest) = rest.split_at_checked(10).ok_or(BAD_TIME)?;
     let mut pairs = fields.chunks(2).map(number);
     let mut field = || {
@@ -77,7 +50,7 @@ fn parse(year: u32, rest: &[u8], fraction_allowed: bool) -> Result<OffsetDateTim
     let rest = rest.strip_suffix(b"Z").ok_or(BAD_TIME)?;
     let nanosecond = match rest.split_first() {
         None => 0,
-        Some((b'.' | b',', digits)) if fraction_allowed => nanoseconds(digits)?,
+        Some((b'.' | b',', digits)) => nanoseconds(digits)?,
         Some(_) => return Err(BAD_TIME),
     };
     let year = i32::try_from(year).map_err(|_| BAD_TIME)?;
@@ -115,16 +88,16 @@ mod tests {
 
     fn generalized(text: &str) -> Result<OffsetDateTime, TlvError> {
         let bytes = encode(GENERALIZED_TIME, &[text.as_bytes()]);
-        read_generalized(&Element::only(&bytes)?)
+        read(&Element::only(&bytes)?)
     }
 
     #[test]
     fn fractions_are_kept_and_written_back() {
         let time = generalized("20261122103000.197Z").unwrap();
         assert_eq!(time.millisecond(), 197);
-        let encoded = encode_generalized(time);
+        let encoded = write(time);
         assert_eq!(encoded.get(2..).unwrap(), b"20261122103000.197Z");
-        assert_eq!(encode_generalized(generalized("20261122103000Z").unwrap()).len(), 17);
+        assert_eq!(write(generalized("20261122103000Z").unwrap()).len(), 17);
         assert_eq!(
             generalized("20261122103000.1234567891234Z").unwrap().nanosecond(),
             123_456_789
@@ -147,16 +120,6 @@ mod tests {
             "2026112210300\u{ff10}Z",
         ] {
             assert!(generalized(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn two_digit_years_turn_at_1950() {
-        for (text, year) in [("500101000000Z", 1950), ("491231235959Z", 2049)] {
-            let bytes = encode(UTC_TIME, &[text.as_bytes()]);
-            let time = read(&Element::only(&bytes).unwrap()).unwrap();
-            assert_eq!(time.year(), year);
-            assert_eq!(encode_time(time), bytes);
         }
     }
 }
