@@ -1,0 +1,150 @@
+//! What we sign, others judge: OpenSSL, Bouncy Castle and pyHanko accept it, and refuse it after one flipped byte.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use kit::{Card, CardSpec, Services, bin, pem};
+
+#[test]
+fn openssl_bouncy_castle_and_pyhanko_accept_what_we_sign_and_refuse_a_flipped_byte() {
+    let services = Services::start_blocking(0);
+    let hpki = services.hpki();
+    let python = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
+    let jars = ["bcprov", "bcpkix", "bcutil"].map(|name| format!("/usr/share/java/{name}.jar"));
+    for (card, pss) in [
+        (hpki.doctor(), false),
+        (hpki.doctor(), true),
+        (hpki.ec_doctor(), false),
+        (hpki.card(CardSpec::p384_doctor()), false),
+    ] {
+        let bench = Bench::signed(&services, &card, pss);
+        let chain = bench.write(
+            "chain.pem",
+            card.chain
+                .iter()
+                .map(|der| pem("CERTIFICATE", der))
+                .collect::<String>()
+                .as_bytes(),
+        );
+        let root = bench.write("root.pem", pem("CERTIFICATE", card.chain.last().unwrap()).as_bytes());
+        let openssl = |content: &Path| {
+            let arguments = [
+                "cms",
+                "-verify",
+                "-cades",
+                "-binary",
+                "-inform",
+                "DER",
+                "-purpose",
+                "any",
+                "-out",
+                "/dev/null",
+            ];
+            let mut command = Command::new("openssl");
+            command
+                .args(arguments)
+                .arg("-in")
+                .arg(bench.path("signature.p7s"))
+                .arg("-content")
+                .arg(content);
+            command
+                .arg("-CAfile")
+                .arg(&root)
+                .arg("-certfile")
+                .arg(&chain)
+                .output()
+                .unwrap()
+        };
+        judge("OpenSSL", &bench, openssl);
+
+        if jars.iter().all(|jar| Path::new(jar).is_file()) {
+            judge("Bouncy Castle", &bench, |content| {
+                let program = concat!(env!("CARGO_MANIFEST_DIR"), "/judges/Judge.java");
+                let mut command = Command::new("java");
+                command
+                    .args(["-cp", &jars.join(":"), program])
+                    .arg(bench.path("signature.p7s"))
+                    .arg(content);
+                command.output().unwrap()
+            });
+        } else {
+            eprintln!("skipped: Bouncy Castle (missing: libbcpkix-java)");
+        }
+
+        if python.is_file() {
+            let trust = bench.path("trust");
+            hpki.write_trust(&trust);
+            let tsa_root = std::fs::read_dir(trust.join("tsa"))
+                .unwrap()
+                .next()
+                .unwrap()
+                .unwrap()
+                .path();
+            judge("pyHanko", &bench, |content| {
+                let program = concat!(env!("CARGO_MANIFEST_DIR"), "/judges/pyhanko_judge.py");
+                let mut command = Command::new(python);
+                command
+                    .arg(program)
+                    .arg(&root)
+                    .arg(&tsa_root)
+                    .arg(bench.path("signature.p7s"))
+                    .arg(content);
+                command.output().unwrap()
+            });
+        } else {
+            eprintln!("skipped: pyHanko (missing: target/venv, which tests/run makes)");
+        }
+    }
+}
+
+/// A signed and stamped file, and the same with one byte flipped.
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    fn signed(services: &Services, card: &Card, pss: bool) -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        let mut letter = kit::letter_pdf();
+        let content = bench.write("letter.pdf", &letter);
+        let middle = letter.len() / 2;
+        letter[middle] ^= 1;
+        bench.write("flipped.pdf", &letter);
+        let key = bench.write("key.pem", card.key_pem().as_bytes());
+        let certificates = bench.write("cert.pem", card.certificates_pem().as_bytes());
+        let mut command = Command::new(bin("hikyaku"));
+        command
+            .env("HIKYAKU_HOME", bench.path("home"))
+            .arg("sign")
+            .arg("--key")
+            .arg(key)
+            .arg("--cert")
+            .arg(certificates);
+        command
+            .arg("--detached")
+            .arg(content)
+            .arg("--out")
+            .arg(bench.path("signature.p7s"));
+        command
+            .args(["--tsa", &services.tsa_url()])
+            .args(pss.then_some("--pss"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+fn judge(name: &str, bench: &Bench, verdict: impl Fn(&Path) -> Output) {
+    let good = verdict(&bench.path("letter.pdf"));
+    assert!(good.status.success(), "{name} refuses what we signed: {good:?}");
+    let bad = verdict(&bench.path("flipped.pdf"));
+    assert!(!bad.status.success(), "{name} accepts a flipped byte: {bad:?}");
+}
