@@ -27,6 +27,10 @@ pub const MAX_FILES: usize = 100_000;
 pub const MAX_NAMES: usize = 16 * 1024 * 1024;
 /// Greatest size of a signature file in bytes.
 pub const MAX_SIGNATURE_SIZE: usize = 10 * 1024 * 1024;
+/// Greatest size of all manifests together in bytes: what they refer to is held at once.
+pub const MAX_ALL_MANIFESTS: u64 = 2 * manifest::MAX_MANIFEST_SIZE;
+/// Greatest size of all signature files together in bytes.
+pub const MAX_ALL_SIGNATURES: u64 = 2 * MAX_SIGNATURE_SIZE as u64;
 /// Greatest number of signatures. All are held in memory at once, so there must be one.
 pub const MAX_SIGNATURES: usize = 16;
 

@@ -1,15 +1,15 @@
 //! Takes in a container of the writing and intake profile byte by byte: one pass, flat memory, refused at the earliest byte.
 
+mod content;
 mod expected;
 mod record;
 
 use sha2::{Digest as _, Sha256};
 
 use self::expected::Expected;
+use super::manifest::ManifestReader;
 use super::zip::Header;
-use super::{
-    Container, FileEntry, MAX_FILES, MAX_NAMES, MAX_SIGNATURE_SIZE, MIMETYPE, Manifest, SignatureFile, manifest,
-};
+use super::{Container, FileEntry, MAX_FILES, MAX_NAMES, MAX_SIGNATURE_SIZE, MIMETYPE, Manifest, manifest};
 use crate::digest::MultiHasher;
 use crate::envelope::{Envelope, MAX_ENVELOPE_SIZE};
 
@@ -91,6 +91,8 @@ pub struct Intake {
     stage: Stage,
     expected: Expected,
     passed: Vec<Passed>,
+    manifests_size: u64,
+    signatures_size: u64,
     central_offset: u64,
     central_end: u64,
     container: Container,
@@ -121,8 +123,10 @@ struct Content {
     remaining: u64,
     crc32: crc32fast::Hasher,
     hasher: MultiHasher,
-    /// Content of an entry that is needed whole; empty for files.
+    /// Content of an entry that is needed whole; empty for files and manifests.
     whole: Vec<u8>,
+    /// The manifest as it passes.
+    manifest: Option<Box<ManifestReader>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -154,6 +158,8 @@ impl Intake {
             stage: Stage::Local,
             expected: Expected::default(),
             passed: Vec::new(),
+            manifests_size: 0,
+            signatures_size: 0,
             central_offset: 0,
             central_end: 0,
             container: Container {
@@ -231,12 +237,12 @@ impl Intake {
     /// How many bytes are held back at the moment.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        let whole = if let Stage::Content(content) = &self.stage {
-            content.whole.len()
+        let content = if let Stage::Content(content) = &self.stage {
+            content.whole.len() + content.manifest.as_ref().map_or(0, |manifest| manifest.held())
         } else {
             0
         };
-        self.pending.len() + whole
+        self.pending.len() + content
     }
 
     fn take<E>(
@@ -269,107 +275,6 @@ impl Intake {
                 }
             }
         }
-        Ok(())
-    }
-
-    fn content<E>(
-        &mut self,
-        bytes: &[u8],
-        on: &mut impl FnMut(IntakeEvent<'_>) -> Result<(), E>,
-    ) -> Result<(), Failure<E>> {
-        let Stage::Content(content) = &mut self.stage else {
-            return Ok(());
-        };
-        content.crc32.update(bytes);
-        content.remaining = content.remaining.saturating_sub(bytes.len() as u64);
-        if matches!(content.kind, Kind::File(_) | Kind::Envelope) {
-            content.hasher.update(bytes);
-        }
-        if matches!(content.kind, Kind::File(_)) {
-            if !bytes.is_empty() {
-                on(IntakeEvent::FileBytes(bytes)).map_err(Failure::Theirs)?;
-            }
-        } else {
-            content.whole.extend_from_slice(bytes);
-        }
-        if content.remaining == 0 {
-            self.content_end(on)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn content_end<E>(&mut self, on: &mut impl FnMut(IntakeEvent<'_>) -> Result<(), E>) -> Result<(), Failure<E>> {
-        let Stage::Content(content) = std::mem::replace(&mut self.stage, Stage::Local) else {
-            return Ok(());
-        };
-        let Some(passed) = self.passed.last() else {
-            return Ok(());
-        };
-        let name = String::from_utf8_lossy(&passed.header.name).into_owned();
-        let (crc32, size) = (passed.header.crc32, passed.header.size);
-        let Content { kind, whole, .. } = *content;
-        if content.crc32.finalize() != crc32 {
-            return Err(self.error("crc_mismatch", format!("the CRC is wrong: {name}")).into());
-        }
-        match kind {
-            Kind::Mimetype => {
-                if whole != MIMETYPE {
-                    return Err(self.error("mimetype_wrong", "mimetype does not say ASiC-E").into());
-                }
-            }
-            Kind::Manifest => {
-                let manifest =
-                    manifest::parse(&name, &whole).map_err(|error| self.error(error.code(), error.to_string()))?;
-                let taken = self
-                    .expected
-                    .manifest(&manifest, &self.container.manifests, &self.limits);
-                taken.map_err(|(code, detail)| self.error(code, detail))?;
-                on(IntakeEvent::Manifest(&manifest)).map_err(Failure::Theirs)?;
-                self.container.manifests.push(manifest);
-            }
-            Kind::Signature => {
-                on(IntakeEvent::Signature(&whole)).map_err(Failure::Theirs)?;
-                self.container.signatures.push(SignatureFile { name, bytes: whole });
-                self.expected.signature_passed();
-            }
-            Kind::Envelope => {
-                let envelope =
-                    Envelope::parse(&whole).map_err(|error| self.error("envelope_malformed", error.to_string()))?;
-                let taken = self.expected.envelope(&envelope, &self.container.manifests);
-                taken.map_err(|(code, detail)| self.error(code, detail))?;
-                self.file_end(0, name, size, content.hasher)?;
-                on(IntakeEvent::Envelope(&envelope, &whole)).map_err(Failure::Theirs)?;
-                self.container.envelope = Some(envelope);
-            }
-            Kind::File(index) => {
-                self.file_end(index, name, size, content.hasher)?;
-                if let Some(file) = self.container.files.last() {
-                    on(IntakeEvent::FileEnd(file)).map_err(Failure::Theirs)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Compares a file's digests with every manifest's.
-    fn file_end(&mut self, index: usize, path: String, size: u64, hasher: MultiHasher) -> Result<(), IntakeError> {
-        let digests = hasher.finish();
-        for reference in self.expected.references(index, &self.container.manifests) {
-            if digests.get(reference.algorithm) != Some(&reference.digest) {
-                return Err(self.error(
-                    "digest_mismatch",
-                    format!("the file is not the one that was signed: {path}"),
-                ));
-            }
-        }
-        let offset = Some(self.position.saturating_sub(size));
-        self.container.files.push(FileEntry {
-            path,
-            size,
-            offset,
-            digests,
-        });
         Ok(())
     }
 

@@ -1,16 +1,21 @@
 //! ASiCManifest, ETSI EN 319 162-1 annex A.4: read as a stream of XML events with bounds on everything, and written.
 
+mod grammar;
+mod token;
+
+use std::io::{BufRead as _, Cursor};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use quick_xml::XmlVersion;
 use quick_xml::escape::escape;
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::ResolveResult;
+use quick_xml::events::{BytesRef, Event};
 use quick_xml::reader::NsReader;
 
+use self::grammar::Grammar;
+use self::token::Tokens;
 use super::uri;
-use super::{FilePlan, Manifest, Reference};
-use crate::digest::{DigestAlgorithm, Digests};
+use super::{FilePlan, Manifest};
+use crate::digest::{DigestAlgorithm, MultiHasher};
 
 /// Greatest size of a manifest in bytes.
 pub const MAX_MANIFEST_SIZE: u64 = 48 * 1024 * 1024;
@@ -19,17 +24,19 @@ pub const MAX_REFERENCES: usize = 100_001;
 
 const ASIC: &str = "http://uri.etsi.org/02918/v1.2.1#";
 const XMLDSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
-const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
-const MAX_DEPTH: usize = 32;
-const MAX_ATTRIBUTES: usize = 16;
+/// Text and the markup after it. A reference is below 5 KiB even when all of its longest name is escaped.
+const MAX_TOKEN: usize = 1024 * 1024;
 const MAX_BINDINGS: usize = 32;
 
 /// Why bytes are not an ASiCManifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// More than [`MAX_MANIFEST_SIZE`] or [`MAX_REFERENCES`], or nested too deeply.
+    /// More than [`MAX_MANIFEST_SIZE`] or [`MAX_REFERENCES`], nested too deeply, or one part of it out of proportion.
     #[error("the manifest is larger or deeper than allowed")]
     TooLarge,
+    /// A URI longer than a name may be.
+    #[error("a name is longer than allowed")]
+    NameTooLong,
     /// A document type declaration, whatever it says.
     #[error("the manifest has a DOCTYPE")]
     Doctype,
@@ -53,6 +60,7 @@ impl ManifestError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge => "manifest_too_large",
+            Self::NameTooLong => "name_too_long",
             Self::Doctype => "manifest_doctype",
             Self::NotXml => "manifest_not_xml",
             Self::Schema(_) => "manifest_schema",
@@ -82,257 +90,168 @@ pub fn encode(number: u16, files: &[FilePlan]) -> Vec<u8> {
     xml.into_bytes()
 }
 
-/// Reads a manifest. `name` is its entry name.
+/// Reads a manifest that is in memory already. `name` is its entry name.
 ///
 /// # Errors
 /// The first rule broken.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_MANIFEST_SIZE {
-        return Err(ManifestError::TooLarge);
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::NotXml)?;
-    // XML 1.0 §2.2: what may stand in a document at all.
-    let forbidden =
-        |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
-    if text.contains(forbidden) {
-        return Err(ManifestError::NotXml);
-    }
-    let mut reader = NsReader::from_str(text);
-    reader.config_mut().check_comments = true;
-    reader.resolver_mut().set_max_namespace_bindings(MAX_BINDINGS);
+    let mut reader = ManifestReader::new(name);
+    reader.push(bytes)?;
+    reader.finish()
+}
 
-    let mut grammar = Grammar::default();
-    let mut first = true;
-    loop {
-        let event = reader.read_event().map_err(|_| ManifestError::NotXml)?;
-        match event {
-            Event::Decl(declaration) => {
-                let utf8 = match declaration.encoding() {
-                    None => true,
-                    Some(encoding) => encoding.is_ok_and(|encoding| encoding.eq_ignore_ascii_case("utf-8")),
-                };
-                if !first || !utf8 || !declaration.version().is_ok_and(|version| version == "1.0") {
-                    return Err(ManifestError::NotXml);
-                }
-            }
-            Event::DocType(_) => return Err(ManifestError::Doctype),
-            Event::Comment(_) | Event::PI(_) => {}
-            Event::Start(element) => grammar.open(&element, &reader)?,
-            Event::Empty(element) => {
-                grammar.open(&element, &reader)?;
-                grammar.close()?;
-            }
-            Event::End(_) => grammar.close()?,
-            Event::Text(text) => {
-                if text.contains("]]>") {
-                    return Err(ManifestError::NotXml);
-                }
-                grammar.text(&text)?;
-            }
-            Event::CData(text) => grammar.text(&text)?,
-            Event::GeneralRef(reference) => {
-                let character = match reference.resolve_char_ref().map_err(|_| ManifestError::NotXml)? {
-                    Some(character) => character.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(&reference)
-                        .ok_or(ManifestError::NotXml)?
-                        .to_owned(),
-                };
-                if character.contains(forbidden) {
-                    return Err(ManifestError::NotXml);
-                }
-                grammar.text(&character)?;
-            }
-            Event::Eof => break,
+/// A manifest that is pushed in pieces of any size. Beside what it has understood it keeps one token, never the document.
+#[derive(Clone)]
+pub struct ManifestReader {
+    name: String,
+    digests: MultiHasher,
+    /// Bytes taken, up to the token in which an error was noticed.
+    taken: u64,
+    tokens: Tokens,
+    /// The token being collected: text, and the markup after it.
+    token: Vec<u8>,
+    /// Never asked for an event unless a whole token lies in it.
+    xml: NsReader<Cursor<Vec<u8>>>,
+    event: Vec<u8>,
+    first: bool,
+    grammar: Grammar,
+}
+
+impl ManifestReader {
+    /// A reader that has seen nothing. `name` is the manifest's entry name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut xml = NsReader::from_reader(Cursor::new(Vec::new()));
+        xml.config_mut().check_comments = true;
+        xml.resolver_mut().set_max_namespace_bindings(MAX_BINDINGS);
+        Self {
+            name: name.to_owned(),
+            digests: MultiHasher::all(),
+            taken: 0,
+            tokens: Tokens::default(),
+            token: Vec::new(),
+            xml,
+            event: Vec::new(),
+            first: true,
+            grammar: Grammar::default(),
         }
-        first = false;
-    }
-    grammar.finish(name, bytes)
-}
-
-/// Where in the schema the reader stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Manifest,
-    SigReference,
-    DataObjectReference,
-    DigestMethod,
-    DigestValue,
-    /// Below something this house has no use for; open elements are counted.
-    Extension,
-}
-
-#[derive(Default)]
-struct Grammar {
-    open: Vec<Place>,
-    done: bool,
-    signature: Option<String>,
-    references: Vec<Reference>,
-    path: Option<(String, Option<String>)>,
-    algorithm: Option<DigestAlgorithm>,
-    digest: Option<String>,
-}
-
-impl Grammar {
-    fn open(&mut self, element: &BytesStart<'_>, reader: &NsReader<&[u8]>) -> Result<(), ManifestError> {
-        if self.open.len() >= MAX_DEPTH {
-            return Err(ManifestError::TooLarge);
-        }
-        let (namespace, local) = reader.resolver().resolve_element(element.name());
-        let namespace = match namespace {
-            ResolveResult::Bound(namespace) => namespace.into_inner(),
-            ResolveResult::Unbound => "",
-            ResolveResult::Unknown(_) => return Err(ManifestError::NotXml),
-        };
-        let place = match (self.open.last(), namespace, local.into_inner()) {
-            (None, ASIC, "ASiCManifest") if !self.done => Place::Manifest,
-            (Some(Place::Manifest), ASIC, "SigReference") if self.signature.is_none() => Place::SigReference,
-            (Some(Place::Manifest), ASIC, "DataObjectReference") if self.signature.is_some() => {
-                Place::DataObjectReference
-            }
-            (Some(Place::DataObjectReference), XMLDSIG, "DigestMethod") if self.algorithm.is_none() => {
-                Place::DigestMethod
-            }
-            (Some(Place::DataObjectReference), XMLDSIG, "DigestValue")
-                if self.algorithm.is_some() && self.digest.is_none() =>
-            {
-                Place::DigestValue
-            }
-            (Some(Place::Manifest), ASIC, "ASiCManifestExtensions") if !self.references.is_empty() => Place::Extension,
-            (Some(Place::DataObjectReference), ASIC, "DataObjectReferenceExtensions") if self.digest.is_some() => {
-                Place::Extension
-            }
-            (Some(Place::Extension), _, _) => Place::Extension,
-            _ => return Err(ManifestError::Schema("an element is missing, unknown or out of place")),
-        };
-        self.attributes(place, element, reader)?;
-        self.open.push(place);
-        Ok(())
     }
 
-    fn attributes(
-        &mut self,
-        place: Place,
-        element: &BytesStart<'_>,
-        reader: &NsReader<&[u8]>,
-    ) -> Result<(), ManifestError> {
-        let (mut uri, mut mime_type, mut algorithm) = (None, None, None);
-        for (index, attribute) in element.attributes().enumerate() {
-            let attribute = attribute.map_err(|_| ManifestError::NotXml)?;
-            if index >= MAX_ATTRIBUTES {
+    /// Takes the next bytes. After an error it is of no further use.
+    ///
+    /// # Errors
+    /// The first rule broken, the same however the bytes are cut.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), ManifestError> {
+        while !bytes.is_empty() {
+            let end = self.tokens.end(bytes);
+            let (now, later) = bytes.split_at(end.unwrap_or(bytes.len()));
+            bytes = later;
+            let room = MAX_TOKEN.saturating_sub(self.token.len());
+            self.taken += now.len().min(room) as u64;
+            if now.len() > room || self.taken > MAX_MANIFEST_SIZE {
                 return Err(ManifestError::TooLarge);
             }
-            let value = attribute
-                .normalized_value(XmlVersion::Explicit1_0)
-                .map_err(|_| ManifestError::NotXml)?;
-            if attribute.value.contains('<') {
-                return Err(ManifestError::NotXml);
+            self.digests.update(now);
+            self.token.extend_from_slice(now);
+            if end.is_some() {
+                self.read_token(false)?;
             }
-            if attribute.key.as_namespace_binding().is_some() {
-                continue;
-            }
-            let (namespace, local) = reader.resolver().resolve_attribute(attribute.key);
-            match (place, namespace, local.into_inner()) {
-                (_, ResolveResult::Unknown(_), _) => return Err(ManifestError::NotXml),
-                (_, ResolveResult::Bound(namespace), _) if namespace.into_inner() == XSI => {}
-                (Place::Extension, ResolveResult::Unbound, "Critical")
-                    if value.trim() != "false" && value.trim() != "0" =>
-                {
-                    return Err(ManifestError::Schema("an extension is critical"));
-                }
-                (Place::Extension, _, _) => {}
-                (Place::SigReference | Place::DataObjectReference, ResolveResult::Unbound, "URI") => {
-                    uri = Some(uri::decode(&value).ok_or(ManifestError::Uri)?);
-                }
-                (Place::SigReference | Place::DataObjectReference, ResolveResult::Unbound, "MimeType") => {
-                    mime_type = Some(value.into_owned());
-                }
-                (Place::DataObjectReference, ResolveResult::Unbound, "Rootfile") => {}
-                (Place::DigestMethod, ResolveResult::Unbound, "Algorithm") => {
-                    algorithm = Some(DigestAlgorithm::from_xml_uri(&value).ok_or(ManifestError::DigestAlgorithm)?);
-                }
-                _ => return Err(ManifestError::Schema("an attribute is unknown")),
-            }
-        }
-        let missing = ManifestError::Schema("an attribute is missing");
-        match place {
-            Place::SigReference => self.signature = Some(uri.ok_or(missing)?),
-            Place::DataObjectReference => self.path = Some((uri.ok_or(missing)?, mime_type)),
-            Place::DigestMethod => self.algorithm = Some(algorithm.ok_or(missing)?),
-            Place::DigestValue => self.digest = Some(String::new()),
-            Place::Manifest | Place::Extension => {}
         }
         Ok(())
     }
 
-    fn text(&mut self, text: &str) -> Result<(), ManifestError> {
-        let white = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
-        match (self.open.last(), &mut self.digest) {
-            (Some(Place::DigestValue), Some(digest)) => {
-                digest.extend(text.chars().filter(|c| !white(*c)));
-                // 64 bytes are 88 characters of base64.
-                if digest.len() > 88 {
-                    Err(ManifestError::Schema("a digest value is too long"))
-                } else {
-                    Ok(())
-                }
-            }
-            (Some(Place::Extension), _) => Ok(()),
-            _ if text.chars().all(white) => Ok(()),
-            (None, _) => Err(ManifestError::NotXml),
-            _ => Err(ManifestError::Schema("text stands where none may")),
-        }
+    /// How many bytes have been taken; after an error, up to the end of the token that is wrong.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
-    fn close(&mut self) -> Result<(), ManifestError> {
-        match self.open.pop() {
-            Some(Place::Manifest) => self.done = true,
-            Some(Place::DataObjectReference) => {
-                let incomplete = ManifestError::Schema("a reference is incomplete");
-                let (Some((path, mime_type)), Some(algorithm), Some(digest)) =
-                    (self.path.take(), self.algorithm.take(), self.digest.take())
-                else {
-                    return Err(incomplete);
-                };
-                let digest = STANDARD
-                    .decode(digest)
-                    .map_err(|_| ManifestError::Schema("a digest value is not base64"))?;
-                if digest.len() != algorithm.output_len() {
-                    return Err(ManifestError::Schema("a digest value has the wrong length"));
-                }
-                if self.references.len() >= MAX_REFERENCES {
-                    return Err(ManifestError::TooLarge);
-                }
-                self.references.push(Reference {
-                    path,
-                    mime_type,
-                    algorithm,
-                    digest,
-                });
-            }
-            Some(_) => {}
-            None => return Err(ManifestError::NotXml),
-        }
-        Ok(())
+    /// The manifest, after its last byte.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn finish(mut self) -> Result<Manifest, ManifestError> {
+        self.read_token(true)?;
+        self.grammar.finish(self.name, self.digests.finish())
     }
 
-    fn finish(self, name: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
-        if !self.done || !self.open.is_empty() {
+    /// How many bytes are held back at the moment.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.token.len()
+    }
+
+    fn read_token(&mut self, last: bool) -> Result<(), ManifestError> {
+        let text = std::str::from_utf8(&self.token).map_err(|_| ManifestError::NotXml)?;
+        if text.contains(is_forbidden) {
             return Err(ManifestError::NotXml);
         }
-        let Some(signature) = self.signature else {
-            return Err(ManifestError::Schema("SigReference is missing"));
+        // `tokens` ends a declaration there; its own end does not matter any more.
+        let broken = match text.get(text.len().saturating_sub(3)..) {
+            Some("<!D") => ManifestError::Doctype,
+            _ => ManifestError::NotXml,
         };
-        if self.references.is_empty() {
-            return Err(ManifestError::Schema("it has no reference"));
+        let source = self.xml.get_mut();
+        std::mem::swap(source.get_mut(), &mut self.token);
+        source.set_position(0);
+        self.token.clear();
+        while last || !self.xml.get_mut().fill_buf().is_ok_and(<[u8]>::is_empty) {
+            self.event.clear();
+            let event = self.xml.read_event_into(&mut self.event);
+            let names = self.xml.resolver();
+            match event.map_err(|_| broken.clone())? {
+                Event::Decl(declaration) => {
+                    let utf8 = match declaration.encoding() {
+                        None => true,
+                        Some(encoding) => encoding.is_ok_and(|encoding| encoding.eq_ignore_ascii_case("utf-8")),
+                    };
+                    if !self.first || !utf8 || !declaration.version().is_ok_and(|version| version == "1.0") {
+                        return Err(ManifestError::NotXml);
+                    }
+                }
+                Event::DocType(_) => return Err(ManifestError::Doctype),
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::Start(element) => self.grammar.open(&element, names)?,
+                Event::Empty(element) => {
+                    self.grammar.open(&element, names)?;
+                    self.grammar.close()?;
+                }
+                Event::End(_) => self.grammar.close()?,
+                Event::Text(text) => {
+                    if text.contains("]]>") {
+                        return Err(ManifestError::NotXml);
+                    }
+                    self.grammar.text(&text)?;
+                }
+                Event::CData(text) => self.grammar.text(&text)?,
+                Event::GeneralRef(reference) => self.grammar.text(&resolved(&reference)?)?,
+                // Where `tokens` and the XML reader disagree about an end, the reader wants more than there is.
+                Event::Eof if last => return Ok(()),
+                Event::Eof => return Err(ManifestError::NotXml),
+            }
+            self.first = false;
         }
-        let references = self.references;
-        Ok(Manifest {
-            name: name.to_owned(),
-            digests: Digests::of(bytes),
-            signature,
-            references,
-        })
+        Ok(())
     }
+}
+
+/// A character reference, or one of the five entities every document has. There are no others without a DOCTYPE.
+fn resolved(reference: &BytesRef<'_>) -> Result<String, ManifestError> {
+    let character = match reference.resolve_char_ref().map_err(|_| ManifestError::NotXml)? {
+        Some(character) => character.to_string(),
+        None => quick_xml::escape::resolve_predefined_entity(reference)
+            .ok_or(ManifestError::NotXml)?
+            .to_owned(),
+    };
+    if character.contains(is_forbidden) {
+        return Err(ManifestError::NotXml);
+    }
+    Ok(character)
+}
+
+/// Not a Char of XML 1.0 §2.2: may not stand in a document at all.
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use sha2::{Digest as _, Sha256};
 
-use super::directory::{Directory, Stop, fatal, shown, warning};
+use super::directory::{Directory, Stop, fatal, shown, stop, warning};
 use super::entry::Entry;
+use super::manifest::{ManifestError, ManifestReader};
 use super::{
-    Container, FileEntry, MAX_FILES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES, MIMETYPE, SignatureFile, consistency,
-    manifest, zip,
+    Container, FileEntry, MAX_ALL_MANIFESTS, MAX_ALL_SIGNATURES, MAX_FILES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES,
+    MIMETYPE, Manifest, SignatureFile, consistency, manifest, zip,
 };
 use crate::digest::{DigestAlgorithm, MultiHasher};
 use crate::envelope::{ENVELOPE_PATH, Envelope, MAX_ENVELOPE_SIZE};
@@ -131,6 +132,19 @@ impl Container {
             self.findings
                 .push(fatal("envelope_missing", "it has no submission.json"));
         }
+        // What is held of them together is bounded before the first is read.
+        let (mut manifests, mut signatures) = (0u64, 0u64);
+        for entry in &own {
+            let (all, limit) = match kind(&entry.name) {
+                Own::Manifest => (&mut manifests, MAX_ALL_MANIFESTS),
+                Own::Signature => (&mut signatures, MAX_ALL_SIGNATURES),
+                _ => continue,
+            };
+            *all = all.saturating_add(entry.header.size);
+            if *all > limit {
+                return Err(too_large(entry));
+            }
+        }
         for entry in own {
             let name = entry.name.as_str();
             match kind(name) {
@@ -142,8 +156,7 @@ impl Container {
                             "it has more signatures than allowed",
                         )));
                     }
-                    let (bytes, _) = whole(reader, entry, manifest::MAX_MANIFEST_SIZE)?;
-                    match manifest::parse(name, &bytes) {
+                    match read_manifest(reader, entry)? {
                         Ok(manifest) if is_token(&manifest.signature) => self.findings.push(warning(
                             "timestamp_ignored",
                             format!("{} belongs to a time stamp, not to a signature", shown(name)),
@@ -249,11 +262,35 @@ fn is_own(name: &str) -> bool {
     name == "mimetype" || name.starts_with("META-INF/")
 }
 
+/// A manifest, never whole in memory.
+fn read_manifest(reader: &mut (impl Read + Seek), entry: &Entry) -> Result<Result<Manifest, ManifestError>, Stop> {
+    if entry.header.size > manifest::MAX_MANIFEST_SIZE {
+        return Err(too_large(entry));
+    }
+    reader.seek(SeekFrom::Start(entry.offset))?;
+    let mut manifest = Ok(ManifestReader::new(&entry.name));
+    entry.stream(&mut BufReader::with_capacity(BUFFER, reader), |bytes| {
+        if let Ok(reader) = &mut manifest
+            && let Err(error) = reader.push(bytes)
+        {
+            manifest = Err(error);
+        }
+        Ok(())
+    })?;
+    Ok(manifest.and_then(ManifestReader::finish))
+}
+
+fn too_large(entry: &Entry) -> Stop {
+    stop(
+        "entry_too_large",
+        format!("the entry is larger than allowed: {}", shown(&entry.name)),
+    )
+}
+
 /// A small entry's content, and where its data begin relative to its local header.
 fn whole(reader: &mut (impl Read + Seek), entry: &Entry, limit: u64) -> Result<(Vec<u8>, u64), Stop> {
     if entry.header.size > limit {
-        let detail = format!("the entry is larger than allowed: {}", shown(&entry.name));
-        return Err(Stop::Found(fatal("entry_too_large", detail)));
+        return Err(too_large(entry));
     }
     reader.seek(SeekFrom::Start(entry.offset))?;
     let mut content = Vec::new();

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use super::*;
 use crate::digest::sha256;
 
+mod arbitrary;
 mod hostile;
 mod large;
 mod maker;

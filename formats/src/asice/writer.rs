@@ -5,7 +5,10 @@ use std::io::{self, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::zip::{self, StoredEntry};
-use super::{MAX_FILES, MAX_NAMES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES, MIMETYPE, manifest, names};
+use super::{
+    MAX_ALL_MANIFESTS, MAX_ALL_SIGNATURES, MAX_FILES, MAX_NAMES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES, MIMETYPE,
+    manifest, names,
+};
 use crate::digest::DigestAlgorithm;
 use crate::envelope::{ENVELOPE_PATH, MAX_ENVELOPE_SIZE};
 
@@ -145,6 +148,12 @@ fn keeps_profile(signed: &[SignedManifest<'_>], files: &[FilePlan]) -> Result<()
             Ok(()) => return refuse(format!("the name {} is reserved", file.path)),
             Err(error) => return refuse(format!("{error}: {}", file.path.escape_default())),
         }
+    }
+    let all = |part: fn(&SignedManifest<'_>) -> usize| signed.iter().map(|signed| part(signed) as u64).sum::<u64>();
+    if all(|signed| signed.manifest.len()) > MAX_ALL_MANIFESTS
+        || all(|signed| signed.signature.len()) > MAX_ALL_SIGNATURES
+    {
+        return refuse("its manifests or signatures together are too large".into());
     }
     for (number, signed) in (1..).zip(signed) {
         if signed.signature.len() > MAX_SIGNATURE_SIZE {

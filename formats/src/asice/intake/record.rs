@@ -1,8 +1,9 @@
 //! The ZIP records of an intake: how long each is, and what it must say.
 
 use super::super::directory::shown;
+use super::super::manifest::ManifestReader;
 use super::super::zip::{self, Central, End, Header};
-use super::super::{MIMETYPE, names};
+use super::super::{MAX_ALL_MANIFESTS, MAX_ALL_SIGNATURES, MIMETYPE, names};
 use super::{Content, Failure, Intake, IntakeError, IntakeEvent, Kind, Passed, Stage};
 use crate::digest::MultiHasher;
 
@@ -203,6 +204,20 @@ impl Intake {
         if header.size > self.limit_of(kind) || (kind == Kind::Mimetype && header.size != MIMETYPE.len() as u64) {
             return refuse("entry_too_large", "the entry is not of allowed size");
         }
+        let all = match kind {
+            Kind::Manifest => Some((&mut self.manifests_size, MAX_ALL_MANIFESTS)),
+            Kind::Signature => Some((&mut self.signatures_size, MAX_ALL_SIGNATURES)),
+            _ => None,
+        };
+        if let Some((all, limit)) = all {
+            *all = all.saturating_add(header.size);
+            if *all > limit {
+                return refuse(
+                    "entry_too_large",
+                    "with those before it the entry is not of allowed size",
+                );
+            }
+        }
         if self.position.saturating_add(header.size) > self.limits.container {
             return refuse("container_too_large", "the container is larger than allowed");
         }
@@ -226,6 +241,7 @@ impl Intake {
             crc32: crc32fast::Hasher::new(),
             hasher,
             whole: Vec::new(),
+            manifest: (kind == Kind::Manifest).then(|| Box::new(ManifestReader::new(name))),
         };
         self.passed.push(Passed { header, offset });
         self.stage = Stage::Content(Box::new(content));

@@ -1,6 +1,7 @@
 //! Manifests read and refused, phrase by phrase.
 
 use super::*;
+use crate::digest::Digests;
 
 const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?><a:ASiCManifest xmlns:a="http://uri.etsi.org/02918/v1.2.1#" xmlns:d="http://www.w3.org/2000/09/xmldsig#">"#;
 const SIG: &str = r#"<a:SigReference URI="META-INF/signature001.p7s"/>"#;
@@ -116,4 +117,58 @@ fn refused() {
 fn reference_count_is_bounded() {
     let xml = [HEAD, SIG, &REF.repeat(MAX_REFERENCES + 1), END].concat();
     assert_eq!(read(&xml), Err(ManifestError::TooLarge));
+}
+
+#[test]
+fn cut_anywhere_the_answer_is_the_same() {
+    let odd = whole()
+        .replacen("47DEQ", "<!-- > --><![CDATA[47]]>&#68;EQ", 1)
+        .replacen(END, "<?x ?>\n</a:ASiCManifest>\n", 1);
+    let cut = |xml: &str, piece: usize| {
+        let mut reader = ManifestReader::new("META-INF/ASiCManifest001.xml");
+        let pushed = xml.as_bytes().chunks(piece).try_for_each(|piece| reader.push(piece));
+        let taken = reader.taken();
+        pushed.and_then(|()| reader.finish()).map_err(|error| (error, taken))
+    };
+    let broken = [
+        odd.replacen("x%20y", "x%2", 1),
+        odd.replacen("?><a:", "?><!DOCTYPE a><a:", 1),
+        odd.replacen("<a:SigReference", "x<a:SigReference", 1),
+        odd.replacen(
+            "<a:SigReference",
+            &format!("<!-- {} --><a:SigReference", "x".repeat(MAX_TOKEN)),
+            1,
+        ),
+        odd.replacen(END, "", 1),
+    ];
+    assert_eq!(
+        cut(&odd, usize::MAX).unwrap().references,
+        read(&whole()).unwrap().references
+    );
+    for xml in broken.iter().chain([&odd]) {
+        let answer = cut(xml, usize::MAX);
+        for piece in [1, 2, 3, 7, 64, 1000] {
+            assert_eq!(cut(xml, piece), answer, "{piece}");
+        }
+    }
+}
+
+#[test]
+fn names_and_media_types_are_bounded() {
+    for (from, length, error) in [
+        ("x%20y", 1025, ManifestError::NameTooLong),
+        ("META-INF/signature001.p7s", 1025, ManifestError::NameTooLong),
+        ("text/plain", 256, ManifestError::TooLarge),
+    ] {
+        assert_eq!(
+            read(&whole().replacen(from, &"x".repeat(length), 1)),
+            Err(error),
+            "{from}"
+        );
+        read(&whole().replacen(from, &"x".repeat(length - 1), 1)).unwrap();
+    }
+    let names: String = (0..17 * 1024)
+        .map(|n| REF.replacen("x%20y", &format!("{n:01024}"), 1))
+        .collect();
+    assert_eq!(read(&[HEAD, SIG, &names, END].concat()), Err(ManifestError::TooLarge));
 }
