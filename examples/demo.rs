@@ -1,0 +1,146 @@
+//! The whole walk in a minute: a doctor's key signs a letter with a CT, the relay checks it, a hospital opens it, the log proves it.
+//!
+//!     cargo demo                  tells each step with its time
+//!     cargo demo -- --keep DIR    leaves letter, trust, evidence and trail in DIR
+//!     cargo demo -- --serve       keeps running and prints its addresses
+//!
+//! Nothing is played: a test HPKI with live CRLs and a time-stamp authority, a relay behind TLS 1.3, and the `hikyaku` commands
+//! a clinic and a hospital would type. Only the card is a key file, and the doctor is invented.
+
+#[path = "demo/keep.rs"]
+mod keep;
+#[path = "demo/stage.rs"]
+mod stage;
+#[path = "demo/tell.rs"]
+mod tell;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use relay::admin::Command;
+
+use stage::{CLINIC, HOSPITAL, Stage};
+use tell::Teller;
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse()?;
+    let mut teller = Teller::begin();
+
+    let stage = teller.step(
+        "A test HPKI with CRLs and a time-stamp authority, and a relay",
+        Stage::build,
+    )?;
+    teller.note(&format!("relay   {}", stage.api()));
+    teller.note(&format!("HPKI    {}", stage.services.url()));
+
+    teller.step(
+        "The operator lets a clinic and a hospital in; each enrols its machine",
+        || {
+            stage.join(CLINIC, "さくら内科医院", "clinic")?;
+            stage.join(HOSPITAL, "中央病院", "hospital")?;
+            stage.admin(Command::MemberAdd {
+                facility: HOSPITAL.parse()?,
+                member: "dr-suzuki".parse()?,
+                name: "鈴木 一郎".into(),
+            })
+        },
+    )?;
+
+    let letter = stage.write_letter()?;
+    let id = teller.step(
+        "The doctor signs letter and CT, the relay stamps, checks and accepts",
+        || {
+            stage.hikyaku("clinic", &letter.send_arguments())?;
+            stage.sent("clinic").context("the receipt is kept")
+        },
+    )?;
+    teller.step("The receipt proves that the letter is in the relay's log", || {
+        let receipt = client::outbox::Outbox::of(&stage.home("clinic")?)
+            .receipt(&id)
+            .context("a receipt")?;
+        let record = receipt.verify(&stage.log_vkey()?)?;
+        tell::quote(&format!(
+            "record {}, {}, {}",
+            receipt.position,
+            record.event.kind(),
+            record.time
+        ));
+        anyhow::Ok(())
+    })?;
+
+    let received = stage.folder().join("received");
+    teller.step(
+        "The hospital looks into its inbox, fetches as a named person, verifies and unpacks",
+        || {
+            stage.hikyaku("hospital", &["inbox".into()])?;
+            let fetch = ["fetch", id.as_str(), "--person", "dr-suzuki", "--acknowledge", "--out"];
+            let arguments: Vec<PathBuf> = fetch.iter().map(PathBuf::from).chain([received.clone()]).collect();
+            stage.hikyaku("hospital", &arguments)
+        },
+    )?;
+    teller.step("What arrived is what was sent, byte for byte", || {
+        letter.compare(&received.join(id.as_str()))
+    })?;
+
+    let container = received.join(format!("{id}.asice"));
+    teller.step("OpenSSL, which knows nothing of us, checks the same signature", || {
+        keep::openssl(&stage, &container)
+    })?;
+    teller.step("One flipped byte, and the letter is refused", || {
+        let broken = keep::flipped(&container)?;
+        let trust = stage.trust();
+        let arguments = [
+            "verify".as_ref(),
+            broken.as_os_str(),
+            "--trust".as_ref(),
+            trust.as_os_str(),
+        ];
+        ensure!(
+            stage.run("hospital", &arguments.map(PathBuf::from)) == client::error::Exit::Refused,
+            "it was not refused"
+        );
+        anyhow::Ok(())
+    })?;
+
+    teller.step("The sender sees who has it, the officer what the log says", || {
+        stage.hikyaku("clinic", &["status".into(), id.as_str().into()])?;
+        for row in stage.account(HOSPITAL)? {
+            tell::quote(&row);
+        }
+        anyhow::Ok(())
+    })?;
+
+    if let Some(folder) = &options.keep {
+        teller.step(&format!("Everything is kept in {}", folder.display()), || {
+            keep::keep(&stage, &id, &container, folder)
+        })?;
+    }
+    teller.end();
+    if options.serve {
+        stage.serve();
+    }
+    Ok(())
+}
+
+struct Options {
+    keep: Option<PathBuf>,
+    serve: bool,
+}
+
+impl Options {
+    fn parse() -> anyhow::Result<Self> {
+        let mut options = Self {
+            keep: None,
+            serve: false,
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--keep" => options.keep = Some(arguments.next().context("--keep DIR")?.into()),
+                "--serve" => options.serve = true,
+                other => anyhow::bail!("{other}? There are --keep DIR and --serve."),
+            }
+        }
+        Ok(options)
+    }
+}
