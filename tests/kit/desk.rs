@@ -234,7 +234,6 @@ impl Spoken {
     ///
     /// # Panics
     /// If it is not.
-    #[must_use]
     pub fn expect(self, exit: i32) -> Self {
         assert_eq!(self.exit, exit, "{}", self.text);
         self

@@ -41,3 +41,24 @@ pub fn fixtures(what: &str) -> Option<PathBuf> {
     }
     found
 }
+
+/// A file or folder of a Python package in `target/venv`, where `tests/run` installs the judges; `None` if it is not there.
+#[must_use]
+pub fn python_package(path: &str) -> Option<PathBuf> {
+    let library = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/lib"));
+    let found = std::fs::read_dir(library)
+        .ok()?
+        .flatten()
+        .next()?
+        .path()
+        .join("site-packages")
+        .join(path);
+    found.exists().then_some(found)
+}
+
+/// Python with the judges, where `tests/run` installs them; `None` if it is not there.
+#[must_use]
+pub fn python() -> Option<PathBuf> {
+    let python = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
+    python.is_file().then_some(python)
+}

@@ -45,6 +45,7 @@ pub struct RelayProcess {
     folder: TempDir,
     api: u16,
     portal: u16,
+    data: Option<PathBuf>,
     child: Mutex<Option<Child>>,
 }
 
@@ -81,6 +82,7 @@ impl RelayProcess {
             folder,
             api,
             portal,
+            data: options.data.clone(),
             child: Mutex::new(None),
         };
         relay.serve();
@@ -215,12 +217,14 @@ impl RelayProcess {
     /// If it fails or prints no code.
     #[must_use]
     pub fn add_facility(&self, facility: &str, name: &str) -> Joined {
-        let printed = self.admin(&["facility", "add", facility, name]);
-        let mut words = printed.split_whitespace();
-        let code = words.find(|word| *word == "--code").and_then(|_| words.next());
+        let printed = self.admin(&["facility", "add", facility, name, "--json"]);
+        let answer: serde_json::Value = serde_json::from_str(&printed).expect("--json prints JSON");
         Joined {
             facility: facility.to_owned(),
-            code: code.unwrap_or_else(|| panic!("no code in {printed}")).to_owned(),
+            code: answer["code"]
+                .as_str()
+                .unwrap_or_else(|| panic!("no code in {printed}"))
+                .to_owned(),
         }
     }
 
@@ -290,9 +294,15 @@ impl RelayProcess {
         }
     }
 
-    /// Whether the operator's commands reach it.
+    /// Whether the operator's commands reach it. Asked without them: they open the files themselves where no relay answers.
     fn answers(&self) -> bool {
-        self.try_admin(&["facility", "list"]).status.success()
+        std::os::unix::net::UnixStream::connect(self.data().join("admin.sock")).is_ok()
+    }
+
+    /// The folder of trail, index, containers and uploads.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| self.folder().join("data"))
     }
 
     fn log_file(&self) -> PathBuf {

@@ -1,0 +1,646 @@
+//! The walk of a letter through the whole house: real programs, real TLS, real CRLs and time stamps.
+//!
+//! From `facility add` to the two accounts, and what happens when the world fails on the way.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use formats::trail::Event;
+use formats::wire::Receipt;
+use http::Request;
+use kit::desk::{append, files_below};
+use kit::stage::{PATIENT_ID, PATIENT_NAME, PERSON, SECRETS};
+use kit::{Desk, Fault, Pair, RelayOptions, RelayProcess, Spoken, Stage};
+use serde_json::Value;
+
+/// A letter and a folder of images on a desk's disk.
+fn letter_and_images(desk: &Desk) -> [std::path::PathBuf; 2] {
+    let letter = desk.file("紹介状.pdf", &kit::letter_pdf());
+    for instance in 1..=3 {
+        desk.file(&format!("CT/IM{instance:04}"), &kit::dicom(7, 1, instance));
+    }
+    [letter, desk.path("CT")]
+}
+
+/// `hikyaku send` of these files from `pair`'s clinic to its hospital, signed by the doctor's soft key.
+fn send(stage: &Stage, pair: &Pair, files: &[impl AsRef<Path>]) -> Spoken {
+    let key = pair.clinic.soft_key(&stage.services.hpki().doctor());
+    let mut arguments: Vec<String> = vec!["send".to_owned()];
+    arguments.extend(files.iter().map(|file| file.as_ref().to_str().unwrap().to_owned()));
+    for (option, value) in [
+        ("--key", key.to_str().unwrap()),
+        ("--to", &pair.to),
+        ("--to-name", "テスト飛脚病院"),
+        ("--patient-id", PATIENT_ID),
+        ("--patient-name", PATIENT_NAME),
+        ("--birth-date", "1970-01-01"),
+        ("--sex", "F"),
+    ] {
+        arguments.extend([option.to_owned(), value.to_owned()]);
+    }
+    pair.clinic.json(arguments)
+}
+
+fn stage() -> std::sync::Arc<Stage> {
+    Stage::shared(|_| {})
+}
+
+/// Sends a container of the kit with bare requests; its id.
+fn submitted(stage: &Stage, pair: &Pair) -> String {
+    let container = stage.container(pair, &stage.services.hpki().doctor(), |_, _| {});
+    let reply = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
+    reply.json()["id"].as_str().unwrap().to_owned()
+}
+
+fn vkey(relay: &RelayProcess) -> String {
+    std::fs::read_to_string(relay.folder().join("keys/log.vkey"))
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
+/// The rows of an exported CSV: the header's names with each row's cells. No cell of these tests contains a comma or a quote.
+fn rows(csv: &str) -> Vec<std::collections::BTreeMap<&str, &str>> {
+    let mut lines = csv.strip_prefix('\u{feff}').expect("a byte order mark").lines();
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    lines
+        .map(|line| {
+            names
+                .iter()
+                .copied()
+                .zip(line.split(',').map(|cell| cell.trim_matches('"')))
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn a_letter_travels_from_clinic_to_hospital_and_is_accounted_for() {
+    let stage = stage();
+    let pair = stage.pair();
+    let stamps = stage.services.requests("/tsa");
+
+    // The clinic sends a letter with a study of three images.
+    let files = letter_and_images(&pair.clinic);
+    let sent = send(&stage, &pair, &files).expect(0);
+    assert_eq!(sent.json["state"], "Accepted", "{}", sent.text);
+    let id = sent.json["id"].as_str().unwrap();
+    assert!(
+        stage.services.requests("/tsa") > stamps,
+        "the relay's proxy asked for the time stamp"
+    );
+
+    // The receipt holds offline, and names what was sent.
+    let receipt: Receipt = serde_json::from_value(sent.json["receipt"].clone()).unwrap();
+    let record = receipt.verify(&vkey(&stage.relay)).unwrap();
+    let Event::Accepted(accepted) = record.event else {
+        panic!("a receipt of something else")
+    };
+    assert_eq!(
+        (accepted.submission.as_str(), accepted.sender.facility.as_str()),
+        (id, pair.from.as_str())
+    );
+    assert_eq!((accepted.patient.as_str(), accepted.documents.len()), (PATIENT_ID, 2));
+    assert_eq!(accepted.hc_roles, ["Medical Doctor"]);
+    let mut forged = receipt.clone();
+    forged.body = forged.body.replace(&pair.to, &pair.from);
+    assert!(forged.verify(&vkey(&stage.relay)).is_err());
+    let again = pair.clinic.get(&stage.relay, &format!("/v1/submissions/{id}/receipt"));
+    let again: Receipt = serde_json::from_slice(&again.body).unwrap();
+    again.verify(&vkey(&stage.relay)).unwrap();
+    assert_eq!((again.position, again.body), (receipt.position, receipt.body));
+
+    // It waits at the hospital; a named person fetches it, and what comes out is what went in.
+    let inbox = pair.hospital.json(["inbox"]).expect(0);
+    assert_eq!(inbox.json["items"][0]["id"], id, "{}", inbox.text);
+    assert_eq!(inbox.json["items"][0]["state"], "Waiting");
+    let out = pair.hospital.path("letters");
+    let arguments = [
+        "fetch",
+        id,
+        "--person",
+        "staff",
+        "--acknowledge",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let fetched = pair.hospital.json(arguments).expect(0);
+    assert_eq!(fetched.json["report"]["indication"], "TOTAL-PASSED", "{}", fetched.text);
+    let unpacked = files_below(&out.join(id));
+    let arrived = |path: &str, bytes: &[u8]| {
+        let names: Vec<&String> = unpacked.iter().map(|(name, _)| name).collect();
+        let found = unpacked.iter().any(|(name, found)| name == path && found == bytes);
+        assert!(found, "{path} did not arrive as it was sent; there are {names:?}");
+    };
+    arrived("letter/紹介状.pdf", &kit::letter_pdf());
+    for instance in 1..=3 {
+        arrived(&format!("images/CT/IM{instance:04}"), &kit::dicom(7, 1, instance));
+    }
+    assert_eq!(unpacked.len(), 5, "four files and the envelope");
+
+    // What the hospital has verifies again, offline, against the anchors alone and the evidence the relay kept.
+    let trust = stage.relay.folder().join("trust");
+    let evidence = pair.hospital.path("evidence");
+    stage
+        .services
+        .hpki()
+        .write_evidence(&evidence, time::OffsetDateTime::now_utc(), &[]);
+    let container = out.join(format!("{id}.asice"));
+    let verified = pair.hospital.json([
+        "verify",
+        container.to_str().unwrap(),
+        "--trust",
+        trust.to_str().unwrap(),
+        "--evidence",
+        evidence.to_str().unwrap(),
+    ]);
+    assert_eq!(verified.expect(0).json["indication"], "TOTAL-PASSED");
+
+    // The sender sees who has it.
+    let status = pair.clinic.json(["status", id]).expect(0);
+    assert_eq!(
+        status.json["status"]["recipients"][0]["state"], "Acknowledged",
+        "{}",
+        status.text
+    );
+    let events = status.json["events"].as_array().unwrap();
+    let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Accepted", "Delivered", "Acknowledged"]);
+    assert_eq!(
+        (&events[1]["actor"], &events[1]["recipient"]),
+        (&PERSON.into(), &pair.to.as_str().into())
+    );
+
+    accounts(&stage, &pair, id);
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+/// Both facilities' accounts of one delivered submission, `CONTRACTS.md` §9.
+fn accounts(stage: &Stage, pair: &Pair, id: &str) {
+    let export = |facility: &str, format: &str| {
+        stage
+            .relay
+            .admin(&["trail", "export", "--facility", facility, "--format", format])
+    };
+    let (sender, receiver) = (export(&pair.from, "csv"), export(&pair.to, "csv"));
+    let of = |rows: &[std::collections::BTreeMap<&str, &str>], kind: &str, column: &str| {
+        let row = rows.iter().find(|row| row["kind"] == kind && row["submission"] == id);
+        row.unwrap_or_else(|| panic!("no {kind} in {rows:?}"))[column].to_owned()
+    };
+    let (provided, viewed) = (rows(&sender), rows(&receiver));
+    assert_eq!(of(&provided, "Accepted", "partner"), pair.to);
+    assert_eq!(of(&provided, "Accepted", "patient"), PATIENT_ID);
+    assert!(of(&provided, "Accepted", "scope").contains("images/"));
+    assert_eq!(of(&viewed, "Delivered", "partner"), pair.from);
+    assert_eq!(of(&viewed, "Delivered", "person_id"), "staff");
+    assert_eq!(of(&viewed, "Delivered", "person_name"), PERSON);
+    assert_eq!(of(&viewed, "Delivered", "assurance"), "asserted-by-device");
+    assert_eq!(of(&viewed, "Delivered", "scope"), "*");
+    for (facility, export) in [(&pair.from, &provided), (&pair.to, &viewed)] {
+        for row in export {
+            let (utc, japan) = (row["time_utc"], row["time_jst"]);
+            assert!(utc.ends_with('Z') && japan.ends_with("+09:00"), "{utc} {japan}");
+        }
+        let numbers: Vec<u64> = export.iter().map(|row| row["facility_seq"].parse().unwrap()).collect();
+        let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+        assert_eq!(numbers, expected, "the account of {facility} has a gap");
+    }
+    assert!(!sender.contains(PATIENT_NAME), "an account names patients by number");
+
+    for facility in [&pair.from, &pair.to] {
+        let lines = export(facility, "jsonl");
+        let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(
+            records
+                .iter()
+                .all(|line| line["position"].is_u64() && line["salt"].is_string()),
+            "{lines}"
+        );
+        let seen = records.iter().any(|line| {
+            let body: Value = match &line["body"] {
+                Value::String(text) => serde_json::from_str(text).unwrap(),
+                other => other.clone(),
+            };
+            body["kind"] == "Delivered" && body["submission"] == id
+        });
+        assert!(seen, "{lines}");
+    }
+    // Reading an account is an act: the second export tells of the first.
+    assert!(export(&pair.from, "csv").contains("TrailRead"));
+    let over_http = pair.clinic.get(&stage.relay, "/v1/trail?format=csv");
+    assert_eq!(over_http.status, 200);
+    assert!(String::from_utf8(over_http.body).unwrap().contains(id));
+}
+
+#[test]
+fn looking_and_taking_in_are_different_acts_and_both_need_a_person() {
+    let stage = stage();
+    let pair = stage.pair();
+    let id = submitted(&stage, &pair);
+    let state = || {
+        let inbox = pair.hospital.get(&stage.relay, "/v1/inbox").json();
+        inbox["items"][0]["state"].as_str().unwrap().to_owned()
+    };
+    let letter = format!("/v1/submissions/{id}/files/letter/letter.pdf");
+    let container = format!("/v1/submissions/{id}/container");
+
+    let nobody = pair.hospital.get(&stage.relay, &container);
+    assert_eq!((nobody.status, nobody.code().as_str()), (428, "person_required"));
+    let stranger = pair.hospital.get_as(&stage.relay, &container, "nobody", &[]);
+    assert_eq!((stranger.status, stranger.code().as_str()), (403, "person_unknown"));
+    assert_eq!(state(), "Waiting");
+    let early = Request::post(format!("/v1/submissions/{id}/acknowledgement")).header("hikyaku-person", "staff");
+    let early = pair.hospital.https(&stage.relay).send(early, &[]).unwrap();
+    assert_eq!((early.status, early.code().as_str()), (409, "state_conflict"));
+
+    let imported = pair.hospital.get_as(&stage.relay, &container, "staff", &[]);
+    assert_eq!((imported.status, state().as_str()), (200, "Delivered"));
+    let viewed = pair.hospital.get_as(&stage.relay, &letter, "staff", &[]);
+    assert_eq!((viewed.status, state().as_str()), (200, "Viewed"));
+    assert_eq!(
+        (viewed.body.as_slice(), viewed.header("content-type")),
+        (&*kit::letter_pdf(), "application/pdf")
+    );
+
+    // A part of either, by RFC 9110 ranges; the account tells which bytes went out.
+    let part = pair
+        .hospital
+        .get_as(&stage.relay, &container, "staff", &[("range", "bytes=10-19")]);
+    assert_eq!((part.status, &part.body[..]), (206, &imported.body[10..20]));
+    assert_eq!(
+        part.header("content-range"),
+        format!("bytes 10-19/{}", imported.body.len())
+    );
+    let last = pair
+        .hospital
+        .get_as(&stage.relay, &letter, "staff", &[("range", "bytes=-6")]);
+    assert_eq!(
+        (last.status, &last.body[..]),
+        (206, &kit::letter_pdf()[kit::letter_pdf().len() - 6..])
+    );
+    let beyond = pair
+        .hospital
+        .get_as(&stage.relay, &letter, "staff", &[("range", "bytes=999999-")]);
+    assert_eq!((beyond.status, beyond.code().as_str()), (416, "range_invalid"));
+    let events = pair
+        .clinic
+        .get(&stage.relay, &format!("/v1/submissions/{id}/events"))
+        .json();
+    let scopes: Vec<&str> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|event| event["scope"][0].as_str())
+        .collect();
+    assert!(scopes.contains(&"* bytes 10-19"), "{events}");
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+#[test]
+fn what_is_not_yours_does_not_exist() {
+    let stage = stage();
+    let (pair, stranger) = (stage.pair(), stage.pair());
+    let id = submitted(&stage, &pair);
+    for what in [
+        "",
+        "/container",
+        "/files/letter/letter.pdf",
+        "/events",
+        "/receipt",
+        "/report",
+        "/evidence",
+    ] {
+        let reply = stranger
+            .hospital
+            .get_as(&stage.relay, &format!("/v1/submissions/{id}{what}"), "staff", &[]);
+        assert_eq!((reply.status, reply.code().as_str()), (404, "not_found"), "{what}");
+    }
+    for path in [
+        "/v1/submissions/0193a000-0000-7000-8000-000000000001",
+        "/v1/submissions/nonsense",
+        "/v1/nothing",
+    ] {
+        assert_eq!(stranger.hospital.get(&stage.relay, path).status, 404, "{path}");
+    }
+    let upload = pair
+        .clinic
+        .begin_upload(&stage.relay, 10, None)
+        .header("location")
+        .to_owned();
+    let taken = stranger
+        .clinic
+        .https(&stage.relay)
+        .send(append(&upload, 0), b"0123456789")
+        .unwrap();
+    assert_eq!((taken.status, taken.code().as_str()), (404, "upload_unknown"));
+    assert_eq!(stranger.clinic.submit_upload(&stage.relay, &upload).status, 404);
+    assert_eq!(
+        stranger.hospital.get(&stage.relay, "/v1/inbox").json()["items"],
+        serde_json::json!([])
+    );
+
+    // Without a device certificate there is not even an answer.
+    let ca = std::fs::read(stage.relay.folder().join("keys/ca.pem")).unwrap();
+    let unknown = kit::Https::new(stage.relay.api_port(), &ca, None).unwrap();
+    assert!(unknown.get("/healthz").is_err());
+}
+
+#[test]
+fn the_same_again_gets_the_same_receipt_and_other_bytes_a_conflict() {
+    let stage = stage();
+    let pair = stage.pair();
+    let doctor = stage.services.hpki().doctor();
+    let container = stage.container(&pair, &doctor, |_, _| {});
+    let first = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(first.status, 201, "{}", first.json());
+    let again = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(again.status, 200, "{}", again.json());
+    let receipt = |reply: &kit::Reply| serde_json::from_slice::<Receipt>(&reply.body).unwrap();
+    let (first, again) = (receipt(&first), receipt(&again));
+    assert_eq!(
+        (first.position, &first.body, &first.salt),
+        (again.position, &again.body, &again.salt)
+    );
+
+    let id = first.id.clone();
+    let other = stage.container(&pair, &doctor, |envelope, files| {
+        envelope.id = id.clone();
+        files.truncate(2);
+    });
+    let conflict = pair.clinic.submit(&stage.relay, &other);
+    assert_eq!((conflict.status, conflict.code().as_str()), (409, "id_conflict"));
+    let inbox = pair.hospital.get(&stage.relay, "/v1/inbox").json();
+    assert_eq!(inbox["items"].as_array().unwrap().len(), 1, "nothing twice");
+}
+
+#[test]
+fn a_device_renews_by_itself_and_ends_at_once() {
+    let stage = stage();
+    let pair = stage.pair();
+    let certificate = || std::fs::read(pair.clinic.home().join("device.pem")).unwrap();
+
+    // Near its end, the certificate is renewed before anything else is done.
+    let before = certificate();
+    pair.clinic.json(["inbox"]).expect(0);
+    assert_eq!(certificate(), before, "90 days ahead there is nothing to renew");
+    let config = pair.clinic.home().join("config.toml");
+    let mut typed: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+    let soon = time::OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() + time::Duration::days(20);
+    let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    assert!(
+        typed.insert("not_after".to_owned(), soon.into()).is_some(),
+        "the home says when the certificate ends"
+    );
+    std::fs::write(&config, typed.to_string()).unwrap();
+    pair.clinic.json(["inbox"]).expect(0);
+    assert_ne!(certificate(), before);
+    pair.clinic.json(["inbox"]).expect(0);
+
+    // Revoked, it is out: the connection it holds, a new one, the client.
+    let https = pair.clinic.https(&stage.relay);
+    let mut open = https.open().unwrap();
+    assert_eq!(open.send(Request::get("/v1/inbox"), &[]).unwrap().status, 200);
+    let devices = stage.relay.admin(&["device", "list", &pair.from, "--json"]);
+    let devices: Value = serde_json::from_str(&devices).unwrap();
+    stage
+        .relay
+        .admin(&["device", "revoke", &pair.from, devices[0]["id"].as_str().unwrap()]);
+    let refused = |reply: anyhow::Result<kit::Reply>| reply.map_or(true, |reply| reply.code() == "device_revoked");
+    assert!(
+        refused(open.send(Request::get("/v1/inbox"), &[])),
+        "an open connection goes on"
+    );
+    assert!(refused(https.get("/v1/inbox")), "a new connection is taken");
+    let said = pair.clinic.json(["inbox"]);
+    assert_ne!(said.exit, 0, "{}", said.text);
+    // Whoever says nothing is closed too, soon after.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while open.send(Request::get("/healthz"), &[]).is_ok() {
+        assert!(
+            Instant::now() < deadline,
+            "the connection of a revoked device stays open"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_waits_and_is_accepted_by_itself() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    stage.services.fault("/crl/", Some(Fault::Down));
+    let sent = send(&stage, &pair, &letter_and_images(&pair.clinic)).expect(3);
+    assert_eq!(sent.json["state"], "PendingEvidence", "{}", sent.text);
+    let id = sent.json["id"].as_str().unwrap();
+    assert_eq!(
+        pair.clinic.json(["status", id]).expect(3).json["status"]["state"],
+        "PendingEvidence"
+    );
+    assert_eq!(
+        pair.hospital.json(["inbox"]).expect(0).json["items"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        pair.hospital.get(&stage.relay, &format!("/v1/submissions/{id}")).status,
+        404
+    );
+    // The bare answer of the contract.
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let held = pair.clinic.submit(&stage.relay, &container);
+    let second = held.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (held.status, held.header("location")),
+        (202, format!("/v1/submissions/{second}").as_str())
+    );
+
+    // It survives the relay's death, and ends by itself when the world is back.
+    stage.relay.kill9();
+    stage.relay.restart();
+    stage.services.fault("/crl/", None);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while pair.hospital.get(&stage.relay, "/v1/inbox").json()["items"]
+        .as_array()
+        .unwrap()
+        .len()
+        < 2
+    {
+        assert!(Instant::now() < deadline, "still pending\n{}", stage.relay.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // The outbox gets the receipt it still waits for.
+    let waiting = pair.clinic.json(["status"]).expect(0);
+    assert_eq!(waiting.json[0]["id"], id, "{}", waiting.text);
+    let receipt = pair.clinic.json(["send"]).expect(0);
+    assert_eq!(
+        (&receipt.json["state"], &receipt.json["id"]),
+        (&"Accepted".into(), &id.into()),
+        "{}",
+        receipt.text
+    );
+    let receipt: Receipt = serde_json::from_value(receipt.json["receipt"].clone()).unwrap();
+    receipt.verify(&vkey(&stage.relay)).unwrap();
+    assert_eq!(pair.clinic.json(["status"]).expect(0).json, serde_json::json!([]));
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+#[test]
+fn a_time_stamp_that_is_not_to_be_had_is_told_at_the_desk() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let files = letter_and_images(&pair.clinic);
+    for fault in [
+        Fault::Down,
+        Fault::Status(500),
+        Fault::Garbage,
+        Fault::Truncated(40),
+        Fault::WrongNonce,
+        Fault::WrongImprint,
+        Fault::Rejected,
+    ] {
+        stage.services.fault("/tsa", Some(fault.clone()));
+        let said = send(&stage, &pair, &files);
+        assert_eq!(
+            (said.exit, said.code()),
+            (2, "timestamp_unavailable"),
+            "{fault:?}: {}",
+            said.text
+        );
+        assert_eq!(
+            pair.clinic.json(["status"]).expect(0).json,
+            serde_json::json!([]),
+            "{fault:?}"
+        );
+    }
+    // A stamp by another key than the authority's is found before anything is sent.
+    stage.services.fault("/tsa", Some(Fault::WrongSigner));
+    let said = send(&stage, &pair, &files);
+    assert_ne!(said.exit, 0, "{}", said.text);
+    stage.services.fault("/tsa", None);
+    send(&stage, &pair, &files).expect(0);
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+#[test]
+fn a_restart_in_the_middle_loses_nothing() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let upload = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+    let place = upload.header("location").to_owned();
+    let half = container.len() / 2;
+    let first = pair
+        .clinic
+        .https(&stage.relay)
+        .send(append(&place, 0), &container[..half])
+        .unwrap();
+    assert_eq!(first.status, 204, "{}", first.json());
+
+    stage.relay.kill9();
+    stage.relay.restart();
+    let head = Request::head(&place).header("tus-resumable", "1.0.0");
+    let head = pair.clinic.https(&stage.relay).send(head, &[]).unwrap();
+    assert_eq!(
+        head.header("upload-offset"),
+        half.to_string(),
+        "what was acknowledged is there"
+    );
+    let rest = pair
+        .clinic
+        .https(&stage.relay)
+        .send(append(&place, half as u64), &container[half..])
+        .unwrap();
+    assert_eq!(rest.status, 204, "{}", rest.json());
+    let receipt = pair.clinic.submit_upload(&stage.relay, &place);
+    assert_eq!(receipt.status, 201, "{}", receipt.json());
+
+    stage.relay.stop();
+    stage.relay.restart();
+    let again = pair.clinic.submit_upload(&stage.relay, &place);
+    assert_eq!(again.status, 200, "{}", again.json());
+    let receipt = |reply: &kit::Reply| serde_json::from_slice::<Receipt>(&reply.body).unwrap();
+    assert_eq!(
+        receipt(&again).position,
+        receipt(&upload_receipt(&pair, &stage, &again)).position
+    );
+    let id = again.json()["id"].as_str().unwrap().to_owned();
+    let fetched = pair
+        .hospital
+        .get_as(&stage.relay, &format!("/v1/submissions/{id}/container"), "staff", &[]);
+    assert!(
+        fetched.status == 200 && fetched.body == container,
+        "what was sent is not what comes out"
+    );
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+fn upload_receipt(pair: &Pair, stage: &Stage, answer: &kit::Reply) -> kit::Reply {
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    pair.clinic.get(&stage.relay, &format!("/v1/submissions/{id}/receipt"))
+}
+
+#[test]
+fn health_readiness_and_figures() {
+    let stage = stage();
+    let pair = stage.pair();
+    submitted(&stage, &pair);
+    assert_eq!(stage.relay.portal("/healthz").status, 200);
+    assert_eq!(stage.relay.portal("/readyz").json()["ready"], true);
+    let figures = String::from_utf8(stage.relay.portal("/metrics").body).unwrap();
+    let accepted = figures
+        .lines()
+        .find(|line| line.starts_with("hikyaku_") && line.contains("outcome=\"accepted\""));
+    assert!(accepted.is_some(), "{figures}");
+    assert!(!figures.contains(PATIENT_ID));
+    let openapi = pair.clinic.get(&stage.relay, "/v1/openapi.json");
+    assert!(openapi.json()["paths"]["/v1/submissions"]["post"].is_object());
+
+    let empty = Stage::new(&RelayOptions {
+        anchors: false,
+        ..RelayOptions::default()
+    });
+    let ready = empty.relay.portal("/readyz");
+    assert_eq!((ready.status, &ready.json()["ready"]), (503, &false.into()));
+    assert_eq!(empty.relay.portal("/healthz").status, 200);
+}
+
+#[test]
+fn a_real_letter_and_real_images_arrive_byte_for_byte() {
+    let Some(fixtures) = kit::fixtures("a_real_letter_and_real_images_arrive_byte_for_byte") else {
+        return;
+    };
+    let letter = fixtures.join("letters/referral-example01.json");
+    let images = kit::house::python_package("pydicom/data/test_files");
+    let (true, Some(images)) = (letter.is_file(), images) else {
+        println!(
+            "skipped: a_real_letter_and_real_images_arrive_byte_for_byte (no letter, or no pydicom in target/venv)"
+        );
+        return;
+    };
+    let stage = stage();
+    let pair = stage.pair();
+    let samples = ["CT_small.dcm", "MR_small.dcm"].map(|name| images.join(name));
+    let mut files = vec![letter.clone()];
+    files.extend(samples.clone());
+    let sent = send(&stage, &pair, &files).expect(0);
+    let id = sent.json["id"].as_str().unwrap();
+    assert_eq!(pair.hospital.json(["inbox"]).expect(0).json["items"][0]["id"], id);
+    let out = pair.hospital.path("letters");
+    pair.hospital
+        .json(["fetch", id, "--person", "staff", "--out", out.to_str().unwrap()])
+        .expect(0);
+    let unpacked = files_below(&out.join(id));
+    for (path, source) in [
+        ("letter/referral-example01.json", &letter),
+        ("images/CT_small.dcm", &samples[0]),
+        ("images/MR_small.dcm", &samples[1]),
+    ] {
+        let found = unpacked.iter().find(|(name, _)| name == path);
+        assert!(
+            found.is_some_and(|(_, bytes)| *bytes == std::fs::read(source).unwrap()),
+            "{path}"
+        );
+    }
+    assert_eq!(unpacked.len(), 4, "three files and the envelope");
+}
