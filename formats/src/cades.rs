@@ -160,4 +160,4 @@ impl From<der::Error> for CadesError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,18 @@
 //! Time stamps: RFC 3161 request, response and token.
 //!
-//! The ASN.1 types of `cryptographic-message-syntax` are not used: they read failInfo as INTEGER (it is a BIT STRING) and the
-//! millis of an accuracy as constructed (they are primitive), and a genTime of more than nine fractional digits makes them panic.
+//! The ASN.1 types of `cryptographic-message-syntax` serve where they can; `tests.rs` measures why not elsewhere.
+//!
+//! | type | use |
+//! |---|---|
+//! | `TimeStampReq` | reads and writes requests; requests with extensions are told apart before |
+//! | `MessageImprint` | read and written in requests and in TSTInfo |
+//! | `TimeStampResp`, `PkiStatus` | read responses once failInfo (a BIT STRING, which they take for an INTEGER) is split off; `TimeStampResp` does not write, because it loses the tag \[0\] of a token |
+//! | `TstInfo`, `Accuracy` | not used: they refuse an accuracy with millis or micros, as the default configuration of OpenSSL has, and extensions; they write genTime with trailing zeros; over nine fractional digits they panic |
+//!
+//! Before any of them reads, nesting and size are bounded. What was read is never written again with them: in DER that panics too.
 
 mod gen_time;
+mod imprint;
 mod messages;
 mod token;
 
@@ -68,3 +77,6 @@ pub struct TstInfo {
     /// Content octets of the nonce, where given (may be negative when read as INTEGER).
     pub nonce: Option<Vec<u8>>,
 }
+
+#[cfg(test)]
+mod tests;

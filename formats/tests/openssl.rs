@@ -12,7 +12,7 @@ use std::process::Command;
 
 use formats::cades::{self, Profile, SignatureScheme, SignedData, SigningIdentity};
 use formats::digest::DigestAlgorithm;
-use formats::timestamp::{Request, Response, Token};
+use formats::timestamp::{Request, Response, TimestampError, Token};
 
 fn openssl(directory: &Path, arguments: &str) {
     let output = Command::new("openssl")
@@ -90,6 +90,75 @@ fn openssl_verifies_what_we_sign() {
     }
 }
 
+/// A time-stamp authority of OpenSSL at this desk, and its answer to a request of ours over `imprint`.
+fn stamp(desk: &Path, imprint: &[u8]) -> (Request, Vec<u8>) {
+    let config = "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\nsigner_cert=cert.pem\nsigner_key=key.pem\nsigner_digest=sha256\n\
+        default_policy=1.2.3.4\ndigests=sha256\naccuracy=secs:1,millisecs:500,microsecs:100\nordering=yes\ntsa_name=yes\n\
+        clock_precision_digits=3\ness_cert_id_alg=sha1\n";
+    fs::write(desk.join("tsa.cnf"), config).unwrap();
+    fs::write(desk.join("serial"), "01\n").unwrap();
+    let request = Request {
+        algorithm: DigestAlgorithm::Sha256,
+        imprint: imprint.to_vec(),
+        nonce: Some(vec![0x40, 1, 2]),
+        cert_req: true,
+        policy: None,
+    };
+    fs::write(desk.join("tsq"), request.encode()).unwrap();
+    openssl(desk, "ts -reply -config tsa.cnf -queryfile tsq -out tsr");
+    (request, fs::read(desk.join("tsr")).unwrap())
+}
+
+#[test]
+fn openssl_verifies_what_we_stamp_and_the_stamp_inside() {
+    let Some(tsa) = desk("stamper", RSA, "extendedKeyUsage=critical,timeStamping") else {
+        return;
+    };
+    let signed_by = |name: &str, options: &str| {
+        let desk = desk(name, RSA, SIGNER).unwrap();
+        openssl(
+            &desk,
+            &format!(
+                "cms -sign -cades -md sha256 -binary{options} -in content -signer cert.pem -inkey key.pem -outform DER -out p7s"
+            ),
+        );
+        desk
+    };
+    for (name, options, content) in [
+        ("stamped", "", " -content content"),
+        ("stamped-ber", " -nodetach -stream", ""),
+    ] {
+        let desk = signed_by(name, options);
+        let p7s = fs::read(desk.join("p7s")).unwrap();
+        assert_eq!(p7s[1] == 0x80, name == "stamped-ber", "indefinite");
+        let plain = SignedData::parse(&p7s, Profile::Document).unwrap();
+        let imprint = DigestAlgorithm::Sha256.digest(&plain.signer.signature);
+        let (request, response) = stamp(&tsa, &imprint);
+        let token = Response::parse(&response).unwrap();
+        let stamped = cades::with_timestamp(&p7s, &token).unwrap();
+        fs::write(desk.join("stamped"), &stamped).unwrap();
+        openssl(
+            &desk,
+            &format!(
+                "cms -verify -cades -binary -inform DER -in stamped{content} -CAfile cert.pem -purpose any -out out"
+            ),
+        );
+        assert_eq!(fs::read(desk.join("out")).unwrap(), [7; 5_000]);
+
+        let read = SignedData::parse(&stamped, Profile::Document).unwrap();
+        assert_eq!(read.signer.signed_attributes, plain.signer.signed_attributes);
+        assert_eq!(read.signer.timestamps, [token], "byte for byte");
+        fs::write(tsa.join("token"), &read.signer.timestamps[0]).unwrap();
+        let imprint = hex::encode(&request.imprint);
+        openssl(
+            &tsa,
+            &format!("ts -verify -token_in -in token -digest {imprint} -CAfile cert.pem"),
+        );
+        let info = Token::parse(&read.signer.timestamps[0]).unwrap().info;
+        assert_eq!((info.imprint, info.nonce), (request.imprint, request.nonce));
+    }
+}
+
 #[test]
 fn indefinite_lengths_and_chunks_are_read() {
     let Some(desk) = desk("ber", RSA, SIGNER) else { return };
@@ -108,23 +177,23 @@ fn openssl_answers_our_request() {
     let Some(desk) = desk("tsa", RSA, "extendedKeyUsage=critical,timeStamping") else {
         return;
     };
-    let config = "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\nsigner_cert=cert.pem\nsigner_key=key.pem\nsigner_digest=sha256\n\
-        default_policy=1.2.3.4\ndigests=sha256\naccuracy=secs:1,millisecs:500\nclock_precision_digits=3\ness_cert_id_alg=sha1\n";
-    fs::write(desk.join("tsa.cnf"), config).unwrap();
-    fs::write(desk.join("serial"), "01\n").unwrap();
-    let request = Request {
-        algorithm: DigestAlgorithm::Sha256,
-        imprint: vec![9; 32],
-        nonce: Some(vec![0x40, 1, 2]),
-        cert_req: true,
-        policy: None,
-    };
-    fs::write(desk.join("tsq"), request.encode()).unwrap();
-    openssl(&desk, "ts -reply -config tsa.cnf -queryfile tsq -out tsr");
-    let token = Response::parse(&fs::read(desk.join("tsr")).unwrap()).unwrap();
-    let token = Token::parse(&token).unwrap();
+    let (request, response) = stamp(&desk, &[9; 32]);
+    let token = Token::parse(&Response::parse(&response).unwrap()).unwrap();
     assert_eq!(token.info.imprint, request.imprint);
     assert_eq!(token.info.nonce, request.nonce);
+    // Three digits were asked for; once in a thousand runs they are 000, which OpenSSL then leaves out.
+    assert_eq!(token.info.gen_time.nanosecond() % 1_000_000, 0);
+    let refused = Request {
+        algorithm: DigestAlgorithm::Sha512,
+        imprint: vec![9; 64],
+        ..request
+    };
+    fs::write(desk.join("tsq"), refused.encode()).unwrap();
+    openssl(&desk, "ts -reply -config tsa.cnf -queryfile tsq -out tsr");
+    assert_eq!(
+        Response::parse(&fs::read(desk.join("tsr")).unwrap()).unwrap_err(),
+        TimestampError::Refused("rejected: algorithm not supported".to_owned())
+    );
     openssl(&desk, "ts -query -data content -sha256 -no_nonce -out theirs");
     assert!(
         !Request::parse(&fs::read(desk.join("theirs")).unwrap())

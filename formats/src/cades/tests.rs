@@ -1,12 +1,15 @@
 //! The rules of reading and writing, on signatures whose mathematics nobody looks at. (OpenSSL looks in `tests/openssl.rs`.)
 
+mod attributes;
+
 use super::*;
 use crate::tlv::{self, Element};
 use crate::{digest, oid};
+use der::{Decode as _, Encode as _};
 use time::macros::datetime;
 
 /// A certificate nobody has signed, with an issuer without a name.
-fn certificate(serial: u8) -> Vec<u8> {
+pub(crate) fn certificate(serial: u8) -> Vec<u8> {
     let sequence = |parts: &[&[u8]]| tlv::encode(tlv::SEQUENCE, parts);
     let name = sequence(&[]);
     let version = tlv::encode(0xa0, &[&tlv::encode(tlv::INTEGER, &[&[2]])]);
@@ -144,106 +147,6 @@ fn the_bytes_to_sign_are_the_bytes_read() {
     assert_eq!(read.signer.signed_attributes, to_be_signed);
 }
 
-#[test]
-fn signing_certificate_version_1_is_for_tokens() {
-    let read = SignedData::parse(&token(), Profile::Token).unwrap();
-    assert_eq!(read.content.as_deref(), Some(&b"TSTInfo"[..]));
-    assert_eq!(read.signer.signing_certificate.hash, CertificateHash::Sha1([9; 20]));
-    assert!(read.certificates.is_empty());
-    assert_eq!(
-        SignedData::parse(&token(), Profile::Document).unwrap_err(),
-        CadesError::Attribute {
-            attribute: "signing-certificate",
-            problem: "version 1 is not accepted for signers"
-        }
-    );
-}
-
-#[test]
-fn attributes_occur_once_with_one_value() {
-    for (attribute_type, name) in [
-        (oid::CONTENT_TYPE, "content-type"),
-        (oid::MESSAGE_DIGEST, "message-digest"),
-        (oid::SIGNING_CERTIFICATE_V2, "signing-certificate-v2"),
-        (oid::SIGNING_TIME, "signing-time"),
-    ] {
-        let problem_of = |bytes: &[u8]| match SignedData::parse(bytes, Profile::Document) {
-            Err(CadesError::Attribute { attribute, problem }) if attribute == name => problem,
-            other => panic!("{name}: {other:?}"),
-        };
-        let twice = signature_with(|attributes, _| {
-            attributes.push(attributes[attribute_position(attributes, &attribute_type)].clone());
-        });
-        assert_eq!(problem_of(&twice), "occurs twice");
-        for (values, problem) in [(0, "has no value"), (2, "has several values")] {
-            let changed = signature_with(|attributes, _| {
-                let position = attribute_position(attributes, &attribute_type);
-                let value = [0x05, 0x00].repeat(values);
-                let values = tlv::encode(tlv::SET, &[&value]);
-                attributes[position] = tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&attribute_type), &values]);
-            });
-            assert_eq!(problem_of(&changed), problem);
-        }
-        let malformed = signature_with(|attributes, _| {
-            let position = attribute_position(attributes, &attribute_type);
-            attributes[position] = encoded(&attribute_type, &[0x05, 0x00]);
-        });
-        assert_eq!(problem_of(&malformed), "malformed");
-        let without = signature_with(|attributes, _| {
-            attributes.remove(attribute_position(attributes, &attribute_type));
-        });
-        if attribute_type == oid::SIGNING_TIME {
-            assert_eq!(
-                SignedData::parse(&without, Profile::Document)
-                    .unwrap()
-                    .signer
-                    .signing_time,
-                None
-            );
-        } else {
-            assert_eq!(problem_of(&without), "missing");
-        }
-    }
-}
-
-#[test]
-fn a_stamp_attribute_holds_one_stamp() {
-    let several = signature_with(|_, unsigned| {
-        let values = tlv::encode(tlv::SET, &[&token(), &token()]);
-        unsigned.push(tlv::encode(
-            tlv::SEQUENCE,
-            &[&tlv::encode_oid(&oid::SIGNATURE_TIME_STAMP), &values],
-        ));
-    });
-    assert_eq!(
-        SignedData::parse(&several, Profile::Document).unwrap_err(),
-        CadesError::Attribute {
-            attribute: "signature-time-stamp",
-            problem: "has several values"
-        }
-    );
-    let other = signature_with(|_, unsigned| {
-        unsigned.push(encoded(&oid::DATA, &[0x05, 0x00]));
-    });
-    let read = SignedData::parse(&other, Profile::Document).unwrap();
-    assert_eq!(read.signer.other_unsigned_attributes, [oid::DATA]);
-}
-
-#[test]
-fn attributes_stay_in_the_order_sent() {
-    let reversed = signature_with(|attributes, _| attributes.reverse());
-    let sent = SignedData::parse(&signature(), Profile::Document)
-        .unwrap()
-        .signer
-        .signed_attributes;
-    let kept = SignedData::parse(&reversed, Profile::Document)
-        .unwrap()
-        .signer
-        .signed_attributes;
-    assert_ne!(sent, kept);
-    assert_eq!(sent.len(), kept.len());
-}
-
 /// Replaces the one occurrence of `from`.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
@@ -334,6 +237,65 @@ fn counts_end_at_their_bounds() {
     crowd.chain.push(certificate(1));
     assert!(prepare(&crowd, DigestAlgorithm::Sha256, &[0; 32], None).is_err());
     assert!(SignedData::parse(&vec![0; MAX_BYTES + 1], Profile::Document).is_err());
+}
+
+#[test]
+fn crls_end_at_their_bound() {
+    let with_crls = |count: usize| {
+        let (raw, crl) = (signature(), [0x30, 0x00]);
+        let data = parse::signed_data(&raw).unwrap();
+        let (mut children, mut parts) = (data.children(), Vec::new());
+        while let Some(child) = children.next().unwrap() {
+            parts.push(child.raw.to_vec());
+        }
+        parts.insert(4, tlv::encode(0xa1, &[&crl.repeat(count)]));
+        let data = tlv::encode(tlv::SEQUENCE, &[&parts.concat()]);
+        let content = tlv::encode(0xa0, &[&data]);
+        tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&oid::SIGNED_DATA), &content])
+    };
+    let read = SignedData::parse(&with_crls(MAX_CRLS), Profile::Document).unwrap();
+    assert_eq!(read.crls.len(), MAX_CRLS);
+    assert_eq!(
+        SignedData::parse(&with_crls(MAX_CRLS + 1), Profile::Document).unwrap_err(),
+        CadesError::Malformed("more than 1000 CRLs".to_owned())
+    );
+}
+
+#[test]
+fn what_der_does_not_read_is_read_here() {
+    // Why chunks are joined by own code: `der` joins one level of indefinite length, and nothing else.
+    for chunked in [
+        &[0x24, 0x06, 0x04, 1, 1, 0x04, 1, 2][..],
+        &[0x24, 0x80, 0x24, 0x80, 0x04, 1, 1, 0x04, 1, 2, 0, 0, 0, 0],
+    ] {
+        assert!(der::asn1::OctetString::from_ber(chunked).is_err());
+        assert_eq!(Element::only(chunked).unwrap().octets().unwrap(), [1, 2]);
+    }
+    // Why certificates are never written from their values: an explicit `critical FALSE` would go.
+    let plain = certificate(7);
+    let mut parts = Element::only(&plain).unwrap().children();
+    let (to_be_signed, algorithm, bits) = (parts.any().unwrap(), parts.any().unwrap(), parts.any().unwrap());
+    let extension = tlv::encode(
+        tlv::SEQUENCE,
+        &[
+            &tlv::encode_oid(&oid::DATA),
+            &[0x01, 0x01, 0x00],
+            &tlv::encode(tlv::OCTET_STRING, &[&[5, 0]]),
+        ],
+    );
+    let extensions = tlv::encode(0xa3, &[&tlv::encode(tlv::SEQUENCE, &[&extension])]);
+    let to_be_signed = tlv::encode(tlv::SEQUENCE, &[to_be_signed.content, &extensions]);
+    let explicit = tlv::encode(tlv::SEQUENCE, &[&to_be_signed, algorithm.raw, bits.raw]);
+    let read = x509_cert::Certificate::from_der(&explicit).unwrap();
+    assert_ne!(read.to_der().unwrap(), explicit);
+    let mut signer = identity(SignatureScheme::RsaPkcs1);
+    signer.certificate = explicit.clone();
+    let file = prepare(&signer, DigestAlgorithm::Sha256, &[0; 32], None)
+        .unwrap()
+        .finish(&[1])
+        .unwrap();
+    let read = SignedData::parse(&file, Profile::Document).unwrap();
+    assert!(read.certificates.contains(&explicit));
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! TimeStampReq and TimeStampResp, RFC 3161 §2.4.
 
+use bcder::encode;
+use bcder::{BitString, Integer, OctetString, Tag};
 use const_oid::ObjectIdentifier;
+use cryptographic_message_syntax::asn1::rfc3161::{PkiStatus, TimeStampReq, TimeStampResp};
 
 use super::TimestampError;
+use super::imprint::{self, identifier_of, imprint_of, integer_of, read_identifier, read_imprint};
+use crate::cades;
 use crate::digest::DigestAlgorithm;
 use crate::tlv::{self, Element};
 
 /// Largest request read, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024;
 
-const BOOLEAN: u8 = 0x01;
 const BIT_STRING: u8 = 0x03;
-const UTF8_STRING: u8 = 0x0c;
+const EXTENSIONS: u8 = 0xa0;
 
 /// `TimeStampReq ::= SEQUENCE { version, messageImprint, reqPolicy OPTIONAL, nonce OPTIONAL, certReq DEFAULT FALSE }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,28 +36,16 @@ impl Request {
     /// DER.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let policy = self.policy.as_ref().map(tlv::encode_oid).unwrap_or_default();
-        let nonce = self
-            .nonce
-            .as_ref()
-            .map(|nonce| tlv::encode(tlv::INTEGER, &[nonce]))
-            .unwrap_or_default();
-        let cert_req = if self.cert_req {
-            tlv::encode(BOOLEAN, &[&[0xff]])
-        } else {
-            Vec::new()
+        let request = TimeStampReq {
+            version: Integer::from(1_u8),
+            message_imprint: imprint_of(self.algorithm, &self.imprint),
+            req_policy: self.policy.as_ref().map(identifier_of),
+            nonce: self.nonce.as_deref().map(integer_of),
+            // DER leaves a DEFAULT out.
+            cert_req: self.cert_req.then_some(true),
+            extensions: None,
         };
-        let imprint = encode_imprint(self.algorithm, &self.imprint);
-        tlv::encode(
-            tlv::SEQUENCE,
-            &[
-                &tlv::encode(tlv::INTEGER, &[&[1]]),
-                &imprint,
-                &policy,
-                &nonce,
-                &cert_req,
-            ],
-        )
+        imprint::encode(request.encode_ref())
     }
 
     /// Reads a request.
@@ -67,36 +59,37 @@ impl Request {
             )));
         }
         tlv::check_nesting(bytes)?;
-        let request = Element::only(bytes)?;
-        request.tagged(tlv::SEQUENCE)?;
-        let mut parts = request.children();
-        if parts.expect(tlv::INTEGER)?.content != [1] {
+        refuse_extensions(bytes)?;
+        let request = imprint::decode(bytes, TimeStampReq::take_from)?;
+        if request.version != Integer::from(1_u8) {
             return Err(TimestampError::Malformed("the version is not 1".to_owned()));
         }
-        let (identifier, imprint) = read_imprint(&parts.expect(tlv::SEQUENCE)?)?;
+        let (identifier, imprint) = read_imprint(&request.message_imprint)?;
         let algorithm =
             DigestAlgorithm::from_oid(&identifier).ok_or(TimestampError::UnsupportedAlgorithm(identifier))?;
         if imprint.len() != algorithm.output_len() {
             return Err(TimestampError::Malformed("the imprint has a wrong length".to_owned()));
         }
-        let policy = parts
-            .optional(tlv::OBJECT_IDENTIFIER)?
-            .map(|policy| policy.oid())
-            .transpose()?;
-        let nonce = parts.optional(tlv::INTEGER)?.map(|nonce| nonce.content.to_vec());
-        let cert_req = parts.optional(BOOLEAN)?.is_some_and(|flag| flag.content != [0]);
-        if parts.optional(0xa0)?.is_some() {
-            return Err(TimestampError::Extension);
-        }
-        parts.finish()?;
         Ok(Self {
             algorithm,
             imprint,
-            nonce,
-            cert_req,
-            policy,
+            nonce: request.nonce.map(|nonce| nonce.as_slice().to_vec()),
+            cert_req: request.cert_req.unwrap_or(false),
+            policy: request.req_policy.as_ref().map(read_identifier).transpose()?,
         })
     }
+}
+
+/// `TimeStampReq` takes `[0] IMPLICIT Extensions` for explicitly tagged and calls a request with them malformed. It is well formed,
+/// and RFC 3161 §2.4.2 has an answer of its own for it.
+fn refuse_extensions(request: &[u8]) -> Result<(), TimestampError> {
+    let mut parts = Element::only(request)?.children();
+    while let Some(part) = parts.next()? {
+        if part.tag == EXTENSIONS {
+            return Err(TimestampError::Extension);
+        }
+    }
+    Ok(())
 }
 
 /// `PKIFailureInfo`, RFC 3161 §2.4.2: the bit that is set.
@@ -147,6 +140,12 @@ impl Response {
     /// # Errors
     /// The response is malformed or carries no stamp; then the error tells status and reason.
     pub fn parse(bytes: &[u8]) -> Result<Vec<u8>, TimestampError> {
+        if bytes.len() > cades::MAX_BYTES {
+            return Err(TimestampError::Malformed(format!(
+                "larger than {} bytes",
+                cades::MAX_BYTES
+            )));
+        }
         tlv::check_nesting(bytes)?;
         let response = Element::only(bytes)?;
         response.tagged(tlv::SEQUENCE)?;
@@ -154,73 +153,62 @@ impl Response {
         let info = parts.expect(tlv::SEQUENCE)?;
         let token = parts.optional(tlv::SEQUENCE)?;
         parts.finish()?;
-        let mut info = info.children();
-        let status = match info.expect(tlv::INTEGER)?.content {
-            [0 | 1] => {
-                return token
-                    .map(|token| token.raw.to_vec())
+        let (info, fail_info) = split_fail_info(&info)?;
+        let sent = token.map(|token| token.raw);
+        let rest = tlv::encode(tlv::SEQUENCE, &[&info, sent.unwrap_or_default()]);
+        let status = match imprint::decode(&rest, TimeStampResp::take_from)?.status.status {
+            PkiStatus::Granted | PkiStatus::GrantedWithMods => {
+                return sent
+                    .map(<[u8]>::to_vec)
                     .ok_or_else(|| TimestampError::Malformed("granted without a token".to_owned()));
             }
-            [2] => "rejected",
-            [3] => "waiting",
-            [4] => "revocation is near",
-            [5] => "revoked",
-            _ => "unknown status",
+            PkiStatus::Rejection => "rejected",
+            PkiStatus::Waiting => "waiting",
+            PkiStatus::RevocationWarning => "revocation is near",
+            PkiStatus::RevocationNotification => "revoked",
         };
-        info.optional(tlv::SEQUENCE)?;
-        let reason = match info.optional(BIT_STRING)? {
-            Some(bits) => FAIL_INFO
-                .into_iter()
-                .find(|(bit, _)| is_set(bits.content, *bit as u8))
-                .map(|(_, text)| text),
-            None => None,
-        };
-        Err(TimestampError::Refused(format!(
-            "{status}: {}",
-            reason.unwrap_or("no reason given")
-        )))
+        let reason = FAIL_INFO
+            .into_iter()
+            .find(|(bit, _)| fail_info.as_ref().is_some_and(|bits| bits.bit(*bit as usize)))
+            .map_or("no reason given", |(_, text)| text);
+        Err(TimestampError::Refused(format!("{status}: {reason}")))
     }
 
     /// DER.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let status = |number: u8| tlv::encode(tlv::INTEGER, &[&[number]]);
         match self {
-            Self::Granted(token) => tlv::encode(tlv::SEQUENCE, &[&tlv::encode(tlv::SEQUENCE, &[&status(0)]), token]),
+            Self::Granted(token) => {
+                let info = imprint::encode(encode::sequence(PkiStatus::Granted.encode()));
+                tlv::encode(tlv::SEQUENCE, &[&info, token])
+            }
             Self::Rejected(reason, text) => {
-                let text = tlv::encode(tlv::SEQUENCE, &[&tlv::encode(UTF8_STRING, &[text.as_bytes()])]);
                 let bit = *reason as u8;
-                let mut bits = vec![7 - bit % 8];
-                bits.resize(1 + usize::from(bit / 8), 0);
+                let mut bits = vec![0; usize::from(bit / 8)];
                 bits.push(0x80 >> (bit % 8));
-                let info = tlv::encode(tlv::SEQUENCE, &[&status(2), &text, &tlv::encode(BIT_STRING, &[&bits])]);
-                tlv::encode(tlv::SEQUENCE, &[&info])
+                imprint::encode(encode::sequence(encode::sequence((
+                    PkiStatus::Rejection.encode(),
+                    encode::sequence(OctetString::encode_slice_as(text.as_bytes(), Tag::UTF8_STRING)),
+                    BitString::encode_slice(bits, 7 - bit % 8),
+                ))))
             }
         }
     }
 }
 
-fn is_set(bit_string: &[u8], bit: u8) -> bool {
-    bit_string
-        .get(1 + usize::from(bit / 8))
-        .is_some_and(|octet| octet & (0x80 >> (bit % 8)) != 0)
-}
-
-/// `MessageImprint ::= SEQUENCE { hashAlgorithm AlgorithmIdentifier, hashedMessage OCTET STRING }`.
-pub(super) fn encode_imprint(algorithm: DigestAlgorithm, imprint: &[u8]) -> Vec<u8> {
-    let algorithm = tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&algorithm.oid()), &[0x05, 0x00]]);
-    tlv::encode(
-        tlv::SEQUENCE,
-        &[&algorithm, &tlv::encode(tlv::OCTET_STRING, &[imprint])],
-    )
-}
-
-pub(super) fn read_imprint(element: &Element<'_>) -> Result<(ObjectIdentifier, Vec<u8>), TimestampError> {
-    let mut parts = element.children();
-    let algorithm = parts.expect(tlv::SEQUENCE)?.children().any()?.oid()?;
-    let imprint = parts.any()?.octets()?;
-    parts.finish()?;
-    Ok((algorithm, imprint))
+/// PKIStatusInfo without its failInfo, and that. `PkiStatusInfo` takes failInfo for an INTEGER, and real ones for malformed.
+fn split_fail_info(info: &Element<'_>) -> Result<(Vec<u8>, Option<BitString>), TimestampError> {
+    let (mut rest, mut fail_info) = (Vec::new(), None);
+    let mut parts = info.children();
+    while let Some(part) = parts.next()? {
+        if part.tag == BIT_STRING {
+            fail_info = Some(imprint::decode(part.raw, BitString::take_from)?);
+            parts.finish()?;
+        } else {
+            rest.extend_from_slice(part.raw);
+        }
+    }
+    Ok((tlv::encode(tlv::SEQUENCE, &[&rest]), fail_info))
 }
 
 #[cfg(test)]
@@ -241,7 +229,8 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(Request::parse(&bytes[..cut]).is_err());
         }
-        let token = vec![0x30, 0x00];
+        let content = tlv::encode(0xa0, &[&[0x30, 0x00]]);
+        let token = tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(&crate::oid::SIGNED_DATA), &content]);
         assert_eq!(
             Response::parse(&Response::Granted(token.clone()).encode()).unwrap(),
             token

@@ -1,7 +1,10 @@
 //! TimeStampToken and the TSTInfo inside, RFC 3161 §2.4.2.
 
+use bcder::encode::PrimitiveContent as _;
+use cryptographic_message_syntax::asn1::rfc3161::MessageImprint;
+
 use super::gen_time;
-use super::messages::{encode_imprint, read_imprint};
+use super::imprint::{self, imprint_of, integer_of, read_imprint};
 use super::{TimestampError, Token, TstInfo};
 use crate::cades::{Profile, SignedData};
 use crate::digest::DigestAlgorithm;
@@ -40,7 +43,8 @@ impl TstInfo {
             return Err(TimestampError::Malformed("the version is not 1".to_owned()));
         }
         let policy = parts.any()?.oid()?;
-        let (algorithm, imprint) = read_imprint(&parts.expect(tlv::SEQUENCE)?)?;
+        let imprint = imprint::decode(parts.expect(tlv::SEQUENCE)?.raw, MessageImprint::take_from)?;
+        let (algorithm, imprint) = read_imprint(&imprint)?;
         let serial = parts.expect(tlv::INTEGER)?.content.to_vec();
         let gen_time = gen_time::read(&parts.any()?)?;
         parts.optional(tlv::SEQUENCE)?;
@@ -83,15 +87,15 @@ impl TstInfo {
         let nonce = self
             .nonce
             .as_ref()
-            .map(|nonce| tlv::encode(tlv::INTEGER, &[nonce]))
+            .map(|nonce| imprint::encode(integer_of(nonce).encode()))
             .unwrap_or_default();
         Ok(tlv::encode(
             tlv::SEQUENCE,
             &[
                 &tlv::encode(tlv::INTEGER, &[&[1]]),
                 &tlv::encode_oid(&self.policy),
-                &encode_imprint(algorithm, &self.imprint),
-                &tlv::encode(tlv::INTEGER, &[&self.serial]),
+                &imprint::encode(imprint_of(algorithm, &self.imprint).encode_ref()),
+                &imprint::encode(integer_of(&self.serial).encode()),
                 &gen_time::write(self.gen_time),
                 &nonce,
             ],
