@@ -10,6 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 pub use crl::CrlPool;
 pub use distribution_point::urls;
+pub(crate) use status::names_ocsp;
 pub use status::{RevocationSources, status};
 
 use crate::policy::Freshness;

@@ -205,7 +205,7 @@ fn moment(text: &str) -> Option<OffsetDateTime> {
         text.to_owned()
     };
     let moment = OffsetDateTime::parse(&full, &Rfc3339).ok()?;
-    Some(moment.to_offset(UtcOffset::UTC).replace_nanosecond(0).ok()?)
+    moment.to_offset(UtcOffset::UTC).replace_nanosecond(0).ok()
 }
 
 #[cfg(test)]

@@ -276,7 +276,7 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// Whether authorityInfoAccess names an OCSP responder.
-fn names_ocsp(certificate: &Certificate) -> bool {
+pub(crate) fn names_ocsp(certificate: &Certificate) -> bool {
     use const_oid::db::{rfc5280, rfc5912};
     let ocsp = rfc5912::ID_AD_OCSP.as_bytes();
     certificate

@@ -1,6 +1,6 @@
 //! The path from a certificate to an anchor of its purpose, and the revocation of every certificate on it.
 
-use const_oid::db::rfc5280::{ID_CE_CRL_DISTRIBUTION_POINTS, ID_PE_AUTHORITY_INFO_ACCESS};
+use const_oid::db::rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS;
 use time::OffsetDateTime;
 
 use super::ledger::{Ledger, Row};
@@ -12,7 +12,7 @@ use crate::evidence::EvidenceQuery;
 use crate::path::{self, CertificationPath, PathFailure, PathInputs};
 use crate::policy::{Freshness, TsaRevocation};
 use crate::report::rfc3339;
-use crate::revocation::{self, Reason, RevocationSources, RevocationStatus, Times};
+use crate::revocation::{self, Reason, Revocation, RevocationSources, RevocationStatus, Times};
 
 /// Path and revocation of a signer's certificate at `time`. `proven`: a stamp proves that the signature existed then.
 pub(super) fn of_signer(
@@ -23,22 +23,27 @@ pub(super) fn of_signer(
     ledger: &mut Ledger,
     queries: &mut Vec<EvidenceQuery>,
 ) {
-    let Some(path) = build(
+    let judge = |path: &CertificationPath| signer_path(path, time, proven, setting);
+    best_path(
         certificate,
         &setting.anchors.hpki,
         time,
         setting,
         "certificate_path",
+        judge,
         ledger,
-    ) else {
-        return;
-    };
+        queries,
+    );
+}
+
+fn signer_path(path: &CertificationPath, time: OffsetDateTime, proven: bool, setting: &Setting<'_>) -> Finding {
+    let (mut ledger, mut queries) = (Ledger::default(), Vec::new());
     let authorities = path
         .certificates
         .split_last()
         .map(|(_, authorities)| authorities)
         .unwrap_or_default();
-    profile::authority_policies(authorities.iter(), setting.policy, ledger);
+    profile::authority_policies(authorities.iter(), setting.policy, &mut ledger);
     let times = Times {
         judged_at: time,
         at: setting.now,
@@ -48,7 +53,7 @@ pub(super) fn of_signer(
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
         let subject = &certificate.subject;
-        match status(&path, index, certificate, &times, setting) {
+        match status(path, index, certificate, &times, setting) {
             RevocationStatus::Good {
                 this_update,
                 revoked_later,
@@ -61,7 +66,7 @@ pub(super) fn of_signer(
                 );
                 ledger.pass("revocation", detail);
                 if let Some(later) = revoked_later {
-                    let detail = format!("{subject} was revoked at {}, after the signature.", rfc3339(later.at));
+                    let detail = format!("{subject} was revoked at {}, after the signature.", stated(&later));
                     ledger.warn("revocation", detail);
                 }
             }
@@ -74,7 +79,7 @@ pub(super) fn of_signer(
                 ledger.fail(
                     "revocation",
                     row,
-                    format!("{subject} was revoked at {}.", rfc3339(revoked.at)),
+                    format!("{subject} was revoked at {}.", stated(&revoked)),
                 );
             }
             RevocationStatus::Unknown { reason } => {
@@ -83,10 +88,11 @@ pub(super) fn of_signer(
                     rfc3339(time)
                 );
                 ledger.fail("revocation", Row::TryLater, detail);
-                ask(certificate, queries);
+                ask(certificate, &mut queries);
             }
         }
     }
+    Finding { ledger, queries }
 }
 
 /// Path and revocation of a time-stamp authority's certificate at the validator's clock.
@@ -97,16 +103,27 @@ pub(super) fn of_stamp(
     ledger: &mut Ledger,
     queries: &mut Vec<EvidenceQuery>,
 ) {
-    let name = "timestamp_path";
-    let Some(path) = build(certificate, &setting.anchors.tsa, setting.now, setting, name, ledger) else {
-        return;
-    };
+    let judge = |path: &CertificationPath| stamp_path(path, gen_time, setting);
+    best_path(
+        certificate,
+        &setting.anchors.tsa,
+        setting.now,
+        setting,
+        "timestamp_path",
+        judge,
+        ledger,
+        queries,
+    );
+}
+
+fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Setting<'_>) -> Finding {
+    let (mut ledger, mut queries) = (Ledger::default(), Vec::new());
     if setting.policy.tsa_revocation == TsaRevocation::Off {
         ledger.pass(
             "timestamp_revocation",
             "The policy leaves the revocation of time-stamp authorities unchecked.",
         );
-        return;
+        return Finding { ledger, queries };
     }
     let times = Times {
         judged_at: setting.now,
@@ -118,14 +135,14 @@ pub(super) fn of_stamp(
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
         let subject = &certificate.subject;
-        match status(&path, index, certificate, &times, setting) {
+        match status(path, index, certificate, &times, setting) {
             RevocationStatus::Good { .. } => {
                 ledger.pass("timestamp_revocation", format!("{subject} is not revoked."));
             }
             RevocationStatus::Revoked(revoked) if is_leaf && revoked.at > gen_time && keeps_tokens(revoked.reason) => {
                 let detail = format!(
                     "{subject} was revoked at {}, after the time stamp and not for its key.",
-                    rfc3339(revoked.at)
+                    stated(&revoked)
                 );
                 ledger.warn("timestamp_revocation", detail);
             }
@@ -138,7 +155,7 @@ pub(super) fn of_stamp(
                 ledger.fail(
                     "timestamp_revocation",
                     row,
-                    format!("{subject} was revoked at {}.", rfc3339(revoked.at)),
+                    format!("{subject} was revoked at {}.", stated(&revoked)),
                 );
             }
             RevocationStatus::Unknown { .. }
@@ -154,39 +171,40 @@ pub(super) fn of_stamp(
                     super::HINT
                 );
                 ledger.fail("timestamp_revocation", Row::TryLater, detail);
-                ask(certificate, queries);
+                ask(certificate, &mut queries);
             }
         }
     }
+    Finding { ledger, queries }
 }
 
-fn build(
+/// What one path comes to.
+struct Finding {
+    ledger: Ledger,
+    queries: Vec<EvidenceQuery>,
+}
+
+/// Finds a path that `judge` has nothing against. If there is none, a revoked leaf decides, else the path that came furthest:
+/// a CA with several certificates is not lost by one of them, but no other path makes a revoked leaf good.
+#[allow(clippy::too_many_arguments, reason = "one search, with where to write what it finds")]
+fn best_path(
     certificate: &Certificate,
     anchors: &AnchorSet,
     time: OffsetDateTime,
     setting: &Setting<'_>,
     name: &str,
+    judge: impl Fn(&CertificationPath) -> Finding,
     ledger: &mut Ledger,
-) -> Option<CertificationPath> {
+    queries: &mut Vec<EvidenceQuery>,
+) {
     // Whether the leaf is in time is a check of its own, with rows of its own.
     let inputs = PathInputs {
         leaf_validity_ignored: true,
         ..PathInputs::default()
     };
     let subject = &certificate.subject;
-    match path::build(certificate, anchors, &setting.material.certificates, &inputs, time) {
-        Ok(path) => {
-            let anchor = &path.anchor.certificate.subject;
-            ledger.pass(
-                name,
-                format!("{subject} leads to the trust anchor {anchor} at {}.", rfc3339(time)),
-            );
-            for warning in &path.warnings {
-                ledger.warn(name, warning.as_str());
-            }
-            algorithm_dates(&path, time, setting, ledger);
-            Some(path)
-        }
+    let paths = match path::build_all(certificate, anchors, &setting.material.certificates, &inputs, time) {
+        Ok(paths) => paths,
         Err(failure) => {
             let row = match failure {
                 PathFailure::NoChain(_) => Row::NoCertificateChainFound,
@@ -194,16 +212,52 @@ fn build(
                 PathFailure::Constraints(_) => Row::ChainConstraintsFailure,
                 PathFailure::LeafExpired(_) | PathFailure::LeafNotYetValid(_) => Row::OutOfBoundsNoPoe,
             };
-            ledger.fail(
-                name,
-                row,
-                format!(
-                    "{subject} does not lead to a trust anchor at {}: {failure}.",
-                    rfc3339(time)
-                ),
+            let detail = format!(
+                "{subject} does not lead to a trust anchor at {}: {failure}.",
+                rfc3339(time)
             );
-            None
+            ledger.fail(name, row, detail);
+            return;
         }
+    };
+    let mut best: Option<Finding> = None;
+    for path in &paths {
+        let mut finding = Finding {
+            ledger: Ledger::default(),
+            queries: Vec::new(),
+        };
+        let anchor = &path.anchor.certificate.subject;
+        let detail = format!("{subject} leads to the trust anchor {anchor} at {}.", rfc3339(time));
+        finding.ledger.pass(name, detail);
+        for warning in &path.warnings {
+            finding.ledger.warn(name, warning.as_str());
+        }
+        algorithm_dates(path, time, setting, &mut finding.ledger);
+        let judged = judge(path);
+        finding.ledger.extend(judged.ledger);
+        finding.queries = judged.queries;
+        let row = finding.ledger.row();
+        let rank = |row: Option<Row>| match row {
+            Some(Row::Revoked | Row::RevokedNoPoe) => (2, row),
+            None => (1, row),
+            Some(_) => (0, row),
+        };
+        if best.as_ref().is_none_or(|best| rank(row) > rank(best.ledger.row())) {
+            best = Some(finding);
+        }
+    }
+    if let Some(best) = best {
+        ledger.extend(best.ledger);
+        queries.extend(best.queries);
+    }
+}
+
+/// A revocation's date; the date since when the key is believed bad is told and decides nothing.
+fn stated(revoked: &Revocation) -> String {
+    let at = rfc3339(revoked.at);
+    match revoked.invalidity_date {
+        Some(date) => format!("{at} (invalidityDate {})", rfc3339(date)),
+        None => at,
     }
 }
 
@@ -250,10 +304,9 @@ fn ask(certificate: &Certificate, queries: &mut Vec<EvidenceQuery>) {
     }
 }
 
+/// Whether a certificate says where its CRL or its OCSP responder is.
 fn names_evidence(certificate: &Certificate) -> bool {
-    [ID_CE_CRL_DISTRIBUTION_POINTS, ID_PE_AUTHORITY_INFO_ACCESS]
-        .iter()
-        .any(|oid| certificate.extension(oid).is_some())
+    certificate.extension(&ID_CE_CRL_DISTRIBUTION_POINTS).is_some() || revocation::names_ocsp(certificate)
 }
 
 /// RFC 3161 §4: tokens made before survive these reasons alone. No reason given counts as the worst.
