@@ -63,6 +63,8 @@ struct Setting<'s> {
     now: OffsetDateTime,
     tokens: &'s [Vec<u8>],
     material: Material,
+    /// Evidence may still be fetched: a stamp that lacks nothing else counts as one that will pass.
+    asking: bool,
 }
 
 impl TrustStore {
@@ -71,7 +73,7 @@ impl TrustStore {
     /// Nothing, where the verdict is clear already or no evidence could change it.
     #[must_use]
     pub fn missing(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime) -> Vec<EvidenceQuery> {
-        let judged = self.judge(subject, evidence, now);
+        let judged = self.judge(subject, evidence, now, true);
         let row = judged.iter().filter_map(|one| one.ledger.row()).min();
         let mut queries = Vec::new();
         if row == Some(Row::TryLater) {
@@ -87,18 +89,18 @@ impl TrustStore {
     /// Judges. Total: never fails, always reports.
     #[must_use]
     pub fn validate(&self, subject: Subject, evidence: Evidence, now: OffsetDateTime) -> Validated {
-        let judged = self.judge(&subject, &evidence, now);
+        let judged = self.judge(&subject, &evidence, now, false);
         verdict::sum_up(self, &subject, evidence, now, judged)
     }
 
     /// One judgement per signature, at least one.
-    fn judge(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime) -> Vec<Judged> {
+    fn judge(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime, asking: bool) -> Vec<Judged> {
         match subject {
-            Subject::Container(container) => self.judge_container(container, evidence, now),
+            Subject::Container(container) => self.judge_container(container, evidence, now, asking),
             Subject::Signature { bytes, content } => {
                 let parsed = SignedData::parse(bytes, Profile::Document);
                 let known: Vec<&SignedData> = parsed.iter().collect();
-                let setting = self.setting(&known, evidence, now);
+                let setting = self.setting(&known, evidence, now, asking);
                 let content = Content::Bare(content.as_ref());
                 let mut judged = signature::judge("", &parsed, content, material::left_aside(evidence), &setting);
                 // Envelope and role rules are for containers; whose signature it is, is for the caller to weigh.
@@ -111,7 +113,13 @@ impl TrustStore {
         }
     }
 
-    fn judge_container(&self, container: &Container, evidence: &Evidence, now: OffsetDateTime) -> Vec<Judged> {
+    fn judge_container(
+        &self,
+        container: &Container,
+        evidence: &Evidence,
+        now: OffsetDateTime,
+        asking: bool,
+    ) -> Vec<Judged> {
         // 1. The container itself: what is wrong with it weighs on every signature.
         let mut common = container::structure(container);
         common.extend(material::left_aside(evidence));
@@ -129,7 +137,7 @@ impl TrustStore {
             .map(|file| SignedData::parse(&file.bytes, Profile::Document))
             .collect();
         let known: Vec<&SignedData> = parsed.iter().flatten().collect();
-        let setting = self.setting(&known, evidence, now);
+        let setting = self.setting(&known, evidence, now, asking);
         let mut judged: Vec<Judged> = files
             .zip(&parsed)
             .map(|(file, parsed)| {
@@ -138,7 +146,7 @@ impl TrustStore {
                 if let Some(manifest) = manifest {
                     container::files(container, manifest, &mut ledger);
                 }
-                let content = Content::Manifest(manifest.map(|manifest| &manifest.digests));
+                let content = Content::Manifest(manifest);
                 signature::judge(&file.name, parsed, content, ledger, &setting)
             })
             .collect();
@@ -153,13 +161,20 @@ impl TrustStore {
         judged
     }
 
-    fn setting<'s>(&'s self, known: &[&SignedData], evidence: &'s Evidence, now: OffsetDateTime) -> Setting<'s> {
+    fn setting<'s>(
+        &'s self,
+        known: &[&SignedData],
+        evidence: &'s Evidence,
+        now: OffsetDateTime,
+        asking: bool,
+    ) -> Setting<'s> {
         Setting {
             anchors: &self.anchors,
             policy: &self.policy,
             now,
             tokens: &evidence.tokens,
             material: Material::gather(known, &self.anchors, evidence),
+            asking,
         }
     }
 }

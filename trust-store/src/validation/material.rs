@@ -1,20 +1,25 @@
 //! Everything a path or a status may be made from, read once: certificates and CRLs of the signatures, their stamps, the evidence
 //! and the trust directory. Where a piece came from gives it no trust.
 
+use std::collections::HashSet;
+
 use formats::cades::SignedData;
 use formats::timestamp::Token;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Row};
 use crate::anchors::Anchors;
 use crate::certificate::Certificate;
 use crate::evidence::Evidence;
 use crate::path::CertificatePool;
 use crate::revocation::CrlPool;
+use crate::revocation::crl::Crl;
 
 /// Certificates and CRLs at hand.
 pub(super) struct Material {
     pub(super) certificates: CertificatePool,
     pub(super) crls: CrlPool,
+    /// What is wrong with them as a whole.
+    pub(super) complaints: Ledger,
 }
 
 impl Material {
@@ -43,17 +48,44 @@ impl Material {
         for anchor in anchors.hpki.0.iter().chain(&anchors.tsa.0) {
             certificates.add(anchor.certificate.clone());
         }
-        let mut lists: Vec<&Vec<u8>> = evidence
-            .crls
-            .iter()
-            .chain(carriers().flat_map(|carrier| &carrier.crls))
-            .collect();
-        lists.sort_unstable();
-        lists.dedup();
+        // What was supplied comes first: lists made to fill the pool never push out the one that revokes.
+        let mut seen = HashSet::new();
+        let lists = evidence.crls.iter().chain(carriers().flat_map(|carrier| &carrier.crls));
+        let lists: Vec<&Vec<u8>> = lists.filter(|list| seen.insert(*list)).collect();
+        let mut complaints = Ledger::default();
+        if lists.len() > CrlPool::MAX {
+            let detail = format!("More than {} CRLs: what the others revoke is not known.", CrlPool::MAX);
+            complaints.fail("evidence", Row::FormatFailure, detail);
+        }
         Self {
             certificates,
             crls: CrlPool::from_der(lists),
+            complaints,
         }
+    }
+}
+
+/// What one signature and its stamps carry and cannot be used.
+pub(super) fn unreadable(signed: &SignedData, ledger: &mut Ledger) {
+    let tokens: Vec<Token> = signed
+        .signer
+        .timestamps
+        .iter()
+        .filter_map(|bytes| Token::parse(bytes).ok())
+        .collect();
+    let carriers = || std::iter::once(signed).chain(tokens.iter().map(|token| &token.signed_data));
+    let certificates = carriers().flat_map(|carrier| &carrier.certificates);
+    let crls = carriers().flat_map(|carrier| &carrier.crls);
+    let counts = [
+        (
+            "certificates",
+            certificates.filter(|der| Certificate::parse(der).is_err()).count(),
+        ),
+        ("CRLs", crls.filter(|der| Crl::parse(der).is_err()).count()),
+    ];
+    for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let detail = format!("{count} {what} inside the signature cannot be read and are set aside.");
+        ledger.warn("evidence", detail);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One signature, from its content to its level: the order of EN 319 102-1 §5.3 and §5.5.
 
 use const_oid::db::rfc5911::ID_DATA;
+use formats::asice::Manifest;
 use formats::cades::{CadesError, SignedData};
 use formats::digest::Digests;
 use formats::hc_role::HcRole;
@@ -8,10 +9,10 @@ use time::OffsetDateTime;
 
 use super::ledger::{Ledger, Row};
 use super::stamp::{self, Stamp};
-use super::{Setting, authority, profile, signer};
+use super::{Setting, authority, material, profile, signer};
 use crate::certificate::Certificate;
 use crate::evidence::EvidenceQuery;
-use crate::policy::{Level, SignerTimestamp};
+use crate::policy::{Level, Policy, SignerTimestamp};
 use crate::report::{SignerSummary, TimestampSummary, rfc3339};
 
 /// More stamps than a signature has.
@@ -20,7 +21,7 @@ const MAX_STAMPS: usize = 16;
 /// What a signature must be over.
 pub(super) enum Content<'c> {
     /// The manifest of a container; `None` if no single manifest names the signature, which is told already.
-    Manifest(Option<&'c Digests>),
+    Manifest(Option<&'c Manifest>),
     /// What was supplied beside a bare signature.
     Bare(Option<&'c Digests>),
 }
@@ -88,6 +89,8 @@ pub(super) fn judge(
         "signature_format",
         "The signature is a CAdES signature of this profile.",
     );
+    material::unreadable(signed, ledger);
+    ledger.extend(setting.material.complaints.clone());
     judged.signature_value = Some(signed.signer.signature.clone());
     judged.level = Some(Level::BB);
     // 2. Content.
@@ -121,6 +124,9 @@ pub(super) fn judge(
         &mut judged.queries,
     );
     signer::algorithm_dates(signed, certificate, setting.policy, moment.time, ledger);
+    if let Content::Manifest(Some(manifest)) = content {
+        reference_dates(manifest, setting.policy, moment.time, ledger);
+    }
     // 6. Whether the policy asks for more.
     level(&moment, setting, ledger);
     judged
@@ -144,14 +150,13 @@ fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledge
             return;
         }
         Content::Manifest(None) => return,
-        Content::Manifest(Some(digests)) | Content::Bare(Some(digests)) => Some(
-            digests
-                .get(signer.digest_algorithm)
-                .map(<[u8]>::to_vec)
-                .unwrap_or_default(),
-        ),
-        Content::Bare(None) => None,
+        Content::Manifest(Some(manifest)) => Some(&manifest.digests),
+        Content::Bare(digests) => *digests,
     };
+    let outside = outside.map(|digests| {
+        let digest = digests.get(signer.digest_algorithm);
+        digest.map(<[u8]>::to_vec).unwrap_or_default()
+    });
     let Some(digest) = outside.as_ref().or(inside.as_ref()) else {
         let detail = "The signed content is not inside the signature and was not supplied.";
         ledger.fail("message_digest", Row::SignedDataNotFound, detail);
@@ -169,6 +174,20 @@ fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledge
             Row::HashFailure,
             "The content is not what was signed.",
         );
+    }
+}
+
+/// Whether the hashes a manifest names its files by were still acceptable at `time`.
+fn reference_dates(manifest: &Manifest, policy: &Policy, time: OffsetDateTime, ledger: &mut Ledger) {
+    let mut names: Vec<&str> = manifest.references.iter().map(|one| one.algorithm.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for detail in names
+        .into_iter()
+        .filter_map(|name| signer::outlived(policy, name, time))
+    {
+        let detail = format!("{} names files by {detail}.", manifest.name);
+        ledger.fail("algorithms", Row::CryptoConstraintsFailure, detail);
     }
 }
 
@@ -233,7 +252,13 @@ fn best_signature_time(
     stamps.sort_by_key(|stamp| (stamp.gen_time.is_none(), stamp.gen_time));
     let bare = stamps.is_empty();
     let passed = stamps.iter().position(|stamp| stamp.ledger.row().is_none());
-    let chosen = passed.unwrap_or(0);
+    let hoped = |stamp: &Stamp| matches!(stamp.ledger.row(), None | Some(Row::TryLater));
+    let chosen = if setting.asking {
+        stamps.iter().position(hoped)
+    } else {
+        passed
+    }
+    .unwrap_or(0);
     let mut moment = Moment {
         time: setting.now,
         proven: false,

@@ -78,7 +78,7 @@ pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>)
     stamp.summary.policy = Some(token.info.policy.to_string());
     let ledger = &mut stamp.ledger;
 
-    imprint(&token.info, signature_value, ledger);
+    imprint(&token.info, signature_value, setting, ledger);
     content(&token, ledger);
     policy(&token.info, setting, ledger);
 
@@ -96,7 +96,12 @@ pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>)
 }
 
 /// The imprint is of this SignatureValue: a token moved here from another signature proves nothing.
-fn imprint(info: &TstInfo, signature_value: &[u8], ledger: &mut Ledger) {
+fn imprint(info: &TstInfo, signature_value: &[u8], setting: &Setting<'_>, ledger: &mut Ledger) {
+    let hash = info.imprint_algorithm.map(|algorithm| algorithm.name());
+    if let Some(detail) = hash.and_then(|hash| signer::outlived(setting.policy, hash, setting.now)) {
+        let detail = format!("The time stamp's imprint is made with {detail}.");
+        ledger.fail("timestamp_imprint", Row::CryptoConstraintsFailure, detail);
+    }
     match info.imprint_algorithm {
         None => {
             let detail = "The time stamp's imprint is made with a hash that is not accepted.";
