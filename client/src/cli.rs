@@ -15,13 +15,13 @@ use crate::{card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, sta
 #[command(name = "hikyaku", version, about, max_term_width = 110)]
 struct Cli {
     /// Print JSON instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// Language of messages: ja or en [default: HIKYAKU_LANG, else the locale]
-    #[arg(long, global = true, value_name = "LANG")]
+    #[arg(long, global = true, value_name = "LANG", display_order = 901)]
     lang: Option<String>,
     /// Directory of configuration and outbox [default: HIKYAKU_HOME, else ~/.config/hikyaku]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 902)]
     home: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

@@ -86,7 +86,13 @@ pub async fn enrol(
     let (code, pin) = code
         .rsplit_once('.')
         .and_then(|(code, pin)| Some((code.trim(), Pin::parse(pin)?)))
-        .ok_or_else(|| Failure::new(Code::Arguments, "--code CODE.PIN, as the operator gave it"))?;
+        .ok_or_else(|| Failure::new(Code::Arguments, "--code: the whole code, with the part after the dot"))?;
+    if !portal.starts_with("https://") {
+        return Err(Failure::new(
+            Code::Arguments,
+            format!("--relay {portal}: the address begins with https://"),
+        ));
+    }
     let key = DeviceKey::generate()?;
     let api = RelayApi::pinned(portal, pin, language_tag(language))?;
     let request = EnrolmentRequest {

@@ -221,6 +221,7 @@ impl Failure {
     pub fn message(&self, language: Language) -> String {
         match self {
             Self::Local { code, subject } => code.text(language).0.replace("{}", subject),
+            Self::Relay { problem, .. } if problem.title == problem.detail => problem.title.clone(),
             Self::Relay { problem, .. } => format!("{}: {}", problem.title, problem.detail),
         }
     }

@@ -6,6 +6,7 @@ use formats::wire::{PendingAnswer, Receipt, SubmissionId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use trust_store::Evidence;
+use trust_store::report::Indication;
 
 use crate::cli::Context;
 use crate::enrol::connect;
@@ -30,8 +31,8 @@ pub struct Options {
     /// RFC 3161 time-stamp authority [default: config.toml, else the relay's proxy]
     #[arg(long, value_name = "URL")]
     pub tsa: Option<String>,
-    /// Evidence for the check before sending: certificates, CRLs
-    #[arg(long, value_name = "DIR")]
+    /// Evidence for the check before sending: a folder of certificates and CRLs
+    #[arg(long, value_name = "DIR|FILE")]
     pub evidence: Option<PathBuf>,
     /// Put it into the outbox only
     #[arg(long)]
@@ -135,7 +136,18 @@ fn post(
     };
     let facility = home.config()?.facility.unwrap_or_default();
     let report = foresee(&policy, &facility, *read, evidence, OffsetDateTime::now_utc())?;
-    context.output.say(&report.sentence(context.output.language));
+    // What is still open here (revocation, perhaps a stamp) is for the relay to ask; a refusal has ended the command above.
+    let known = match report.indication {
+        Indication::TotalPassed => report.sentence(context.output.language),
+        _ => context
+            .output
+            .pick(
+                "ここで確認できる範囲では問題ありません。失効の有無は中継サーバーが確認します。",
+                "In order as far as can be checked here. Whether a certificate is revoked, the relay asks itself.",
+            )
+            .to_owned(),
+    };
+    context.output.say(&known);
     outbox.add(
         &Entry {
             id: id.clone(),

@@ -53,21 +53,39 @@ pub fn anchors(directory: &Path) -> Result<Anchors, Failure> {
     })
 }
 
-/// Evidence of a directory: what does not parse is a warning in the report.
+/// Evidence of a directory, or of one file: certificates, CRLs and tokens as they were published, or the `.evidence.json` that
+/// `fetch` keeps beside a container. What else does not parse is a warning in the report.
 ///
 /// # Errors
 /// [`Code::FileUnreadable`].
-pub fn evidence(directory: &Path) -> Result<Evidence, Failure> {
-    if !directory.is_dir() {
+pub fn evidence(place: &Path) -> Result<Evidence, Failure> {
+    if !place.exists() {
         return Err(Failure::new(
             Code::FileUnreadable,
-            format!("{}: not a directory", directory.display()),
+            format!("{}: no such folder or file", place.display()),
         ));
     }
+    let found = if place.is_dir() {
+        all_files(place)?
+    } else {
+        vec![(place.to_owned(), files::read_small(place)?)]
+    };
     let mut evidence = Evidence::default();
-    for (path, bytes) in all_files(directory)? {
-        let name = path.strip_prefix(directory).unwrap_or(&path).display().to_string();
-        evidence.add(&name, &bytes);
+    for (path, bytes) in found {
+        let kept = path.to_string_lossy().ends_with(".evidence.json");
+        match std::str::from_utf8(&bytes).ok().filter(|_| kept).map(Evidence::from_json) {
+            Some(Ok(more)) => {
+                evidence.certificates.extend(more.certificates);
+                evidence.crls.extend(more.crls);
+                evidence.ocsp.extend(more.ocsp);
+                evidence.tokens.extend(more.tokens);
+                evidence.unreadable.extend(more.unreadable);
+            }
+            _ => {
+                let name = path.strip_prefix(place).unwrap_or(&path).display().to_string();
+                evidence.add(&name, &bytes);
+            }
+        }
     }
     Ok(evidence)
 }

@@ -26,8 +26,8 @@ pub struct Options {
     /// Trust directory: hpki/, tsa/, intermediates/, policy.toml
     #[arg(long, value_name = "DIR")]
     pub trust: PathBuf,
-    /// Evidence directory: certificates, CRLs, tokens
-    #[arg(long, value_name = "DIR")]
+    /// Evidence: a folder of certificates, CRLs and tokens, or the .evidence.json that `fetch` kept
+    #[arg(long, value_name = "DIR|FILE")]
     pub evidence: Option<PathBuf>,
     /// Judge as at this time, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]

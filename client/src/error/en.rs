@@ -108,7 +108,7 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
         ),
         Code::RelayUnreachable => (
             "The relay cannot be reached: {}",
-            "Check the network. What waits in the outbox is sent by running the command again.",
+            "Check the address and the network, then run the command again. What `hikyaku status` lists as waiting goes with `hikyaku send`.",
         ),
         Code::RelayAnswer => (
             "The relay's answer cannot be used: {}",

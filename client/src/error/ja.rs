@@ -27,7 +27,7 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
         ),
         Code::NotEnrolled => (
             "この端末は中継サーバーに登録されていません: {}",
-            "中継サーバーの管理者から登録コードを受け取り、`hikyaku enroll --relay URL --code CODE` を実行してください。",
+            "中継サーバーの運用者から登録コードを受け取り、`hikyaku enroll --relay URL --code CODE` を実行してください。",
         ),
         Code::PolicyMalformed => ("policy.toml が正しくありません: {}", "示された項目を直してください。"),
         Code::TrustDirectory => (
@@ -114,11 +114,11 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
         ),
         Code::RelayUnreachable => (
             "中継サーバーに接続できません: {}",
-            "ネットワークを確認してください。送信待ちのものは、コマンドをもう一度実行すると送られます。",
+            "アドレスとネットワークを確認し、もう一度実行してください。`hikyaku status` に出る送信待ちの文書は `hikyaku send` で送れます。",
         ),
         Code::RelayAnswer => (
             "中継サーバーの応答を解釈できません: {}",
-            "中継サーバーの管理者に連絡してください。版が異なる可能性があります。",
+            "中継サーバーの運用者に連絡してください。版が異なる可能性があります。",
         ),
         Code::OutboxBusy => ("他のプログラムが送信中です: {}", "終わるまでお待ちください。"),
         Code::WouldBeRefused => (

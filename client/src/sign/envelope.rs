@@ -70,7 +70,10 @@ pub fn build(
             Ok(_) => return Err(invalid(format!("{}: not an object", path.display()))),
             Err(error) => return Err(invalid(format!("{}: line {}", path.display(), error.line()))),
         },
-        None => from_options(options),
+        None => {
+            complete(options)?;
+            from_options(options)
+        }
     };
     let mut fill = |name: &str, value: Option<Value>| {
         if let Some(value) = value
@@ -105,6 +108,27 @@ pub fn build(
     let paths: Vec<&str> = material.sources.iter().map(|source| source.path.as_str()).collect();
     envelope.assign(&paths).map_err(|error| invalid(error.to_string()))?;
     Ok(envelope)
+}
+
+/// Without an envelope, these options say what nothing else can.
+fn complete(options: &EnvelopeOptions) -> Result<(), Failure> {
+    let missing: Vec<&str> = [
+        ("--to", options.to.is_empty()),
+        ("--patient-id", options.patient_id.is_none()),
+        ("--patient-name", options.patient_name.is_none()),
+        ("--birth-date", options.birth_date.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(option, missing)| missing.then_some(option))
+    .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Code::Arguments,
+            format!("also needed, or --envelope FILE: {}", missing.join(", ")),
+        ))
+    }
 }
 
 fn from_options(options: &EnvelopeOptions) -> Map<String, Value> {
