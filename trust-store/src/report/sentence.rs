@@ -152,7 +152,7 @@ fn reason(sub: SubIndication, role: bool, language: Language) -> &'static str {
     }
 }
 
-/// A time for people: Japan's clock in Japanese, UTC in English.
+/// A time for people: Japan's clock in both languages, as those who read it live by it.
 fn moment(rfc3339: Option<&str>, language: Language) -> String {
     let parsed = rfc3339.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let (Some(time), Ok(japan)) = (parsed, UtcOffset::from_hms(9, 0, 0)) else {
@@ -161,14 +161,14 @@ fn moment(rfc3339: Option<&str>, language: Language) -> String {
             Language::English => "an unknown time".to_owned(),
         };
     };
-    let clock = |time: OffsetDateTime| format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
+    let time = time.to_offset(japan);
+    let clock = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
     match language {
         Language::Japanese => {
-            let time = time.to_offset(japan);
             let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
-            format!("{year}年{month}月{day}日 {}（日本時間）", clock(time))
+            format!("{year}年{month}月{day}日 {clock}（日本時間）")
         }
-        Language::English => format!("{} {} UTC", time.date(), clock(time)),
+        Language::English => format!("{} {clock} JST", time.date()),
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
         );
         assert_eq!(
             report.sentence(Language::English),
-            "Signed by Sanjushi Kagurazaka (Medical Doctor, Hospital, Kagurazaka); the signature was valid at 2026-11-22 01:02:03 UTC."
+            "Signed by Sanjushi Kagurazaka (Medical Doctor, Hospital, Kagurazaka); the signature was valid at 2026-11-22 10:02:03 JST."
         );
     }
 
