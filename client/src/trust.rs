@@ -73,7 +73,11 @@ pub fn evidence(place: &Path) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     for (path, bytes) in found {
         let kept = path.to_string_lossy().ends_with(".evidence.json");
-        match std::str::from_utf8(&bytes).ok().filter(|_| kept).map(Evidence::from_json) {
+        match std::str::from_utf8(&bytes)
+            .ok()
+            .filter(|_| kept)
+            .map(Evidence::from_json)
+        {
             Some(Ok(more)) => {
                 evidence.certificates.extend(more.certificates);
                 evidence.crls.extend(more.crls);

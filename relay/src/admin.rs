@@ -12,7 +12,8 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
+use time::macros::{format_description, offset};
+use time::{Date, Duration, OffsetDateTime};
 
 pub use code::OneTimeCode;
 pub use init::{InitError, init};
@@ -151,7 +152,7 @@ pub async fn execute(
             if let Some(facility) = &facility {
                 known(store, facility).await?;
             }
-            let (from, to) = (moment("--from", from)?, moment("--to", to)?);
+            let (from, to) = (moment("--from", from, false)?, moment("--to", to, true)?);
             let now = OffsetDateTime::now_utc();
             let request = account::Request {
                 facility,
@@ -214,10 +215,18 @@ async fn known(store: &Arc<dyn Store>, facility: &FacilityCode) -> Result<(), Ad
     }
 }
 
-fn moment(argument: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, AdminError> {
+/// A time, or a day of Japan: its begin, or with `last` its end.
+fn moment(argument: &str, text: Option<String>, last: bool) -> Result<Option<OffsetDateTime>, AdminError> {
     let parse = |text: String| {
-        let wrong = |_| AdminError::Argument(format!("{argument} must be a time such as 2026-11-22T00:00:00+09:00"));
-        OffsetDateTime::parse(&text, &Rfc3339).map_err(wrong)
+        if let Ok(day) = Date::parse(&text, format_description!("[year]-[month]-[day]")) {
+            let day = if last { day.next_day() } else { Some(day) };
+            return Ok(day.unwrap_or(Date::MAX).midnight().assume_offset(offset!(+9)));
+        }
+        OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| {
+            AdminError::Argument(format!(
+                "{argument} must be a day such as 2026-11-22 or a time such as 2026-11-22T00:00:00+09:00"
+            ))
+        })
     };
     text.map(parse).transpose()
 }

@@ -17,7 +17,7 @@ pub use network::PrivateTarget;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read the configuration {path} (--config FILE names another)")]
     Read {
         /// Which file.
         path: PathBuf,

@@ -14,8 +14,10 @@ use relay::admin::{self, Command};
 use relay::ca::RelayCa;
 use relay::config::Config;
 use relay::store::{Embedded as _, SledStore, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
 
 /// Takes signed letters in, keeps them for the recipient, records every sender and every view.
 #[derive(Parser)]
@@ -69,7 +71,9 @@ struct Place {
 enum FacilityVerb {
     /// Add a facility; prints its first one-time code.
     Add {
+        /// Its code: ten digits (都道府県番号, 点数表番号, 医療機関コード), or x- and up to 32 of a-z, 0-9 and -.
         code: FacilityCode,
+        /// Its name as its partners know it.
         name: String,
         #[command(flatten)]
         place: Place,
@@ -78,6 +82,7 @@ enum FacilityVerb {
     List(Place),
     /// Print a further one-time code.
     Code {
+        /// The facility's code.
         code: FacilityCode,
         #[command(flatten)]
         place: Place,
@@ -88,13 +93,16 @@ enum FacilityVerb {
 enum DeviceVerb {
     /// List the devices of a facility.
     List {
+        /// The facility's code.
         facility: FacilityCode,
         #[command(flatten)]
         place: Place,
     },
     /// End a device at once, for all its certificates.
     Revoke {
+        /// The facility's code.
         facility: FacilityCode,
+        /// The device's name, as `device list` shows it.
         device: DeviceId,
         #[command(flatten)]
         place: Place,
@@ -105,14 +113,18 @@ enum DeviceVerb {
 enum MemberVerb {
     /// Name a person.
     Add {
+        /// The facility's code.
         facility: FacilityCode,
+        /// A short name for `fetch --person`: 1 to 32 of a-z, 0-9 and -.
         member: MemberId,
+        /// The person's name as the trail shall show it.
         name: String,
         #[command(flatten)]
         place: Place,
     },
     /// List the persons of a facility.
     List {
+        /// The facility's code.
         facility: FacilityCode,
         #[command(flatten)]
         place: Place,
@@ -126,10 +138,10 @@ enum TrailVerb {
         /// Only what concerns this facility.
         #[arg(long)]
         facility: Option<FacilityCode>,
-        /// From this time on, RFC 3339.
+        /// From this day (Japan) or time (RFC 3339) on.
         #[arg(long)]
         from: Option<String>,
-        /// Before this time, RFC 3339.
+        /// To the end of this day (Japan), or before this time (RFC 3339).
         #[arg(long)]
         to: Option<String>,
         /// csv or jsonl.
@@ -198,12 +210,18 @@ fn init(folder: &Path, host: &str) -> anyhow::Result<()> {
     admin::init(folder, host, OffsetDateTime::now_utc())?;
     let config = folder.join("relay.toml");
     println!("{} is ready. Next:", folder.display());
-    println!("  1. Read {} and set the addresses.", config.display());
-    println!("  2. Put the trust anchors into trust/hpki and trust/tsa.");
+    println!(
+        "  1. Read {} and set name, addresses and timestamps.urls.",
+        config.display()
+    );
+    println!(
+        "  2. Put the certificates you trust into {0}/trust/hpki and {0}/trust/tsa.",
+        folder.display()
+    );
     println!("  3. hikyaku-relay check-config --config {}", config.display());
     println!("  4. hikyaku-relay serve --config {}", config.display());
     println!(
-        "  5. hikyaku-relay facility add CODE NAME --config {}",
+        "  5. hikyaku-relay facility add --config {} CODE NAME",
         config.display()
     );
     Ok(())
@@ -216,7 +234,26 @@ fn check(place: &Place) -> anyhow::Result<()> {
     for path in [&config.tls.certificate, &config.tls.key, &config.trust.directory] {
         path.metadata().with_context(|| path.display().to_string())?;
     }
-    println!("{}: good", place.config.display());
+    let mut missing = Vec::new();
+    for (kind, whom) in [("hpki", "doctors"), ("tsa", "time stamps")] {
+        let folder = config.trust.directory.join(kind);
+        if std::fs::read_dir(&folder).map_or(true, |mut files| files.next().is_none()) {
+            missing.push(format!(
+                "no certificate to trust for {whom}: put one into {}",
+                folder.display()
+            ));
+        }
+    }
+    if config.timestamps.is_empty() {
+        missing.push("timestamps.urls is empty: each clinic needs its own time-stamp authority".to_owned());
+    }
+    if place.json {
+        let answer = json!({ "pin": ca.pin()?, "log_key": key.vkey(), "missing": missing });
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+        return Ok(());
+    }
+    println!("{}: no mistakes", place.config.display());
+    missing.iter().for_each(|what| println!("  but {what}"));
     println!("relay key pin: {}", ca.pin()?);
     println!("log key: {}", key.vkey());
     Ok(())
@@ -239,7 +276,12 @@ fn log_key(config: &Config) -> anyhow::Result<LogKey> {
 fn rebuild(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let store = SledStore::rebuild(&config.data, log_key(&config)?)?;
-    println!("the index was made anew: {} rows", store.dump()?.len());
+    let rows = store.dump()?.len();
+    if place.json {
+        println!("{}", json!({ "rows": rows }));
+    } else {
+        println!("the index was made anew: {rows} rows");
+    }
     Ok(())
 }
 
@@ -280,10 +322,10 @@ fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
     if exports {
         return Ok(io::stdout().flush()?);
     }
-    show(&answer, place.json)
+    show(&answer, &config.portal.url, place.json)
 }
 
-fn show(answer: &Value, json: bool) -> anyhow::Result<()> {
+fn show(answer: &Value, portal: &str, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(answer)?);
         return Ok(());
@@ -295,10 +337,11 @@ fn show(answer: &Value, json: bool) -> anyhow::Result<()> {
             println!(
                 "One-time code for {}, good until {}:",
                 text(&answer["facility"]),
-                text(&answer["expires"])
+                in_japan(&text(&answer["expires"]))
             );
             println!("\n    {}\n", text(&answer["code"]));
-            println!("Give it to the facility by a way you trust; there: hikyaku enroll --relay URL --code CODE");
+            println!("Give it to the facility by a way you trust. There:");
+            println!("    hikyaku enroll --relay {portal} --code {}", text(&answer["code"]));
         }
         other => println!("{}", line(other)),
     }
@@ -314,6 +357,17 @@ fn line(row: &Value) -> String {
             .join("  "),
         other => text(other),
     }
+}
+
+/// An RFC 3339 time on Japan's clock.
+fn in_japan(text: &str) -> String {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .and_then(|time| {
+            let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] JST");
+            time.to_offset(offset!(+9)).format(shape).ok()
+        })
+        .unwrap_or_else(|| text.to_owned())
 }
 
 fn text(value: &Value) -> String {

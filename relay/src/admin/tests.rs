@@ -128,3 +128,14 @@ async fn a_running_relay_is_asked_through_its_socket() {
     .unwrap();
     serving.abort();
 }
+
+#[test]
+fn a_day_is_a_day_of_japan_and_the_last_one_counts_whole() {
+    let time = |text: &str| Some(OffsetDateTime::parse(text, &Rfc3339).unwrap());
+    let day = || Some("2026-04-01".to_owned());
+    assert_eq!(moment("--from", day(), false).unwrap(), time("2026-03-31T15:00:00Z"));
+    assert_eq!(moment("--to", day(), true).unwrap(), time("2026-04-01T15:00:00Z"));
+    let exact = || Some("2026-04-01T00:00:00Z".to_owned());
+    assert_eq!(moment("--to", exact(), true).unwrap(), time("2026-04-01T00:00:00Z"));
+    assert!(moment("--to", Some("April".to_owned()), true).is_err());
+}
