@@ -1,15 +1,16 @@
-//! A complete upload is read as a container of the intake profile, and each file's content is looked at for what must not travel.
+//! A complete upload is taken in as a container of the intake profile: one pass, in which each file's content is also looked at
+//! for what must not travel.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
 
-use formats::asice::{Container, FileEntry, Severity};
-use formats::content::Sniffer;
+use formats::asice::{Container, Intake, IntakeError, IntakeEvent, Limits};
+use formats::content::{Hazard, Sniffer};
 
 use crate::problem::{Code, Problem};
 
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 256 * 1024;
 
 /// Reads the container at `path`. Blocking: hashing takes its time.
 ///
@@ -17,45 +18,52 @@ const BUFFER: usize = 64 * 1024;
 /// `container_profile`, `envelope_invalid`, `forbidden_content` naming the place, or what the disk says.
 pub(crate) fn examine(path: &Path) -> Result<Container, Problem> {
     let mut file = File::open(path)?;
-    let container = Container::read(&mut file)?;
-    if let Some(finding) = container
-        .findings
-        .iter()
-        .find(|finding| finding.severity == Severity::Fatal)
-    {
-        let code = if finding.code.starts_with("envelope") {
+    let mut intake = Intake::new(Limits::default());
+    let mut file_now: Option<(String, Sniffer)> = None;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(intake.finish()?);
+        }
+        intake.push(&buffer[..read], &mut |event| look(event, &mut file_now))?;
+    }
+}
+
+/// What passes is looked at while it passes.
+fn look(event: IntakeEvent<'_>, file_now: &mut Option<(String, Sniffer)>) -> Result<(), Problem> {
+    match event {
+        IntakeEvent::FileStart { path, .. } => *file_now = Some((path.to_owned(), Sniffer::new(path))),
+        IntakeEvent::FileBytes(bytes) => {
+            if let Some((path, sniffer)) = file_now
+                && let Some(hazard) = sniffer.push(bytes)
+            {
+                return Err(forbidden(path, hazard));
+            }
+        }
+        IntakeEvent::FileEnd(_) => {
+            if let Some((path, sniffer)) = file_now.take()
+                && let Some(hazard) = sniffer.finish()
+            {
+                return Err(forbidden(&path, hazard));
+            }
+        }
+        IntakeEvent::Manifest(_) | IntakeEvent::Signature(_) | IntakeEvent::Envelope(..) => {}
+    }
+    Ok(())
+}
+
+fn forbidden(path: &str, hazard: Hazard) -> Problem {
+    Problem::new(Code::ForbiddenContent).finding(format!("{path}: {}", hazard.code()))
+}
+
+impl From<IntakeError> for Problem {
+    fn from(error: IntakeError) -> Self {
+        let code = if error.code.starts_with("envelope") {
             Code::EnvelopeInvalid
         } else {
             Code::ContainerProfile
         };
-        return Err(Problem::new(code).finding(format!("{}: {}", finding.code, finding.detail)));
-    }
-    for entry in &container.files {
-        content(&mut file, entry)?;
-    }
-    Ok(container)
-}
-
-fn content(file: &mut File, entry: &FileEntry) -> Result<(), Problem> {
-    let Some(offset) = entry.offset else {
-        return Err(Problem::new(Code::ContainerProfile).finding(format!("{} is compressed", entry.path)));
-    };
-    file.seek(SeekFrom::Start(offset))?;
-    let mut left = entry.size;
-    let mut sniffer = Sniffer::new(&entry.path);
-    let mut buffer = vec![0; BUFFER];
-    let mut hazard = None;
-    while left > 0 && hazard.is_none() {
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = file.read(&mut buffer[..wanted])?;
-        if read == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        hazard = sniffer.push(&buffer[..read]);
-        left -= read as u64;
-    }
-    match hazard.or_else(|| sniffer.finish()) {
-        None => Ok(()),
-        Some(hazard) => Err(Problem::new(Code::ForbiddenContent).finding(format!("{}: {}", entry.path, hazard.code()))),
+        Self::new(code).finding(format!("{}: {error}", error.code))
     }
 }
