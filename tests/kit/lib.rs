@@ -23,6 +23,7 @@ pub mod trust;
 pub mod tsa;
 pub mod tsa_certificate;
 pub mod x509;
+pub mod zip;
 
 pub use card::{Card, CardSpec, pem};
 pub use container::{ContainerOptions, envelope, referral};
