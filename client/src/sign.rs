@@ -264,7 +264,7 @@ pub fn digest_of(
 }
 
 /// A B-B signature over content of that digest, verified under the signer's own certificate before it is given out.
-fn signature(signer: &mut dyn Signer, digest: DigestAlgorithm, content: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn signature(signer: &mut dyn Signer, digest: DigestAlgorithm, content: &[u8]) -> Result<Vec<u8>, Failure> {
     let failed = |error: cades::CadesError| Failure::new(Code::SignatureFailed, error.to_string());
     let identity = SigningIdentity {
         certificate: signer.certificate().der().to_vec(),

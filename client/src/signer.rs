@@ -1,5 +1,6 @@
 //! A key that never leaves its token. The second of the house's two joints: cards through PKCS #11, soft keys from files.
 
+pub mod conformance;
 pub mod pkcs11;
 pub mod soft;
 

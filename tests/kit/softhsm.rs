@@ -35,9 +35,7 @@ impl SoftHsm {
         let configuration = format!("directories.tokendir = {}\n", tokens.display());
         std::fs::write(token.path("softhsm2.conf"), configuration).expect("a configuration");
         std::fs::write(token.path("key.pem"), card.key_pem()).expect("a key file");
-        std::fs::write(token.path("card.der"), &card.certificate).expect("a certificate file");
-        let (key, certificate) = (token.path("key.pem"), token.path("card.der"));
-        let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
+        let key = token.path("key.pem").display().to_string();
         let (label, pin) = (Self::LABEL, Self::PIN);
         token.run(
             "softhsm2-util",
@@ -67,26 +65,34 @@ impl SoftHsm {
                 pin,
             ],
         );
-        token.run(
-            "pkcs11-tool",
-            &[
-                "--module",
-                Self::MODULE,
-                "--token-label",
-                label,
-                "--login",
-                "--pin",
-                pin,
-                "--write-object",
-                &certificate,
-                "--type",
-                "cert",
-                "--id",
-                "17",
-                "--label",
-                "HPKI END ENTITY CERTIFICATE",
-            ],
-        );
+        let own = (&card.certificate, "17", "HPKI END ENTITY CERTIFICATE");
+        // Issuer and root lie beside it, as on deployed cards.
+        let cas = card.chain.iter().zip(["1a", "19"]);
+        let cas = cas.map(|(der, id)| (der, id, "HPKI CA CERTIFICATE"));
+        for (der, id, name) in std::iter::once(own).chain(cas) {
+            let file = token.path("certificate.der");
+            std::fs::write(&file, der).expect("a certificate file");
+            token.run(
+                "pkcs11-tool",
+                &[
+                    "--module",
+                    Self::MODULE,
+                    "--token-label",
+                    label,
+                    "--login",
+                    "--pin",
+                    pin,
+                    "--write-object",
+                    &file.display().to_string(),
+                    "--type",
+                    "cert",
+                    "--id",
+                    id,
+                    "--label",
+                    name,
+                ],
+            );
+        }
         token
     }
 

@@ -1,7 +1,7 @@
 //! Keys in cards and tokens, through PKCS #11. The only place that knows cryptoki.
 //!
 //! Built for what HPKI modules offer (MHLW HPKI card guideline, Cryptoki 2.20): CKM_RSA_PKCS over a DigestInfo of our own, one
-//! session, no C_SignUpdate, certificates readable without PIN, a PIN before every signature.
+//! session, C_Sign alone, CKU_USER alone, certificates readable without PIN, a PIN before every signature.
 
 mod key;
 pub mod module;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use formats::cades::SignatureScheme;
@@ -32,6 +33,8 @@ pub struct Pkcs11Signer {
     ask_pin: AskPin,
     wait_for_card: Duration,
     session: Option<Session>,
+    /// Whether a signature was made since the login.
+    login_used: bool,
     /// A PIN the token has accepted in this run. Only such a PIN is used again: after a card came back, and before each
     /// signature of a key that always authenticates.
     accepted_pin: Option<Zeroizing<String>>,
@@ -53,6 +56,7 @@ impl Pkcs11Signer {
             ask_pin,
             wait_for_card,
             session: None,
+            login_used: false,
             accepted_pin: None,
         })
     }
@@ -65,58 +69,66 @@ impl Pkcs11Signer {
 
     fn attempt(&mut self, to_be_signed: &[u8], digest: DigestAlgorithm) -> Result<Vec<u8>, Trouble> {
         self.log_in()?;
-        let session = self
-            .session
-            .as_ref()
-            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
+        let session = opened(self.session.as_ref())?;
         let key = PrivateKey::find(session, &self.found)?;
         let hash = digest.digest(to_be_signed);
         let mechanism = key::mechanism(self.scheme, digest);
         let input = key::input(self.scheme, digest, &hash);
-        let signature = if key.always_authenticate {
+        let signature = if !key.always_authenticate {
+            session.sign(&mechanism, key.handle, &input).map_err(Trouble::from)?
+        } else if signs_in_parts(session) {
             self.sign_after_pin(&key, &mechanism, &input)?
         } else {
-            session.sign(&mechanism, key.handle, &input).map_err(Trouble::from)?
+            self.sign_after_login(key, &mechanism, &input)?
         };
         key::encode_signature(self.scheme, signature)
     }
 
-    /// CKA_ALWAYS_AUTHENTICATE: the PIN belongs between C_SignInit and the signature.
+    /// CKA_ALWAYS_AUTHENTICATE as PKCS #11 §5.13 has it: the PIN, as CKU_CONTEXT_SPECIFIC, between C_SignInit and the signature.
+    ///
+    /// cryptoki gives C_SignInit and C_Sign in one call only, so that nothing fits between them; C_SignInit, C_SignUpdate and
+    /// C_SignFinal come apart.
     fn sign_after_pin(
         &mut self,
         key: &PrivateKey,
-        mechanism: &cryptoki::mechanism::Mechanism<'_>,
+        mechanism: &Mechanism<'_>,
         input: &[u8],
     ) -> Result<Vec<u8>, Trouble> {
-        let pin = self.pin()?;
-        let session = self
-            .session
-            .as_ref()
-            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
-        session.sign_init(mechanism, key.handle).map_err(Trouble::from)?;
-        let logged_in = session.login(UserType::ContextSpecific, Some(&auth_pin(&pin)));
-        match logged_in {
-            Ok(()) => self.accepted_pin = Some(pin),
+        opened(self.session.as_ref())?
+            .sign_init(mechanism, key.handle)
+            .map_err(Trouble::from)?;
+        let pin = self.secret()?;
+        let session = opened(self.session.as_ref())?;
+        match session.login(UserType::ContextSpecific, pin.as_ref().map(auth_pin).as_ref()) {
+            Ok(()) => self.accepted_pin = pin,
             Err(error) => return Err(self.pin_trouble(error)),
         }
-        let session = self
-            .session
-            .as_ref()
-            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
-        match session.sign_update(input).and_then(|()| session.sign_final()) {
-            Err(Error::Pkcs11(RvError::FunctionNotSupported, _)) => {}
-            other => return other.map_err(Trouble::from),
+        session
+            .sign_update(input)
+            .and_then(|()| session.sign_final())
+            .map_err(Trouble::from)
+    }
+
+    /// CKA_ALWAYS_AUTHENTICATE on HPKI modules. They have C_Sign alone, without C_SignUpdate and C_SignFinal, and know no other
+    /// user than CKU_USER: their "PIN before every signature" is a user login that no signature has used yet. So each signature
+    /// but the first after a login closes the session, which logs out, and logs in again.
+    fn sign_after_login(
+        &mut self,
+        key: PrivateKey,
+        mechanism: &Mechanism<'_>,
+        input: &[u8],
+    ) -> Result<Vec<u8>, Trouble> {
+        let mut key = key;
+        if self.login_used {
+            self.session = None;
+            self.log_in()?;
+            // Object handles end with their session.
+            key = PrivateKey::find(opened(self.session.as_ref())?, &self.found)?;
         }
-        // HPKI modules have neither C_SignUpdate nor context-specific login: there the user's login itself, fresh, is the PIN
-        // before the signature.
-        self.session = None;
-        self.log_in()?;
-        let session = self
-            .session
-            .as_ref()
-            .ok_or_else(|| Trouble::Removed("no session".to_owned()))?;
-        let key = PrivateKey::find(session, &self.found)?;
-        session.sign(mechanism, key.handle, input).map_err(Trouble::from)
+        self.login_used = true;
+        opened(self.session.as_ref())?
+            .sign(mechanism, key.handle, input)
+            .map_err(Trouble::from)
     }
 
     fn log_in(&mut self) -> Result<(), Trouble> {
@@ -124,24 +136,32 @@ impl Pkcs11Signer {
             return Ok(());
         }
         let session = self.module.open_ro_session(self.token.slot).map_err(Trouble::from)?;
-        if !self.token.login_required {
-            self.session = Some(session);
-            return Ok(());
-        }
-        let pin = if self.token.protected_path {
-            None
-        } else {
-            Some(self.pin()?)
-        };
-        let secret = pin.as_ref().map(auth_pin);
-        match session.login(UserType::User, secret.as_ref()) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
-                self.accepted_pin = pin;
-                self.session = Some(session);
-                Ok(())
+        if self.token.login_required {
+            let pin = self.secret()?;
+            let secret = pin.as_ref().map(auth_pin);
+            let mut answer = session.login(UserType::User, secret.as_ref());
+            if matches!(answer, Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _))) {
+                // By an earlier session of this process: the token has not looked at the PIN yet.
+                answer = session
+                    .logout()
+                    .and_then(|()| session.login(UserType::User, secret.as_ref()));
             }
-            Err(error) => Err(self.pin_trouble(error)),
+            if let Err(error) = answer {
+                return Err(self.pin_trouble(error));
+            }
+            self.accepted_pin = pin;
         }
+        self.login_used = false;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// The PIN; none where the reader has a keypad of its own.
+    fn secret(&mut self) -> Result<Option<Zeroizing<String>>, Trouble> {
+        if self.token.protected_path {
+            return Ok(None);
+        }
+        self.pin().map(Some)
     }
 
     /// A PIN the token has already accepted, else a new one from whoever holds the card.
@@ -170,13 +190,20 @@ impl Pkcs11Signer {
         }
     }
 
+    /// After an error neither session nor PIN is kept.
+    fn give_up(&mut self, trouble: Trouble) -> SignerError {
+        self.session = None;
+        self.accepted_pin = None;
+        trouble.into_error(&self.token.label)
+    }
+
     /// Whether the token is out of its reader. Readers take a moment to notice.
     fn is_gone(&self) -> bool {
         (0..10).any(|round| {
             if round > 0 {
                 std::thread::sleep(Duration::from_millis(200));
             }
-            token::again(&self.module, &self.token).is_none()
+            token::again(&self.module, &self.token, &self.found).is_none()
         })
     }
 
@@ -185,7 +212,7 @@ impl Pkcs11Signer {
         self.session = None;
         let deadline = Instant::now() + self.wait_for_card;
         loop {
-            if let Some(back) = token::again(&self.module, &self.token) {
+            if let Some(back) = token::again(&self.module, &self.token, &self.found) {
                 self.token = back;
                 return true;
             }
@@ -216,16 +243,14 @@ impl Signer for Pkcs11Signer {
             Err(trouble) => trouble,
         };
         let Some(why) = trouble.removal(|| self.is_gone()) else {
-            self.session = None;
-            return Err(trouble.into_error(&self.token.label));
+            return Err(self.give_up(trouble));
         };
-        let removed = SignerError::TokenRemoved(format!("{} ({why})", self.token.label));
         if !self.wait_for_return() {
-            return Err(removed);
+            return Err(self.give_up(Trouble::Removed(why)));
         }
         // One more attempt, with the card that came back: its PIN is asked for again unless the card had accepted it.
         self.attempt(to_be_signed, digest)
-            .map_err(|trouble| trouble.into_error(&self.token.label))
+            .map_err(|trouble| self.give_up(trouble))
     }
 }
 
@@ -274,6 +299,19 @@ impl From<Error> for Trouble {
             _ => Self::Final(SignerError::Failed(why)),
         }
     }
+}
+
+fn opened(session: Option<&Session>) -> Result<&Session, Trouble> {
+    session.ok_or_else(|| Trouble::Removed("no session".to_owned()))
+}
+
+/// Whether a module has C_SignUpdate: asked by calling it before any C_SignInit, which changes nothing. A module without it has
+/// nothing there, or a function that says so.
+fn signs_in_parts(session: &Session) -> bool {
+    !matches!(
+        session.sign_update(&[]),
+        Err(Error::NullFunctionPointer | Error::Pkcs11(RvError::FunctionNotSupported, _))
+    )
 }
 
 /// cryptoki wipes it too.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
 
 use crate::error::{Code, Failure};
 
@@ -46,21 +47,24 @@ pub fn installed() -> Vec<PathBuf> {
     modules
 }
 
-/// Loads and initialises a module. It is finalised when the last handle is dropped.
+/// Loads and initialises a module. It stays initialised as long as the process: whoever loads it again shares it.
 ///
 /// # Errors
 /// [`Code::ModuleFailed`].
 pub fn load(path: &Path) -> Result<Pkcs11, Failure> {
-    let failed =
-        |error: cryptoki::error::Error| Failure::new(Code::ModuleFailed, format!("{}: {error}", path.display()));
+    let failed = |error: Error| Failure::new(Code::ModuleFailed, format!("{}: {error}", path.display()));
     let module = Pkcs11::new(path).map_err(failed)?;
-    let threaded = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-    module
-        .initialize(threaded)
-        // Modules after Cryptoki 2.20 may know no locking; one thread uses them here anyway.
-        .or_else(|_| module.initialize(CInitializeArgs::new(CInitializeFlags::empty())))
-        .map_err(failed)?;
-    Ok(module)
+    let initialised = module
+        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+        // HPKI modules know no locking; one thread uses them here anyway.
+        .or_else(|error| match error {
+            Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _) => Ok(()),
+            _ => module.initialize(CInitializeArgs::new(CInitializeFlags::empty())),
+        });
+    match initialised {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// `HpkiSigP11_xxx.dll`: the guideline fixes how the names of signing modules begin.

@@ -200,13 +200,14 @@ pub fn choose(choice: &Choice) -> Result<(Pkcs11, Token, Found), Failure> {
     Ok((module.clone(), token.clone(), found))
 }
 
-/// The same token, if it is (again) in any slot.
-pub(super) fn again(module: &Pkcs11, token: &Token) -> Option<Token> {
+/// The same token, if it is (again) in any slot: labels are alike on all cards and serial numbers may be blank, so its
+/// certificate decides. Another person's card never gets this person's PIN.
+pub(super) fn again(module: &Pkcs11, token: &Token, found: &Found) -> Option<Token> {
     let slots = module.get_slots_with_token().ok()?;
-    slots
-        .into_iter()
-        .filter_map(|slot| read(module, slot))
-        .find(|other| other.serial == token.serial && other.label == token.label && !other.certificates.is_empty())
+    slots.into_iter().filter_map(|slot| read(module, slot)).find(|other| {
+        let mut certificates = other.certificates.iter();
+        other.serial == token.serial && certificates.any(|held| held.certificate == found.certificate)
+    })
 }
 
 fn read(module: &Pkcs11, slot: Slot) -> Option<Token> {
