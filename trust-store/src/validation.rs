@@ -153,7 +153,10 @@ impl TrustStore {
         if judged.is_empty() {
             return vec![Judged::without_signature(common)];
         }
-        // 3. Together they must suit every document.
+        // 3. Together they must suit every document. A signer nobody knows has a row already, and qualifications nobody knows.
+        if judged.iter().any(|one| one.signer.is_none()) {
+            return judged;
+        }
         let signers: Vec<Vec<HcRole>> = judged.iter().map(|one| one.roles.clone()).collect();
         for one in &mut judged {
             container::roles(container, &self.policy.roles, &signers, &mut one.ledger);
