@@ -26,6 +26,8 @@ struct Case {
     sub_indication: Option<String>,
     /// Number of CRLs `missing` asks for.
     missing: usize,
+    /// What one of the checks says.
+    says: Option<String>,
 }
 
 fn root() -> PathBuf {
@@ -101,6 +103,13 @@ fn judge(folder: &Path) -> Result<(), String> {
     if missing != case.missing {
         return Err(format!("{missing} CRLs asked for, {} expected\n{text}", case.missing));
     }
+    let said = |says: &String| {
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        checks.any(|check| check["detail"].as_str().unwrap().contains(says))
+    };
+    if !case.says.as_ref().is_none_or(said) {
+        return Err(format!("no check says {:?}\n{text}", case.says));
+    }
     let patient = ["山田　太郎", "1970-01-01"];
     assert!(
         !patient.iter().any(|secret| text.contains(secret)),
@@ -120,7 +129,7 @@ fn judge(folder: &Path) -> Result<(), String> {
 #[test]
 fn every_case_is_judged_as_it_says() {
     let folders = files(&root());
-    assert!(folders.len() >= 25, "only {} cases", folders.len());
+    assert!(folders.len() >= 90, "only {} cases", folders.len());
     let wrong: Vec<String> = folders
         .iter()
         .filter_map(|folder| judge(folder).err().map(|why| format!("{}: {why}", folder.display())))

@@ -3,12 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-use formats::cades::{Profile, SignedData};
-use kit::card::{SIGNING_POLICY, TEST_SIGNING_POLICY};
-use kit::{Ca, CardSpec, ContainerOptions, CrlReason, CrlSpec, Revoked, RoleShape, TestHpki, TokenSpec};
+use formats::asice::{FilePlan, SignedManifest, manifest, write};
+use formats::cades::{Profile, SignedData, with_timestamp};
+use formats::digest::DigestAlgorithm;
+use formats::envelope::Envelope;
+use kit::{Ca, Card, CardSpec, ContainerOptions, Revoked, TestHpki, TokenSpec};
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+
+#[path = "validation_cases/containers.rs"]
+mod containers;
+#[path = "validation_cases/evidence.rs"]
+mod evidence;
+#[path = "validation_cases/first.rs"]
+mod first;
+#[path = "validation_cases/signers.rs"]
+mod signers;
+#[path = "validation_cases/stamps.rs"]
+mod stamps;
 
 const NOW: OffsetDateTime = datetime!(2026-11-20 03:00:00 UTC);
 const ANY_POLICY: const_oid::ObjectIdentifier = const_oid::ObjectIdentifier::new_unwrap("2.5.29.32.0");
@@ -22,11 +35,24 @@ const fn indeterminate(sub: &'static str) -> (&'static str, Option<&'static str>
     ("INDETERMINATE", Some(sub))
 }
 
+/// Makes the first signature over the bytes given, in place of the usual one.
+type Sign = Box<dyn Fn(&TestHpki, &[u8]) -> Vec<u8>>;
+
 /// A good submission, to be spoilt in one place.
 struct Plan {
     hpki: TestHpki,
     card: CardSpec,
+    /// The signing CA's certificate, in signature and trust directory, in place of the usual one.
+    sign_ca: Option<Vec<u8>>,
+    sign: Option<Sign>,
     stamp: Option<TokenSpec>,
+    /// Added after the stamp, as they are.
+    tokens: Box<dyn Fn(&TestHpki, &[u8]) -> Vec<Vec<u8>>>,
+    /// Cards that sign too.
+    others: Vec<CardSpec>,
+    envelope: fn(&mut Envelope),
+    /// Bare signature over this, and whether it is written beside it.
+    bare: Option<(&'static str, Option<&'static str>)>,
     now: OffsetDateTime,
     crl_at: OffsetDateTime,
     revoked: Vec<(Ca, Revoked)>,
@@ -34,10 +60,106 @@ struct Plan {
     edit: Box<dyn Fn(Vec<u8>) -> Vec<u8>>,
     after: Box<dyn Fn(&Path)>,
     missing: usize,
+    /// What one of the checks must say.
+    says: Option<&'static str>,
+}
+
+impl Plan {
+    fn good() -> Self {
+        Self {
+            hpki: TestHpki::new("http://crl.example", NOW),
+            card: CardSpec::doctor(),
+            sign_ca: None,
+            sign: None,
+            stamp: Some(TokenSpec::at(hours(-1))),
+            tokens: Box::new(|_, _| Vec::new()),
+            others: Vec::new(),
+            envelope: |_| {},
+            bare: None,
+            now: NOW,
+            crl_at: hours(-6),
+            revoked: Vec::new(),
+            policy: "",
+            edit: Box::new(|container| container),
+            after: Box::new(|_| {}),
+            missing: 0,
+            says: None,
+        }
+    }
+
+    fn issued(&self, spec: &CardSpec) -> Card {
+        let mut card = self.hpki.card(spec.clone());
+        if let (Some(ca), Some(issuer)) = (&self.sign_ca, card.chain.first_mut()) {
+            issuer.clone_from(ca);
+        }
+        card
+    }
+
+    /// The signature over `content`, with its stamps.
+    fn signature(&self, content: &[u8]) -> Vec<u8> {
+        let unstamped = ContainerOptions {
+            stamp: None,
+            signing_time: None,
+        };
+        let mut signature = match &self.sign {
+            Some(sign) => sign(&self.hpki, content),
+            None => self.hpki.signature(&self.issued(&self.card), content, unstamped),
+        };
+        let stamps = self
+            .stamp
+            .clone()
+            .into_iter()
+            .map(|spec| token(&self.hpki, &signature, spec));
+        let mut stamps: Vec<Vec<u8>> = stamps.collect();
+        stamps.extend((self.tokens)(&self.hpki, &signature));
+        for stamp in stamps {
+            signature = with_timestamp(&signature, &stamp).unwrap();
+        }
+        signature
+    }
+
+    fn container(&self) -> Vec<u8> {
+        let (mut envelope, files) = kit::referral();
+        envelope.id = "01934c2e-7a00-7000-8000-000000000001".parse().unwrap();
+        (self.envelope)(&mut envelope);
+        let mut all = vec![("submission.json".to_owned(), envelope.to_json().unwrap())];
+        all.extend(files);
+        let plan = |(path, bytes): &(String, Vec<u8>)| FilePlan::measure(path, &mut bytes.as_slice()).unwrap();
+        let plans: Vec<FilePlan> = all.iter().map(plan).collect();
+        let mut signed = vec![manifest::encode(1, &plans)];
+        let mut signatures = vec![self.signature(&signed[0])];
+        for (number, other) in (2..).zip(&self.others) {
+            let manifest = manifest::encode(number, &plans);
+            signatures.push(
+                self.hpki
+                    .signature(&self.issued(other), &manifest, ContainerOptions::at(hours(-1))),
+            );
+            signed.push(manifest);
+        }
+        let pairs: Vec<SignedManifest> = signed
+            .iter()
+            .zip(&signatures)
+            .map(|(manifest, signature)| SignedManifest { manifest, signature })
+            .collect();
+        let mut container = Vec::new();
+        write(&mut container, &pairs, &plans, |path| {
+            let file = all.iter().find(|(known, _)| known == path);
+            Ok(file.unwrap().1.as_slice())
+        })
+        .unwrap();
+        (self.edit)(container)
+    }
 }
 
 fn hours(count: i64) -> OffsetDateTime {
     NOW + Duration::hours(count)
+}
+
+/// A token over the value of `signature`.
+fn token(hpki: &TestHpki, signature: &[u8], spec: TokenSpec) -> Vec<u8> {
+    let parsed = SignedData::parse(signature, Profile::Document).unwrap();
+    let imprint = DigestAlgorithm::Sha256.digest(&parsed.signer.signature);
+    hpki.tsa_token(DigestAlgorithm::Sha256, &imprint, spec)
 }
 
 /// The plan for `name`, what is to come of it, and why.
@@ -49,468 +171,46 @@ type Row = (
     fn(&mut Plan),
 );
 
-const ROWS: &[Row] = &[
-    (
-        "good_doctor",
-        PASSED,
-        "a doctor signs a referral, stamped, all evidence current",
-        "CONTRACTS.md §3",
-        |_| {},
-    ),
-    (
-        "good_dentist",
-        PASSED,
-        "a dentist may sign a referral",
-        "CONTRACTS.md §2",
-        |plan| plan.card = CardSpec::dentist(),
-    ),
-    (
-        "good_rsa3072_card",
-        PASSED,
-        "a card with an RSA-3072 key",
-        "CONTRACTS.md §3 Algorithms",
-        |plan| {
-            plan.card = CardSpec::rsa3072_doctor();
-        },
-    ),
-    (
-        "pharmacist_on_referral",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "a pharmacist signs a referral",
-        "CONTRACTS.md §2",
-        |plan| {
-            plan.card = CardSpec::pharmacist();
-        },
-    ),
-    (
-        "authentication_certificate",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "the card's other key",
-        "CONTRACTS.md §3 Signer",
-        |plan| {
-            plan.card = CardSpec::auth();
-        },
-    ),
-    (
-        "no_hc_role",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "a clerk's card states no qualification",
-        "CONTRACTS.md §2",
-        |plan| {
-            plan.card = CardSpec::no_role();
-        },
-    ),
-    (
-        "unknown_role",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "a role outside the table",
-        "CONTRACTS.md §2",
-        |plan| {
-            plan.card.roles = vec!["Astronaut".into()];
-        },
-    ),
-    (
-        "manager_role_alone",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "a manager is no profession",
-        "CONTRACTS.md §2",
-        |plan| {
-            plan.card.roles = vec!["Director of Hospital".into()];
-        },
-    ),
-    (
-        "wrong_coding_scheme",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "hcRole under another scheme is no role",
-        "ISO 17090-2",
-        |plan| {
-            let scheme = const_oid::ObjectIdentifier::new_unwrap("1.2.392.100495.1.6.1.2");
-            plan.card.role_extension = Some(
-                RoleShape {
-                    scheme,
-                    ..RoleShape::of(&["Medical Doctor"])
-                }
-                .encode(),
-            );
-        },
-    ),
-    (
-        "coded_data_as_sequence",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "CodedData must be a SET",
-        "ISO 17090-2",
-        |plan| {
-            let shape = RoleShape {
-                coded_data_as_sequence: true,
-                ..RoleShape::of(&["Medical Doctor"])
-            };
-            plan.card.role_extension = Some(shape.encode());
-        },
-    ),
-    (
-        "wrong_policy",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "a test card where only production is listed",
-        "CONTRACTS.md §3 Signer",
-        |plan| {
-            plan.card.policies = vec![TEST_SIGNING_POLICY];
-        },
-    ),
-    (
-        "test_policy_listed",
-        PASSED,
-        "the same where the policy lists it",
-        "CONTRACTS.md §3 Signer",
-        |plan| {
-            plan.card.policies = vec![TEST_SIGNING_POLICY];
-            plan.policy = "signing_policies = [\"1.2.392.100495.1.5.1.1.3.1\", \"1.2.392.100495.1.5.1.1.0.1\"]";
-        },
-    ),
-    (
-        "any_policy_alone",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "anyPolicy in the end entity is none",
-        "CONTRACTS.md §3 Signer",
-        |plan| {
-            plan.card.policies = vec![ANY_POLICY];
-        },
-    ),
-    (
-        "any_policy_beside",
-        PASSED,
-        "a signing policy beside anyPolicy",
-        "CONTRACTS.md §3 Signer",
-        |plan| {
-            plan.card.policies = vec![SIGNING_POLICY, ANY_POLICY];
-        },
-    ),
-    (
-        "revoked_before_stamp",
-        failed("REVOKED"),
-        "revoked an hour before the stamp",
-        "CONTRACTS.md §3 Signer revocation",
-        |plan| {
-            plan.revoked = vec![(
-                Ca::Sign,
-                Revoked::new(plan.card.serial, hours(-8), CrlReason::KeyCompromise),
-            )];
-        },
-    ),
-    (
-        "revoked_after_stamp",
-        PASSED,
-        "revoked after the stamp: still good",
-        "CONTRACTS.md §3 Signer revocation",
-        |plan| {
-            plan.crl_at = hours(0);
-            plan.revoked = vec![(
-                Ca::Sign,
-                Revoked::new(plan.card.serial, hours(0), CrlReason::KeyCompromise),
-            )];
-        },
-    ),
-    (
-        "revoked_without_stamp",
-        indeterminate("REVOKED_NO_POE"),
-        "revoked, and nothing proves when it was signed",
-        "EN 319 102-1 §5.3",
-        |plan| {
-            plan.stamp = None;
-            plan.policy = "minimum_level = \"B-B\"";
-            plan.revoked = vec![(
-                Ca::Sign,
-                Revoked::new(plan.card.serial, hours(-8), CrlReason::Superseded),
-            )];
-        },
-    ),
-    (
-        "ca_revoked",
-        indeterminate("REVOKED_CA_NO_POE"),
-        "the signing CA is on the root's list",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.revoked = vec![(
-                Ca::Root,
-                Revoked::new(Ca::Sign.serial(), hours(-8), CrlReason::CaCompromise),
-            )];
-        },
-    ),
-    (
-        "crl_stale",
-        indeterminate("TRY_LATER"),
-        "the lists ended before the stamp",
-        "CONTRACTS.md §3 Signer revocation",
-        |plan| {
-            plan.crl_at = hours(-120);
-            plan.missing = 3;
-        },
-    ),
-    (
-        "crl_older_than_stamp_strict",
-        indeterminate("TRY_LATER"),
-        "strict wants lists newer than the stamp",
-        "CONTRACTS.md §3 Signer revocation",
-        |plan| {
-            plan.policy = "freshness = \"strict\"";
-            plan.missing = 2;
-        },
-    ),
-    (
-        "crl_missing",
-        indeterminate("TRY_LATER"),
-        "no evidence at all",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.after = Box::new(|folder| fs::remove_dir_all(folder.join("evidence")).unwrap());
-            plan.missing = 3;
-        },
-    ),
-    (
-        "crl_of_the_future",
-        indeterminate("TRY_LATER"),
-        "lists dated after the clock and its skew",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.crl_at = NOW + Duration::minutes(6);
-            plan.missing = 3;
-        },
-    ),
-    (
-        "crl_forged",
-        indeterminate("TRY_LATER"),
-        "a list by another key says nothing",
-        "RFC 5280 §6.3",
-        |plan| {
-            plan.after = Box::new(|folder| {
-                let hpki = TestHpki::new("http://crl.example", NOW);
-                let forged = CrlSpec {
-                    signer: Some(kit::Key::Spare),
-                    ..CrlSpec::at(hours(-6))
-                };
-                let name = Ca::Sign.crl_path().rsplit('/').next().unwrap();
-                // Its successor by name, after a change of key, speaks for it too.
-                fs::remove_file(folder.join("evidence/sign-rollover.crl")).unwrap();
-                fs::write(folder.join("evidence").join(name), hpki.crl(Ca::Sign, forged)).unwrap();
-            });
-            plan.missing = 1;
-        },
-    ),
-    (
-        "unreadable_evidence",
-        PASSED,
-        "a file that is no evidence is a warning",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.after = Box::new(|folder| fs::write(folder.join("evidence/readme.txt"), "hello").unwrap());
-        },
-    ),
-    (
-        "signer_expired",
-        failed("EXPIRED"),
-        "stamped after the card's end",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.card.not_after = Some(hours(-24));
-        },
-    ),
-    (
-        "signer_not_yet_valid",
-        failed("NOT_YET_VALID"),
-        "stamped before the card's begin",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.card.not_before = Some(hours(24));
-        },
-    ),
-    (
-        "signer_expired_without_stamp",
-        indeterminate("OUT_OF_BOUNDS_NO_POE"),
-        "expired, and no stamp",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.card.not_after = Some(hours(-24));
-            plan.crl_at = hours(-30);
-            plan.stamp = None;
-            plan.policy = "minimum_level = \"B-B\"";
-        },
-    ),
-    (
-        "no_stamp",
-        indeterminate("SIG_CONSTRAINTS_FAILURE"),
-        "B-B where B-T is asked for",
-        "CONTRACTS.md §3",
-        |plan| plan.stamp = None,
-    ),
-    (
-        "no_stamp_relay_adds",
-        indeterminate("TRY_LATER"),
-        "the relay adds the stamp",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.stamp = None;
-            plan.policy = "signer_timestamp = \"relay-adds\"";
-        },
-    ),
-    (
-        "good_without_stamp",
-        PASSED,
-        "B-B where B-B is enough",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.stamp = None;
-            plan.policy = "minimum_level = \"B-B\"";
-        },
-    ),
-    (
-        "stamp_of_the_future",
-        indeterminate("SIG_CONSTRAINTS_FAILURE"),
-        "a stamp later than the clock is not usable",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.stamp = Some(TokenSpec::at(NOW + Duration::minutes(6)));
-        },
-    ),
-    (
-        "tsa_policy_not_listed",
-        failed("SIG_CONSTRAINTS_FAILURE"),
-        "tsa_policies names another",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.policy = "tsa_policies = [\"1.2.3.4\"]";
-        },
-    ),
-    (
-        "tsa_not_anchored",
-        indeterminate("NO_CERTIFICATE_CHAIN_FOUND"),
-        "nobody vouches for the stamp",
-        "CONTRACTS.md §3 Anchors",
-        |plan| {
-            plan.after = Box::new(|folder| fs::remove_dir_all(folder.join("trust/tsa")).unwrap());
-        },
-    ),
-    (
-        "tsa_in_hpki_anchors_only",
-        indeterminate("NO_CERTIFICATE_CHAIN_FOUND"),
-        "anchors are never exchanged",
-        "CONTRACTS.md §3 Anchors",
-        |plan| {
-            plan.after = Box::new(|folder| {
-                let trust = folder.join("trust");
-                fs::rename(
-                    trust.join("tsa/test-tsa-root.pem"),
-                    trust.join("hpki/test-tsa-root.pem"),
-                )
-                .unwrap();
-            });
-        },
-    ),
-    (
-        "signer_not_anchored",
-        indeterminate("NO_CERTIFICATE_CHAIN_FOUND"),
-        "nobody vouches for the signer",
-        "CONTRACTS.md §3 Anchors",
-        |plan| {
-            plan.after = Box::new(|folder| fs::remove_dir_all(folder.join("trust/hpki")).unwrap());
-        },
-    ),
-    (
-        "algorithm_outlived",
-        indeterminate("CRYPTO_CONSTRAINTS_FAILURE"),
-        "RSA-2048 after its last acceptable date",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.policy = "[algorithms]\nrsa2048 = \"2026-11-18\"";
-        },
-    ),
-    (
-        "flipped_file_byte",
-        failed("HASH_FAILURE"),
-        "one byte of the letter, CRC mended",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.edit = Box::new(|container| patched(container, b"%PDF-1.", b"%PDF-9."));
-        },
-    ),
-    (
-        "flipped_manifest_byte",
-        failed("FORMAT_FAILURE"),
-        "a reference to a file that is not there",
-        "CONTRACTS.md §1",
-        |plan| {
-            plan.edit =
-                Box::new(|container| patched(container, b"URI=\"letter/letter.pdf", b"URI=\"letter/lettex.pdf"));
-        },
-    ),
-    (
-        "flipped_signature_byte",
-        failed("SIG_CRYPTO_FAILURE"),
-        "one byte of the signature's value",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.edit = Box::new(|container| {
-                let value = signature_value(&container);
-                let mut other = value.clone();
-                other[100] ^= 1;
-                patched(container, &value, &other)
-            });
-            plan.stamp = None;
-            plan.policy = "minimum_level = \"B-B\"";
-        },
-    ),
-    (
-        "stamp_of_another_signature",
-        failed("HASH_FAILURE"),
-        "the value changed under its stamp",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.edit = Box::new(|container| {
-                let value = signature_value(&container);
-                let mut other = value.clone();
-                other[100] ^= 1;
-                patched(container, &value, &other)
-            });
-        },
-    ),
-];
-
 /// Writes every case below `root`, each folder anew.
-pub fn write_all(root: &Path) {
-    for (name, (indication, sub), why, spec, spoil) in ROWS {
+pub(crate) fn write_all(root: &Path) {
+    let all = [
+        first::ROWS,
+        signers::ROWS,
+        stamps::ROWS,
+        evidence::ROWS,
+        containers::ROWS,
+    ];
+    for (name, (indication, sub), why, spec, spoil) in all.into_iter().flatten() {
         let folder = root.join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let mut plan = Plan {
-            hpki: TestHpki::new("http://crl.example", NOW),
-            card: CardSpec::doctor(),
-            stamp: Some(TokenSpec::at(hours(-1))),
-            now: NOW,
-            crl_at: hours(-6),
-            revoked: Vec::new(),
-            policy: "",
-            edit: Box::new(|container| container),
-            after: Box::new(|_| {}),
-            missing: 0,
-        };
+        let mut plan = Plan::good();
         spoil(&mut plan);
-        let (mut envelope, files) = kit::referral();
-        envelope.id = "01934c2e-7a00-7000-8000-000000000001".parse().unwrap();
-        let card = plan.hpki.card(plan.card.clone());
-        let options = ContainerOptions {
-            stamp: plan.stamp,
-            signing_time: None,
-        };
-        let container = plan.hpki.container(&card, &envelope, &files, options);
-        fs::write(folder.join("container.asice"), (plan.edit)(container)).unwrap();
+        match plan.bare {
+            Some((content, beside)) => {
+                fs::write(folder.join("signature.p7s"), plan.signature(content.as_bytes())).unwrap();
+                if let Some(beside) = beside {
+                    fs::write(folder.join("content"), beside).unwrap();
+                }
+            }
+            None => fs::write(folder.join("container.asice"), plan.container()).unwrap(),
+        }
         plan.hpki.write_trust(&folder.join("trust"));
+        if let Some(ca) = &plan.sign_ca {
+            fs::write(folder.join("trust/intermediates/test-sign-ca.der"), ca).unwrap();
+        }
         fs::write(folder.join("trust/policy.toml"), plan.policy).unwrap();
         plan.hpki
             .write_evidence(&folder.join("evidence"), plan.crl_at, &plan.revoked);
         (plan.after)(&folder);
         let sub = sub.map_or_else(String::new, |sub| format!("sub_indication = \"{sub}\"\n"));
+        let says = plan
+            .says
+            .map_or_else(String::new, |says| format!("says = \"{says}\"\n"));
         let now = plan.now.format(&Rfc3339).unwrap();
         let missing = plan.missing;
         let case = format!(
-            "why = \"{why}\"\nspec = \"{spec}\"\nnow = \"{now}\"\nindication = \"{indication}\"\n{sub}missing = {missing}\n"
+            "why = \"{why}\"\nspec = \"{spec}\"\nnow = \"{now}\"\nindication = \"{indication}\"\n{sub}missing = {missing}\n{says}"
         );
         fs::write(folder.join("case.toml"), case).unwrap();
     }
