@@ -63,7 +63,10 @@ pub fn recipient_state<'a>(state: RecipientState, output: &Output) -> &'a str {
 fn list(entries: &[Entry], output: &Output) -> String {
     if entries.is_empty() {
         return output
-            .pick("送信待ちはありません。", "Nothing waits in the outbox.")
+            .pick(
+                "送信待ちはありません。送った文書の状況は `hikyaku status ID` で確認できます。",
+                "Nothing waits in the outbox. `hikyaku status ID` tells what has become of a letter sent.",
+            )
             .to_owned();
     }
     let line = |entry: &Entry| {
@@ -75,6 +78,19 @@ fn list(entries: &[Entry], output: &Output) -> String {
         format!("{}  {:>14} B  {state}", entry.id, entry.length)
     };
     entries.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// An event in words; the record's own word where there is none.
+fn kind<'a>(kind: &'a str, output: &Output) -> &'a str {
+    match kind {
+        "Accepted" => output.pick("受付", "accepted    "),
+        "PendingEvidence" => output.pick("保留", "pending     "),
+        "Refused" => output.pick("拒否", "refused     "),
+        "Delivered" => output.pick("受信", "delivered   "),
+        "Viewed" => output.pick("閲覧", "viewed      "),
+        "Acknowledged" => output.pick("受領確認", "acknowledged"),
+        other => other,
+    }
 }
 
 fn describe(status: &SubmissionStatus, events: &[SubmissionEvent], output: &Output) -> String {
@@ -93,12 +109,16 @@ fn describe(status: &SubmissionStatus, events: &[SubmissionEvent], output: &Outp
     }
     for event in events {
         let actor = event.actor.as_deref().unwrap_or("-");
-        lines.push(format!(
-            "  {}  {:<12}  {actor}  {}",
+        let scope = match event.scope.as_slice() {
+            [all] if all == "*" => output.pick("すべて", "everything").to_owned(),
+            some => some.join(", "),
+        };
+        let line = format!(
+            "  {}  {}  {actor}  {scope}",
             japan_time(&event.time),
-            event.kind,
-            event.scope.join(", ")
-        ));
+            kind(&event.kind, output)
+        );
+        lines.push(line.trim_end().to_owned());
     }
     lines.extend(status.pending.as_ref().map(|answer| send::pending(answer, output)));
     lines.join("\n")

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use formats::asice::Unpacker;
+use client::error::Language;
+use formats::asice::{Container, Unpacker};
 use formats::wire::SubmissionId;
 use relay::account::Format;
-use trust_store::Evidence;
+use time::OffsetDateTime;
+use trust_store::report::{CheckResult, Indication};
+use trust_store::{Evidence, Subject};
 
 use crate::stage::Stage;
 use crate::tell::quote;
@@ -89,8 +92,28 @@ pub(crate) fn openssl(stage: &Stage, container: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A copy with one flipped bit fails where the original passes, with the same trust and evidence: what fails is told.
+pub(crate) fn refused(stage: &Stage, container: &Path) -> anyhow::Result<()> {
+    let told = |failure: client::error::Failure| anyhow::anyhow!(failure.message(Language::English));
+    let trust = client::trust::load(&stage.trust()).map_err(told)?;
+    let report = |file: &Path| {
+        let evidence = client::trust::evidence(&container.with_extension("evidence.json")).map_err(told)?;
+        let read = Container::read(&mut File::open(file)?)?;
+        let validated = trust.validate(Subject::Container(Box::new(read)), evidence, OffsetDateTime::now_utc());
+        anyhow::Ok(validated.report().clone())
+    };
+    ensure!(report(container)?.passed(), "the letter as it came is not valid");
+    let report = report(&flipped(container)?)?;
+    ensure!(report.indication == Indication::TotalFailed, "it was not refused");
+    quote(&report.sentence(Language::English));
+    let failed = |result: CheckResult| result == CheckResult::Failed;
+    let first = report.checks.iter().find(|check| failed(check.result));
+    quote(&format!("✗ {}", first.context("a failed check")?.detail));
+    Ok(())
+}
+
 /// A copy with one bit of the letter changed.
-pub(crate) fn flipped(container: &Path) -> anyhow::Result<PathBuf> {
+fn flipped(container: &Path) -> anyhow::Result<PathBuf> {
     let mut bytes = std::fs::read(container)?;
     let letter = bytes
         .windows(5)

@@ -143,7 +143,7 @@ impl Stage {
         entry.file_name().to_str()?.parse().ok()
     }
 
-    /// The officer's table: when, what, who, how the person is known, about what.
+    /// What the officer reads, one line a record: when, what, who, about which letter.
     pub(crate) fn account(&self, facility: &str) -> anyhow::Result<Vec<String>> {
         let format = relay::account::Format::Csv;
         let (_, csv) = self.export(Command::TrailExport {
@@ -158,18 +158,33 @@ impl Stage {
             .lines()
             .map(|line| line.split(',').collect::<Vec<_>>());
         let head = rows.next().context("a head")?;
-        let wanted = ["time_jst", "kind", "partner", "person_name", "assurance", "scope"];
-        let columns: Vec<_> = wanted
-            .iter()
-            .filter_map(|name| head.iter().position(|column| column == name))
-            .collect();
+        let column = |name: &str| head.iter().position(|column| *column == name).context("a column");
+        let (time, kind, person, partner) = (
+            column("time_jst")?,
+            column("kind")?,
+            column("person_name")?,
+            column("partner")?,
+        );
+        let (scope, category) = (column("scope")?, column("category")?);
         Ok(rows
             .map(|row| {
-                columns
-                    .iter()
-                    .filter_map(|at| row.get(*at).copied())
+                let cell = |at: usize| row.get(at).copied().unwrap_or_default();
+                let clock = cell(time).get(..19).unwrap_or_default().replace('T', " ");
+                let from = Some(cell(partner)).filter(|code| !code.is_empty());
+                let about = if from.is_some() { cell(category) } else { cell(scope) };
+                let line = [
+                    format!("{clock}  {:<14}", cell(kind)),
+                    cell(person).to_owned(),
+                    about.trim_end_matches([' ', '/']).replace(';', ", "),
+                    from.map(|code| format!("from {code}")).unwrap_or_default(),
+                ];
+                line.iter()
+                    .filter(|part| !part.is_empty())
+                    .cloned()
                     .collect::<Vec<_>>()
                     .join("  ")
+                    .trim_end()
+                    .to_owned()
             })
             .collect())
     }
