@@ -1,0 +1,185 @@
+//! What goes wrong on the way and is put right: lists and stamps not to be had, a relay that dies, letters sent twice.
+
+use super::*;
+
+#[test]
+fn the_same_again_gets_the_same_receipt_and_other_bytes_a_conflict() {
+    let stage = stage();
+    let pair = stage.pair();
+    let doctor = stage.services.hpki().doctor();
+    let container = stage.container(&pair, &doctor, |_, _| {});
+    let first = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(first.status, 201, "{}", first.json());
+    let again = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(again.status, 200, "{}", again.json());
+    let receipt = |reply: &kit::Reply| serde_json::from_slice::<Receipt>(&reply.body).unwrap();
+    let (first, again) = (receipt(&first), receipt(&again));
+    assert_eq!(
+        (first.position, &first.body, &first.salt),
+        (again.position, &again.body, &again.salt)
+    );
+
+    let id = first.id.clone();
+    let other = stage.container(&pair, &doctor, |envelope, files| {
+        envelope.id = id.clone();
+        files.truncate(2);
+    });
+    let conflict = pair.clinic.submit(&stage.relay, &other);
+    assert_eq!((conflict.status, conflict.code().as_str()), (409, "id_conflict"));
+    let inbox = pair.hospital.get(&stage.relay, "/v1/inbox").json();
+    assert_eq!(inbox["items"].as_array().unwrap().len(), 1, "nothing twice");
+}
+
+#[test]
+fn what_cannot_be_asked_waits_and_is_accepted_by_itself() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    stage.services.fault("/crl/", Some(Fault::Down));
+    let sent = send(&stage, &pair, &letter_and_images(&pair.clinic)).expect(3);
+    assert_eq!(sent.json["state"], "PendingEvidence", "{}", sent.text);
+    let id = sent.json["id"].as_str().unwrap();
+    assert_eq!(
+        pair.clinic.json(["status", id]).expect(3).json["status"]["state"],
+        "PendingEvidence"
+    );
+    assert_eq!(
+        pair.hospital.json(["inbox"]).expect(0).json["items"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        pair.hospital.get(&stage.relay, &format!("/v1/submissions/{id}")).status,
+        404
+    );
+    // The bare answer of the contract.
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let held = pair.clinic.submit(&stage.relay, &container);
+    let second = held.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (held.status, held.header("location")),
+        (202, format!("/v1/submissions/{second}").as_str())
+    );
+
+    // It survives the relay's death, and ends by itself when the world is back.
+    stage.relay.kill9();
+    stage.relay.restart();
+    stage.services.fault("/crl/", None);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while pair.hospital.get(&stage.relay, "/v1/inbox").json()["items"]
+        .as_array()
+        .unwrap()
+        .len()
+        < 2
+    {
+        assert!(Instant::now() < deadline, "still pending\n{}", stage.relay.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // The outbox gets the receipt it still waits for.
+    let waiting = pair.clinic.json(["status"]).expect(0);
+    assert_eq!(waiting.json[0]["id"], id, "{}", waiting.text);
+    let receipt = pair.clinic.json(["send"]).expect(0);
+    assert_eq!(
+        (&receipt.json["state"], &receipt.json["id"]),
+        (&"Accepted".into(), &id.into()),
+        "{}",
+        receipt.text
+    );
+    let receipt: Receipt = serde_json::from_value(receipt.json["receipt"].clone()).unwrap();
+    receipt.verify(&vkey(&stage.relay)).unwrap();
+    assert_eq!(pair.clinic.json(["status"]).expect(0).json, serde_json::json!([]));
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+#[test]
+fn a_time_stamp_that_is_not_to_be_had_is_told_at_the_desk() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let files = letter_and_images(&pair.clinic);
+    for fault in [
+        Fault::Down,
+        Fault::Status(500),
+        Fault::Garbage,
+        Fault::Truncated(40),
+        Fault::WrongNonce,
+        Fault::WrongImprint,
+        Fault::Rejected,
+    ] {
+        stage.services.fault("/tsa", Some(fault.clone()));
+        let said = send(&stage, &pair, &files);
+        assert_eq!(
+            (said.exit, said.code()),
+            (2, "timestamp_unavailable"),
+            "{fault:?}: {}",
+            said.text
+        );
+        assert_eq!(
+            pair.clinic.json(["status"]).expect(0).json,
+            serde_json::json!([]),
+            "{fault:?}"
+        );
+    }
+    // A stamp by another key than the authority's is found before anything is sent.
+    stage.services.fault("/tsa", Some(Fault::WrongSigner));
+    let said = send(&stage, &pair, &files);
+    assert_ne!(said.exit, 0, "{}", said.text);
+    stage.services.fault("/tsa", None);
+    send(&stage, &pair, &files).expect(0);
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+#[test]
+fn a_restart_in_the_middle_loses_nothing() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let upload = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+    let place = upload.header("location").to_owned();
+    let half = container.len() / 2;
+    let first = pair
+        .clinic
+        .https(&stage.relay)
+        .send(append(&place, 0), &container[..half])
+        .unwrap();
+    assert_eq!(first.status, 204, "{}", first.json());
+
+    stage.relay.kill9();
+    stage.relay.restart();
+    let head = Request::head(&place).header("tus-resumable", "1.0.0");
+    let head = pair.clinic.https(&stage.relay).send(head, &[]).unwrap();
+    assert_eq!(
+        head.header("upload-offset"),
+        half.to_string(),
+        "what was acknowledged is there"
+    );
+    let rest = pair
+        .clinic
+        .https(&stage.relay)
+        .send(append(&place, half as u64), &container[half..])
+        .unwrap();
+    assert_eq!(rest.status, 204, "{}", rest.json());
+    let receipt = pair.clinic.submit_upload(&stage.relay, &place);
+    assert_eq!(receipt.status, 201, "{}", receipt.json());
+
+    stage.relay.stop();
+    stage.relay.restart();
+    let again = pair.clinic.submit_upload(&stage.relay, &place);
+    assert_eq!(again.status, 200, "{}", again.json());
+    let receipt = |reply: &kit::Reply| serde_json::from_slice::<Receipt>(&reply.body).unwrap();
+    assert_eq!(
+        receipt(&again).position,
+        receipt(&upload_receipt(&pair, &stage, &again)).position
+    );
+    let id = again.json()["id"].as_str().unwrap().to_owned();
+    let fetched = pair
+        .hospital
+        .get_as(&stage.relay, &format!("/v1/submissions/{id}/container"), "staff", &[]);
+    assert!(
+        fetched.status == 200 && fetched.body == container,
+        "what was sent is not what comes out"
+    );
+    stage.relay.assert_log_keeps_quiet(&SECRETS);
+}
+
+fn upload_receipt(pair: &Pair, stage: &Stage, answer: &kit::Reply) -> kit::Reply {
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    pair.clinic.get(&stage.relay, &format!("/v1/submissions/{id}/receipt"))
+}

@@ -1,0 +1,152 @@
+//! Uploads that break, and a disk that is full.
+
+use super::*;
+
+#[test]
+fn uploads_that_go_wrong_can_be_put_right() {
+    let stage = Stage::new(&RelayOptions {
+        limits: vec![("max_container", "1MiB".into())],
+        ..RelayOptions::default()
+    });
+    let pair = stage.pair();
+    let relay = &stage.relay;
+    let good = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let https = pair.clinic.https(relay);
+
+    // Too large is said before any byte.
+    let large = pair.clinic.begin_upload(relay, (1 << 20) + 1, None);
+    assert_eq!((large.status, large.code().as_str()), (413, "too_large"));
+    let place = pair
+        .clinic
+        .begin_upload(relay, good.len() as u64, None)
+        .header("location")
+        .to_owned();
+    let early = pair.clinic.submit_upload(relay, &place);
+    assert_eq!((early.status, early.code().as_str()), (409, "upload_incomplete"));
+
+    // More than was announced, at the wrong place, with the wrong hash, without the protocol's version: each is told.
+    let ahead = https.send(append(&place, 10), &good[10..20]).unwrap();
+    assert_eq!((ahead.status, ahead.code().as_str()), (409, "offset_mismatch"));
+    let wrong = format!("sha256 {}", STANDARD.encode([7; 32]));
+    let wrong = https
+        .send(append(&place, 0).header("upload-checksum", wrong), &good[..100])
+        .unwrap();
+    assert_eq!((wrong.status, wrong.code().as_str()), (460, "checksum_mismatch"));
+    let bare = https.send(Request::patch(&place), &good[..100]).unwrap();
+    assert_eq!((bare.status, bare.code().as_str()), (412, "tus_version"));
+
+    // A line that breaks: what arrived is kept, and the rest goes on from there.
+    https.break_off(append(&place, 0), good.len(), &good[..5000]).unwrap();
+    let head = https
+        .send(Request::head(&place).header("tus-resumable", "1.0.0"), &[])
+        .unwrap();
+    let offset: usize = head.header("upload-offset").parse().unwrap();
+    assert!(offset <= 5000, "{offset}");
+    let rest = https.send(append(&place, offset as u64), &good[offset..]).unwrap();
+    assert_eq!(rest.status, 204, "{}", rest.json());
+    let more = https.send(append(&place, good.len() as u64), b"more").unwrap();
+    assert_eq!((more.status, more.code().as_str()), (413, "too_large"));
+    let receipt = pair.clinic.submit_upload(relay, &place);
+    assert_eq!(receipt.status, 201, "{}", receipt.json());
+
+    // The whole is not what was announced.
+    let other = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let begun = pair
+        .clinic
+        .begin_upload(relay, other.len() as u64, Some(&"0".repeat(64)));
+    let sent = https.send(append(begun.header("location"), 0), &other).unwrap();
+    assert_eq!((sent.status, sent.code().as_str()), (460, "checksum_mismatch"));
+    let gone = https
+        .send(
+            Request::delete(begun.header("location")).header("tus-resumable", "1.0.0"),
+            &[],
+        )
+        .unwrap();
+    assert_eq!(gone.status, 204);
+    for body in [
+        "",
+        "{",
+        "{\"upload\": 1}",
+        "{\"upload\": \"/v1/uploads/../../etc/passwd\"}",
+        "{\"upload\":\"x\",\"y\":1}",
+    ] {
+        let request = Request::post("/v1/submissions").header("content-type", "application/json");
+        let reply = https.send(request, body.as_bytes()).unwrap();
+        assert!([400, 404].contains(&reply.status), "{body}: {}", reply.status);
+    }
+    assert_eq!(
+        pair.hospital.get(relay, "/v1/inbox").json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    well(&stage);
+}
+
+#[test]
+fn a_full_disk_is_said_before_any_byte_and_deliveries_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(small) = Tmpfs::mount(folder.path(), "320m") else {
+        println!("skipped: a_full_disk_is_said_before_any_byte_and_deliveries_go_on (no right to mount a small disk)");
+        return;
+    };
+    let stage = Stage::new(&RelayOptions {
+        data: Some(folder.path().join("data")),
+        ..RelayOptions::default()
+    });
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let sent = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(sent.status, 201, "{}", sent.json());
+    let large = pair.clinic.begin_upload(&stage.relay, 200 << 20, None);
+    assert_eq!((large.status, large.code().as_str()), (507, "no_space"));
+
+    // What is left now is kept for the trail.
+    std::fs::write(folder.path().join("other"), vec![1; 100 << 20]).unwrap();
+    let little = pair.clinic.begin_upload(&stage.relay, 1000, None);
+    assert_eq!((little.status, little.code().as_str()), (507, "no_space"));
+    let id = sent.json()["id"].as_str().unwrap().to_owned();
+    let fetched = pair
+        .hospital
+        .get_as(&stage.relay, &format!("/v1/submissions/{id}/container"), "staff", &[]);
+    assert!(fetched.status == 200 && fetched.body == container);
+    let acknowledge = Request::post(format!("/v1/submissions/{id}/acknowledgement")).header("hikyaku-person", "staff");
+    assert_eq!(
+        pair.hospital.https(&stage.relay).send(acknowledge, &[]).unwrap().status,
+        200
+    );
+
+    std::fs::remove_file(folder.path().join("other")).unwrap();
+    let again = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    assert_eq!(
+        pair.clinic.submit(&stage.relay, &again).status,
+        201,
+        "with room again, it takes in again"
+    );
+    well(&stage);
+    drop(stage);
+    drop(small);
+}
+
+/// A small disk in memory, unmounted when dropped.
+struct Tmpfs<'a>(&'a std::path::Path);
+
+impl<'a> Tmpfs<'a> {
+    fn mount(folder: &'a std::path::Path, size: &str) -> Option<Self> {
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder)
+            .output();
+        mount
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(folder))
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        // Lazily: a relay that a failed test leaves may still be ending.
+        let _ = Command::new("umount").arg("-l").arg(self.0).output();
+    }
+}
