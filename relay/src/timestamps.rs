@@ -31,17 +31,32 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many stamps each device has had in this hour.
 #[derive(Default)]
-pub(crate) struct Stamps(Mutex<Option<(Instant, HashMap<(FacilityCode, DeviceId), u32>)>>);
+pub(crate) struct Stamps(Mutex<Option<Hour>>);
+
+struct Hour {
+    began: Instant,
+    given: HashMap<(FacilityCode, DeviceId), u32>,
+}
+
+impl Hour {
+    fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+            given: HashMap::new(),
+        }
+    }
+}
 
 impl Stamps {
     fn admit(&self, peer: &Peer, most: u32) -> Result<(), Problem> {
         let mut hour = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, given) = hour.get_or_insert_with(|| (Instant::now(), HashMap::new()));
-        if began.elapsed() > HOUR {
-            (*began, *given) = (Instant::now(), HashMap::new());
+        let hour = hour.get_or_insert_with(Hour::begin);
+        if hour.began.elapsed() > HOUR {
+            *hour = Hour::begin();
         }
-        let left = HOUR.saturating_sub(began.elapsed()).as_secs().max(1);
-        let count = given
+        let left = HOUR.saturating_sub(hour.began.elapsed()).as_secs().max(1);
+        let count = hour
+            .given
             .entry((peer.facility.code.clone(), peer.device.id.clone()))
             .or_insert(0);
         if *count >= most {
