@@ -21,6 +21,7 @@ use time::OffsetDateTime;
 use crate::anchors::Anchors;
 use crate::evidence::{Evidence, EvidenceQuery};
 use crate::policy::Policy;
+use crate::report::{SubIndication, ValidationReport};
 use ledger::Row;
 use material::Material;
 use signature::{Content, Judged};
@@ -55,6 +56,14 @@ const HINT: &str = "Judge it at the time it was taken in, with `--at <intake tim
 
 /// More signatures than a letter has.
 const MAX_SIGNATURES: usize = 32;
+
+/// How much of a container is there to be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    /// META-INF, envelope and the first files; the rest is still to come.
+    Arriving,
+}
 
 /// What every check may look at.
 struct Setting<'s> {
@@ -93,10 +102,36 @@ impl TrustStore {
         verdict::sum_up(self, &subject, evidence, now, judged)
     }
 
+    /// The report on a container that is still arriving, if nothing still to come could make it pass: META-INF and envelope
+    /// are complete, of the files some may have passed. `None` if it may still pass, or may once evidence is there.
+    ///
+    /// What has not arrived is taken for what the manifests promise, and the report claims nothing of it. It asks for no
+    /// evidence: wherever it reports, [`TrustStore::missing`] would not have asked either.
+    #[must_use]
+    pub fn foresee(
+        &self,
+        arrived: &Container,
+        evidence: Evidence,
+        now: OffsetDateTime,
+    ) -> Option<Box<ValidationReport>> {
+        let asked = self.judge_container(arrived, Extent::Arriving, &evidence, now, true);
+        let row = asked.iter().filter_map(|one| one.ledger.row()).min();
+        if matches!(row, None | Some(Row::TryLater)) {
+            return None;
+        }
+        let judged = self.judge_container(arrived, Extent::Arriving, &evidence, now, false);
+        let subject = Subject::Container(Box::new(arrived.clone()));
+        // Only the report leaves: a container that is not whole is never `Verified`.
+        let mut report = verdict::sum_up(self, &subject, evidence, now, judged).report().clone();
+        report.container_sha256 = None;
+        let hopeless = !report.passed() && report.sub_indication != Some(SubIndication::TryLater);
+        hopeless.then(|| Box::new(report))
+    }
+
     /// One judgement per signature, at least one.
     fn judge(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime, asking: bool) -> Vec<Judged> {
         match subject {
-            Subject::Container(container) => self.judge_container(container, evidence, now, asking),
+            Subject::Container(container) => self.judge_container(container, Extent::Whole, evidence, now, asking),
             Subject::Signature { bytes, content } => {
                 let parsed = SignedData::parse(bytes, Profile::Document);
                 let known: Vec<&SignedData> = parsed.iter().collect();
@@ -116,12 +151,13 @@ impl TrustStore {
     fn judge_container(
         &self,
         container: &Container,
+        extent: Extent,
         evidence: &Evidence,
         now: OffsetDateTime,
         asking: bool,
     ) -> Vec<Judged> {
         // 1. The container itself: what is wrong with it weighs on every signature.
-        let mut common = container::structure(container);
+        let mut common = container::structure(container, extent);
         common.extend(material::left_aside(evidence));
         if container.signatures.len() > MAX_SIGNATURES {
             common.fail(
@@ -144,7 +180,7 @@ impl TrustStore {
                 let mut ledger = common.clone();
                 let manifest = container::manifest_of(container, &file.name, &mut ledger);
                 if let Some(manifest) = manifest {
-                    container::files(container, manifest, &mut ledger);
+                    container::files(container, extent, manifest, &mut ledger);
                 }
                 let content = Content::Manifest(manifest);
                 signature::judge(&file.name, parsed, content, ledger, &setting)

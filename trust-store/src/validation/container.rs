@@ -7,12 +7,13 @@ use formats::asice::{Container, FileEntry, Manifest, Severity};
 use formats::envelope::DocumentKind;
 use formats::hc_role::HcRole;
 
+use super::Extent;
 use super::ledger::{Ledger, Row};
 use crate::report::FileVerdict;
 use crate::role_policy::{RolePolicy, kind_name};
 
 /// Findings of the reader, the envelope, and the pairing of manifests with signatures: they weigh on every signature.
-pub(super) fn structure(container: &Container) -> Ledger {
+pub(super) fn structure(container: &Container, extent: Extent) -> Ledger {
     let mut ledger = Ledger::default();
     for finding in &container.findings {
         match finding.severity {
@@ -20,7 +21,7 @@ pub(super) fn structure(container: &Container) -> Ledger {
             Severity::Warning => ledger.warn(finding.code, finding.detail.as_str()),
         }
     }
-    if ledger.row().is_none() {
+    if ledger.row().is_none() && extent == Extent::Whole {
         ledger.pass("container", "The container's structure follows the reading profile.");
     }
     if container.signatures.is_empty() {
@@ -35,9 +36,9 @@ pub(super) fn structure(container: &Container) -> Ledger {
             let detail = format!("{} names a signature that is not in the container.", manifest.name);
             ledger.fail("manifest", Row::FormatFailure, detail);
         }
-        coverage(container, manifest, &mut ledger);
+        coverage(container, extent, manifest, &mut ledger);
     }
-    envelope(container, &mut ledger);
+    envelope(container, extent, &mut ledger);
     ledger
 }
 
@@ -69,11 +70,20 @@ pub(super) fn manifest_of<'c>(container: &'c Container, signature: &str, ledger:
 }
 
 /// Whether the files are those one manifest speaks of.
-pub(super) fn files(container: &Container, manifest: &Manifest, ledger: &mut Ledger) {
+pub(super) fn files(container: &Container, extent: Extent, manifest: &Manifest, ledger: &mut Ledger) {
     let wrong = mismatches(container, manifest);
     if wrong.is_empty() {
-        let count = manifest.references.len();
-        ledger.pass("files", format!("All {count} files match {}.", manifest.name));
+        let (count, name) = (manifest.references.len(), &manifest.name);
+        match extent {
+            Extent::Whole => ledger.pass("files", format!("All {count} files match {name}.")),
+            Extent::Arriving => {
+                let arrived = container.files.len();
+                ledger.pass(
+                    "files",
+                    format!("The {arrived} of {count} files that have arrived match {name}."),
+                );
+            }
+        }
     } else {
         let detail = format!(
             "{} of {} files do not match {}; `files` shows which.",
@@ -139,7 +149,7 @@ fn referenced(manifest: &Manifest) -> HashSet<&str> {
 }
 
 /// References and files are the same set, each once.
-fn coverage(container: &Container, manifest: &Manifest, ledger: &mut Ledger) {
+fn coverage(container: &Container, extent: Extent, manifest: &Manifest, ledger: &mut Ledger) {
     let paths = referenced(manifest);
     let present: HashSet<&str> = container.files.iter().map(|file| file.path.as_str()).collect();
     let mut fail = |count: usize, what: &str| {
@@ -155,7 +165,9 @@ fn coverage(container: &Container, manifest: &Manifest, ledger: &mut Ledger) {
         manifest.references.len() - paths.len(),
         "references name a file a second time",
     );
-    fail(paths.difference(&present).count(), "references without a file");
+    if extent == Extent::Whole {
+        fail(paths.difference(&present).count(), "references without a file");
+    }
     fail(present.difference(&paths).count(), "files without a reference");
 }
 
@@ -174,7 +186,7 @@ fn mismatches<'c>(container: &'c Container, manifest: &Manifest) -> Vec<&'c str>
     wrong
 }
 
-fn envelope(container: &Container, ledger: &mut Ledger) {
+fn envelope(container: &Container, extent: Extent, ledger: &mut Ledger) {
     let Some(envelope) = &container.envelope else {
         let told = ledger.row().is_some();
         if !told {
@@ -186,7 +198,13 @@ fn envelope(container: &Container, ledger: &mut Ledger) {
         }
         return;
     };
-    let paths: Vec<&str> = container.files.iter().map(|file| file.path.as_str()).collect();
+    let present = container.files.iter().map(|file| file.path.as_str());
+    let promised = container.manifests.first().map(|manifest| &manifest.references);
+    let promised = promised.into_iter().flatten().map(|reference| reference.path.as_str());
+    let paths: Vec<&str> = match extent {
+        Extent::Whole => present.collect(),
+        Extent::Arriving => promised.collect(),
+    };
     match envelope.assign(&paths) {
         Ok(_) => ledger.pass(
             "envelope",

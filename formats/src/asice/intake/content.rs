@@ -101,21 +101,25 @@ impl Intake {
     /// Compares a file's digests with every manifest's.
     fn file_end(&mut self, index: usize, path: String, size: u64, hasher: MultiHasher) -> Result<(), IntakeError> {
         let digests = hasher.finish();
-        for reference in self.expected.references(index, &self.container.manifests) {
-            if digests.get(reference.algorithm) != Some(&reference.digest) {
-                return Err(self.error(
-                    "digest_mismatch",
-                    format!("the file is not the one that was signed: {path}"),
-                ));
-            }
-        }
         let offset = Some(self.position.saturating_sub(size));
+        let wrong = self
+            .expected
+            .references(index, &self.container.manifests)
+            .any(|reference| digests.get(reference.algorithm) != Some(&reference.digest));
+        let named = wrong.then(|| path.clone());
+        // Entered even if it is wrong, so that a report on what has arrived can say which file it was.
         self.container.files.push(FileEntry {
             path,
             size,
             offset,
             digests,
         });
+        if let Some(path) = named {
+            return Err(self.error(
+                "digest_mismatch",
+                format!("the file is not the one that was signed: {path}"),
+            ));
+        }
         Ok(())
     }
 }
