@@ -118,6 +118,8 @@ pub struct Limits {
     pub upload_expiry: Duration,
     /// A submission waits this long for its evidence.
     pub pending_deadline: Duration,
+    /// First pause before evidence is asked for again; it doubles up to 15 minutes.
+    pub pending_retry: Duration,
     /// So many submissions of one facility may wait for evidence.
     pub pending_per_facility: u32,
     /// Time stamps per device and hour.
@@ -216,9 +218,10 @@ fn base_url(key: &'static str, text: &str) -> Result<String, ConfigError> {
 
 fn upstream(text: &str) -> Result<http::Uri, ConfigError> {
     let key = "timestamps.urls";
-    let allowed = "must be http:// or https:// addresses of RFC 3161 services";
+    // A token is signed: TLS would add a second question of trust and no safety.
+    let allowed = "must be http:// addresses of RFC 3161 services; https:// is not supported";
     let uri: http::Uri = text.parse().map_err(|_| refused(key, text, allowed))?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    let known = uri.scheme_str() == Some("http") && uri.host().is_some();
     if known {
         Ok(uri)
     } else {
@@ -288,6 +291,7 @@ fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
             .ok_or_else(|| refused("limits.max_container", &file.max_container, quantity::BYTES))?,
         upload_expiry: duration("limits.upload_expiry", &file.upload_expiry)?,
         pending_deadline: duration("limits.pending_deadline", &file.pending_deadline)?,
+        pending_retry: duration("limits.pending_retry", &file.pending_retry)?,
         pending_per_facility: file.pending_per_facility,
         timestamps_per_device_per_hour: file.timestamps_per_device_per_hour,
         connections: at_least_one("limits.connections", file.connections)?,
@@ -353,6 +357,8 @@ mod tests {
             ("limits = { upload_expiry = \"soon\" }", "limits.upload_expiry"),
             ("limits = { connections = 0 }", "limits.connections"),
             ("timestamps = { urls = [\"ftp://tsa.example\"] }", "timestamps.urls"),
+            ("timestamps = { urls = [\"https://tsa.example\"] }", "timestamps.urls"),
+            ("limits = { pending_retry = \"0\" }", "limits.pending_retry"),
         ] {
             let message = read(&format!("{SMALLEST}\n{line}")).unwrap_err().to_string();
             assert!(

@@ -165,6 +165,20 @@ impl Containers {
         .await
     }
 
+    /// The names of all that is stored.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub async fn names(&self) -> Result<Vec<String>, ContainerError> {
+        let folder = self.folder.clone();
+        blocking(move || {
+            let entries = std::fs::read_dir(&folder)?;
+            let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+            Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+        .await
+    }
+
     fn key(&self, stored_as: &str, file: &str) -> Result<Key, ContainerError> {
         Ok(Key::from_iter([checked(stored_as)?, checked(file)?]))
     }
@@ -200,7 +214,9 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), ContainerError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ContainerError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(from_io),
         Err(_) => Err(ContainerError::Store("the disk task stopped".into())),

@@ -29,6 +29,8 @@ pub struct Rooms {
     pub(crate) uploads: Uploads,
     pub(crate) stamps: Stamps,
     pub(crate) throttle: Throttle,
+    /// Held by who adds to what waits for evidence.
+    pub(crate) holding: tokio::sync::Mutex<()>,
     pub(crate) log_vkey: String,
 }
 

@@ -3,8 +3,11 @@
 //! Only a `Verified` is accepted, and its digests are compared with what is stored. Nothing is acknowledged before the record is
 //! durable. A refusal is a record too, with its report.
 
+mod arriving;
+mod orphans;
 mod pending;
 mod record;
+mod refusal;
 
 use std::sync::Arc;
 
@@ -14,13 +17,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use formats::asice::Container;
 use formats::digest::sha256;
-use formats::envelope::Envelope;
 use formats::trail::Event;
 use formats::wire::{PendingAnswer, SubmissionId, SubmissionRequest, SubmissionState};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use time::OffsetDateTime;
-use tokio::sync::OwnedMutexGuard;
 use trust_store::{Evidence, Indication, SubIndication, Subject, Validated, ValidationReport, Verified};
 
 use crate::clock;
@@ -30,10 +31,14 @@ use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::routes;
-use crate::store::{Batch, Condition, StoreError, SubmissionRow};
-use crate::upload::{Progress, Upload, examine};
+use crate::store::{Batch, Condition, SubmissionRow};
+use crate::upload::Upload;
+use refusal::Refusal;
 
+pub(crate) use arriving::{complete, look};
+pub(crate) use orphans::sweep;
 pub(crate) use pending::retry;
+pub(crate) use refusal::kept_report;
 
 /// Name of the report beside a container.
 pub(crate) const REPORT: &str = "report.json";
@@ -46,72 +51,6 @@ enum Outcome {
     /// Everything else passed; this could not be asked.
     TryLater(Box<Validated>, String),
     Failed(Box<ValidationReport>),
-}
-
-/// What is known as soon as all bytes are there, before any evidence is asked for: profile, contents, envelope, parties.
-///
-/// # Errors
-/// The refusal, already recorded.
-pub(crate) async fn first_look(
-    context: &Context,
-    peer: &Peer,
-    upload: &Arc<Upload>,
-    progress: &mut OwnedMutexGuard<Progress>,
-) -> Result<(), Problem> {
-    let path = upload.path.clone();
-    let examined = tokio::task::spawn_blocking(move || examine(&path)).await;
-    let examined = examined.map_err(|error| Problem::internal(&error))?;
-    let judged = match examined {
-        Ok(container) => match parties(context, peer, upload, &container).await {
-            Ok(()) => Ok(container),
-            Err(problem) => Err((problem, Some(container))),
-        },
-        Err(problem) => Err((problem, None)),
-    };
-    match judged {
-        Ok(container) => {
-            progress.container = Some(Arc::new(container));
-            Ok(())
-        }
-        Err((problem, container)) => {
-            if problem.code().status().is_client_error() {
-                refuse(context, peer, container.as_ref(), problem.code(), None).await?;
-            }
-            Err(problem)
-        }
-    }
-}
-
-async fn parties(context: &Context, peer: &Peer, upload: &Upload, container: &Container) -> Result<(), Problem> {
-    if upload
-        .sha256
-        .as_ref()
-        .is_some_and(|stated| *stated != hex::encode(container.sha256))
-    {
-        return Err(Code::ChecksumMismatch.into());
-    }
-    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
-    if envelope.sender.facility != peer.facility.code {
-        return Err(Problem::new(Code::SenderMismatch).detail(
-            format!(
-                "封筒の送信元は {}、この端末は {} のものです。",
-                envelope.sender.facility, peer.facility.code
-            ),
-            format!(
-                "The envelope names {}, the device belongs to {}.",
-                envelope.sender.facility, peer.facility.code
-            ),
-        ));
-    }
-    for recipient in &envelope.recipients {
-        if context.store.facility(&recipient.facility).await?.is_none() {
-            return Err(Problem::new(Code::RecipientUnknown).detail(
-                format!("{} は登録されていません。", recipient.facility),
-                format!("{} is not known here.", recipient.facility),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// `POST /v1/submissions`
@@ -137,13 +76,7 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     if progress.offset != upload.length {
         return Err(Code::UploadIncomplete.into());
     }
-    if progress.container.is_none()
-        && let Err(problem) = first_look(context, peer, upload, &mut progress).await
-    {
-        progress.refuse(&problem);
-        return Err(problem);
-    }
-    let container = progress.container.clone().ok_or(Code::UploadIncomplete)?;
+    let container = complete(context, peer, upload, &mut progress).await?;
     let id = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?.id.clone();
     if let Some(row) = context.store.submission(&id).await? {
         return same_or_conflict(context, peer, &container, &row).await;
@@ -152,7 +85,7 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     if let Err(problem) = &done
         && problem.code() == Code::ValidationFailed
     {
-        progress.refuse(problem);
+        upload.give_up(&mut progress, problem);
     }
     done
 }
@@ -170,9 +103,13 @@ async fn decide(
             pending::hold(context, peer, upload, container, &validated, waiting_for).await
         }
         Outcome::Failed(report) => {
-            refuse(context, peer, Some(container), Code::ValidationFailed, Some(&report)).await?;
-            let report = serde_json::to_value(&report).map_err(|error| Problem::internal(&error))?;
-            Err(Problem::new(Code::ValidationFailed).report(report))
+            let refusal = Refusal::by_verdict(report)?;
+            let id = container.envelope.as_ref().map(|envelope| &envelope.id);
+            let digest = Some(hex::encode(container.sha256));
+            refusal
+                .record(context, peer.actor(), &peer.facility.code, id, digest)
+                .await?;
+            Err(refusal.problem)
         }
     }
 }
@@ -349,36 +286,6 @@ fn note(upload: &Upload, id: &SubmissionId) {
     // Losing the note costs the client one upload more, not the submission.
     if let Err(error) = upload.note(id) {
         tracing::warn!(%error, "an upload's slip cannot be written");
-    }
-}
-
-async fn refuse(
-    context: &Context,
-    peer: &Peer,
-    container: Option<&Container>,
-    code: Code,
-    report: Option<&ValidationReport>,
-) -> Result<(), Problem> {
-    metrics::counter!(observe::SUBMISSIONS, "outcome" => "refused").increment(1);
-    let id = container
-        .and_then(|container| container.envelope.as_ref())
-        .map(|envelope: &Envelope| envelope.id.clone());
-    let batch = Batch {
-        actor: peer.actor(),
-        time: clock::now(),
-        events: vec![Event::Refused {
-            facility: peer.facility.code.clone(),
-            submission: id,
-            code: code.as_str().to_owned(),
-            sub_indication: report.and_then(record::sub_indication),
-            container_sha256: container.map(|container| hex::encode(container.sha256)),
-            report_sha256: None,
-        }],
-        conditions: Vec::new(),
-    };
-    match context.store.commit(batch).committed().await {
-        Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 

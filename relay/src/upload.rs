@@ -4,9 +4,11 @@
 //! that a restart loses no acknowledged byte. A newer request takes the upload over from an older one that hangs.
 
 mod append;
-mod examine;
 mod headers;
+mod progress;
+mod reading;
 mod shelf;
+mod station;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,9 +19,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::context::Context;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
-pub(crate) use append::Progress;
-pub(crate) use examine::examine;
 use headers::{Wish, tus};
+pub(crate) use progress::Progress;
+pub(crate) use reading::Reading;
 pub(crate) use shelf::{Upload, Uploads};
 
 const OFFSET: &str = "upload-offset";

@@ -188,14 +188,40 @@ pub(crate) async fn receipt(
     Ok(Json(receipt.ok_or(Code::NotFound)?))
 }
 
-/// `GET /v1/submissions/{id}/report`: the verdict as it was made at intake.
+/// `GET /v1/submissions/{id}/report`: the verdict as it was made at intake, or why the submission was refused.
 pub(crate) async fn report(
     State(context): State<Context>,
     peer: Peer,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (row, _) = visible(&context, &peer, &id).await?;
-    beside(&context, &row, crate::intake::REPORT).await
+    match visible(&context, &peer, &id).await {
+        Ok((row, _)) => beside(&context, &row, crate::intake::REPORT).await,
+        Err(problem) if problem.code() == Code::NotFound => refused(&context, &peer, &id).await,
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The report of the newest refusal under this id, for the facility that was refused, while the id is free.
+async fn refused(context: &Context, peer: &Peer, id: &str) -> Result<Response, Problem> {
+    let id: SubmissionId = id.parse().map_err(|_| Code::NotFound)?;
+    if context.store.submission(&id).await?.is_some() {
+        return Err(Code::NotFound.into());
+    }
+    let records = context.store.submission_records(&id).await?;
+    for stored in records.iter().rev() {
+        let record: Record = serde_json::from_str(&stored.body).map_err(|error| Problem::internal(&error))?;
+        if let Event::Refused {
+            facility,
+            report_sha256: Some(digest),
+            ..
+        } = record.event
+            && facility == peer.facility.code
+        {
+            let bytes = crate::intake::kept_report(&context.containers, &digest).await?;
+            return Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response());
+        }
+    }
+    Err(Code::NotFound.into())
 }
 
 /// `GET /v1/submissions/{id}/evidence`: what the verdict was made from.

@@ -345,6 +345,8 @@ fn configure(file: &Path, services: &Services, options: &RelayOptions, api: u16,
     set("trust", "fetch_hosts", vec!["127.0.0.1"].into());
     set("trust", "fetch_private", vec!["127.0.0.1/32"].into());
     set("timestamps", "urls", vec![services.tsa_url()].into());
+    // What waits is tried again while a test still looks.
+    set("limits", "pending_retry", "1s".into());
     for (key, value) in &options.limits {
         set("limits", key, value.clone());
     }

@@ -9,8 +9,9 @@ use axum::response::Response;
 use formats::asice::Container;
 use formats::trail::{Actor, Event};
 use formats::wire::{SubmissionId, SubmissionState};
-use trust_store::{Evidence, Validated};
+use trust_store::{Evidence, Validated, ValidationReport};
 
+use super::refusal::keep_report;
 use super::{EVIDENCE, Outcome, give_back, keep, note, put_beside, record, verdict, wait_answer};
 use crate::clock;
 use crate::containers::Containers;
@@ -19,10 +20,9 @@ use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::store::{Batch, Condition, SubmissionRow};
-use crate::upload::{Upload, examine};
+use crate::upload::{Reading, Upload};
 
-/// First pause between tries; doubles up to [`LONGEST`].
-const FIRST: Duration = Duration::from_secs(2);
+/// The pause between tries doubles up to this.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Tries at the same time.
 const AT_ONCE: usize = 4;
@@ -41,6 +41,8 @@ pub(super) async fn hold(
 ) -> Result<Response, Problem> {
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     let limits = &context.config.limits;
+    // Counted and committed under one lock, so that many at once cannot pass the limit together.
+    let _one = context.holding.lock().await;
     let waiting = context.store.pending().await?;
     let own = waiting
         .iter()
@@ -93,8 +95,8 @@ pub(crate) async fn retry(context: Context) {
         metrics::gauge!(observe::PENDING).set(waiting.len() as f64);
         plan.retain(|id, _| waiting.iter().any(|row| row.submission.submission == *id));
         let due = waiting.into_iter().filter(|row| {
-            let id = &row.submission.submission;
-            overdue(row) || plan.get(id).is_none_or(|(next, _)| *next <= Instant::now())
+            let planned = plan.get(&row.submission.submission);
+            planned.is_none_or(|(next, _)| *next <= Instant::now())
         });
         let due: Vec<_> = due.take(AT_ONCE).collect();
         let tries = due.iter().map(|row| again(&context, row));
@@ -103,30 +105,34 @@ pub(crate) async fn retry(context: Context) {
             if let Err(problem) = outcome {
                 tracing::warn!(id = %row.submission.submission, code = problem.code().as_str(), "another try failed");
             }
-            let (_, pause) = plan
-                .get(&row.submission.submission)
-                .copied()
-                .unwrap_or((Instant::now(), FIRST));
+            let first = context.config.limits.pending_retry.min(LONGEST);
+            let planned = plan.get(&row.submission.submission);
+            let pause = planned.map_or(first, |(_, pause)| *pause);
             // Up to half as long again, so that submissions held by the same outage do not return together.
             let jitter = pause.mul_f64(f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 512.0);
-            let next = (Instant::now() + pause + jitter, (pause * 2).min(LONGEST));
+            // Not beyond the deadline, so that the last word is spoken when it is due.
+            let wait = until_deadline(row).map_or(pause + jitter, |left| left.min(pause + jitter));
+            let next = (Instant::now() + wait, (pause * 2).min(LONGEST));
             plan.insert(row.submission.submission.clone(), next);
         }
     }
 }
 
 fn overdue(row: &SubmissionRow) -> bool {
-    let deadline = row
-        .pending
-        .as_ref()
-        .and_then(|(_, deadline)| clock::parse_rfc3339(deadline));
-    deadline.is_none_or(|deadline| deadline <= clock::now())
+    until_deadline(row).is_none()
+}
+
+/// What is left of its time; `None` if it is up.
+fn until_deadline(row: &SubmissionRow) -> Option<Duration> {
+    let (_, deadline) = row.pending.as_ref()?;
+    let left = clock::parse_rfc3339(deadline)? - clock::now();
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
 }
 
 async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
     let stored_as = &row.submission.stored_as;
     let path = context.containers.file(stored_as)?;
-    let read = tokio::task::spawn_blocking(move || examine(&path)).await;
+    let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
     let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     let kept = context.containers.beside(stored_as, EVIDENCE).await?;
@@ -140,9 +146,12 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
             let submission = record::accepted(envelope, &container, &verified, &digests, stored_as)?;
             (Event::Accepted(Box::new(submission)), "accepted")
         }
-        Outcome::TryLater(validated, _) if overdue(row) => (refused(row, validated.report()), "refused"),
+        Outcome::TryLater(validated, _) if overdue(row) => {
+            let event = refused(context, row, validated.report()).await?;
+            (event, "refused")
+        }
         Outcome::TryLater(..) => return Ok(()),
-        Outcome::Failed(report) => (refused(row, &report), "refused"),
+        Outcome::Failed(report) => (refused(context, row, &report).await?, "refused"),
     };
     let refused = outcome == "refused";
     let batch = Batch {
@@ -162,13 +171,15 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
     Ok(())
 }
 
-fn refused(row: &SubmissionRow, report: &trust_store::ValidationReport) -> Event {
-    Event::Refused {
+/// The record of a refusal; the report outlives the container.
+async fn refused(context: &Context, row: &SubmissionRow, report: &ValidationReport) -> Result<Event, Problem> {
+    let report_sha256 = keep_report(&context.containers, report).await?;
+    Ok(Event::Refused {
         facility: row.submission.sender.facility.clone(),
         submission: Some(row.submission.submission.clone()),
         code: Code::ValidationFailed.as_str().to_owned(),
         sub_indication: record::sub_indication(report),
         container_sha256: Some(row.submission.container_sha256.clone()),
-        report_sha256: None,
-    }
+        report_sha256: Some(report_sha256),
+    })
 }

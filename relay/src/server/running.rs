@@ -113,10 +113,17 @@ impl Relay {
         let api = bind(config.api.listen).await?;
         let portal = bind(config.portal.listen).await?;
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
+        let containers = Containers::open(&config.data)?;
+        if let Err(problem) = intake::sweep(&*store, &containers).await {
+            tracing::warn!(
+                code = problem.code().as_str(),
+                "containers without a record stay until the next start"
+            );
+        }
         let fetcher = Arc::new(Fetcher::open(config.data.join("crls"), config.trust.clone())?);
         let context = Context::new(Rooms {
             log_vkey: log_key(&config)?.vkey().to_owned(),
-            containers: Containers::open(&config.data)?,
+            containers,
             uploads: Uploads::open(&config.data, config.limits.upload_expiry)?,
             store: Arc::clone(&store),
             trust,
@@ -124,6 +131,7 @@ impl Relay {
             fetcher: Arc::clone(&fetcher),
             stamps: Stamps::default(),
             throttle: Throttle::default(),
+            holding: tokio::sync::Mutex::default(),
             config: with_ports(config, api_address, portal_address),
         });
         let limits = &context.config.limits;

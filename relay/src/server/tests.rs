@@ -5,7 +5,7 @@ use std::path::Path;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use bytes::Bytes;
-use der::{Decode, DecodePem, Encode, EncodePem};
+use der::{Decode, Encode, EncodePem};
 use formats::trail::{Actor, Event};
 use formats::wire::{EnrolmentAnswer, FacilityCode};
 use http::{Method, Request, Response, StatusCode};
@@ -311,7 +311,7 @@ async fn an_upload_goes_on_where_it_stopped_and_ends_in_a_verdict_on_its_form() 
     let place = parts.headers["location"].to_str().unwrap().to_owned();
     let at = |offset: &'static str| [TUS, OCTETS, ("upload-offset", offset)];
 
-    let (parts, _) = ask(&mut api, Method::PATCH, &place, &at("0"), "01234").await;
+    let (parts, _) = ask(&mut api, Method::PATCH, &place, &at("0"), "PK\x03\x04\n").await;
     assert_eq!(
         (parts.status, &parts.headers["upload-offset"]),
         (StatusCode::NO_CONTENT, &"5".parse().unwrap())

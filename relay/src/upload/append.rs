@@ -1,20 +1,16 @@
-//! The next bytes of an upload: from the socket to the disk, durable before they are acknowledged.
+//! The next bytes of an upload: from the socket to the disk and through the reading, durable before they are acknowledged.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use formats::asice::Container;
 use formats::digest::{DigestAlgorithm, MultiHasher};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedMutexGuard;
 
+use super::station::Station;
 use super::{OFFSET, Upload, headers};
 use crate::context::Context;
 use crate::intake;
@@ -22,42 +18,15 @@ use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 
-/// Bytes written at once.
-const CHUNK: usize = 256 * 1024;
+/// Bytes written and read at once.
+const CHUNK: usize = 512 * 1024;
 /// A body that brings nothing for so long is over.
 const SILENCE: Duration = Duration::from_secs(60);
-
-/// How far an upload is.
-pub(crate) struct Progress {
-    pub(crate) offset: u64,
-    /// Why nothing more is taken.
-    pub(crate) refused: Option<Problem>,
-    /// The container, once all of it is there and has been read.
-    pub(crate) container: Option<Arc<Container>>,
-}
-
-impl Progress {
-    pub(super) fn at(offset: u64) -> Self {
-        Self {
-            offset,
-            refused: None,
-            container: None,
-        }
-    }
-
-    /// Ends the upload for a fault of its own; a fault of the relay's may pass.
-    pub(crate) fn refuse(&mut self, problem: &Problem) {
-        if problem.code().status().is_client_error() {
-            self.refused = Some(problem.clone());
-        }
-    }
-}
 
 /// Takes a request's body at offset `at`.
 ///
 /// # Errors
-/// `offset_mismatch`, `too_large`, `checksum_mismatch` (nothing of the request is kept), and for a complete container what
-/// [`intake::first_look`] finds.
+/// `offset_mismatch`, `too_large`, `checksum_mismatch` (nothing of the request is kept), and what [`intake::look`] refuses.
 pub(super) async fn append(
     context: &Context,
     peer: &Peer,
@@ -67,6 +36,23 @@ pub(super) async fn append(
     body: Body,
 ) -> Result<Response, Problem> {
     let checksum = headers::checksum(headers)?;
+    let (context, peer, upload) = (context.clone(), peer.clone(), Arc::clone(upload));
+    // A client that hangs up must not stop it between bytes and offset, or between refusal and record: it runs on its own.
+    let taken = tokio::spawn(async move { take(&context, &peer, &upload, at, checksum, body).await });
+    let offset = taken.await.map_err(|error| Problem::internal(&error))??;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(OFFSET, offset.into());
+    Ok(response)
+}
+
+async fn take(
+    context: &Context,
+    peer: &Peer,
+    upload: &Arc<Upload>,
+    at: u64,
+    checksum: Option<Vec<u8>>,
+    body: Body,
+) -> Result<u64, Problem> {
     let mut progress = upload.take_over().await;
     if let Some(refused) = &progress.refused {
         return Err(refused.clone());
@@ -77,40 +63,59 @@ pub(super) async fn append(
             format!("The relay stands at {}.", progress.offset),
         ));
     }
-    let ended = receive(upload, &mut progress, body, checksum).await;
+    let reading = progress.read_up(upload).await?;
+    let station = Station::open(upload.path.clone(), at, reading).await?;
+    let (station, ended) = receive(context, peer, upload, station, body, checksum).await?;
     upload.touch();
-    ended?;
-    if progress.offset == upload.length
-        && progress.container.is_none()
-        && let Err(problem) = intake::first_look(context, peer, upload, &mut progress).await
-    {
-        progress.refuse(&problem);
-        return Err(problem);
+    progress.offset = station.end;
+    progress.reading = Some(station.reading);
+    metrics::counter!(observe::UPLOAD_BYTES).increment(station.end.saturating_sub(at));
+    match ended {
+        Ok(()) => {}
+        Err(Stop::Broken(problem)) => return Err(problem),
+        Err(Stop::Refused(problem)) => {
+            upload.give_up(&mut progress, &problem);
+            return Err(problem);
+        }
     }
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().insert(OFFSET, progress.offset.into());
-    Ok(response)
+    if progress.offset == upload.length {
+        intake::complete(context, peer, upload, &mut progress).await?;
+    }
+    Ok(progress.offset)
 }
 
-/// Body to disk. However it ends, what was kept is durable and the offset says how much that is.
+/// Why a body ended before its end.
+enum Stop {
+    /// Something with the request; the upload goes on.
+    Broken(Problem),
+    /// Something with the container; the upload is over.
+    Refused(Problem),
+}
+
+/// Body to disk and through the reading. However it ends, what the station keeps is durable.
+///
+/// # Errors
+/// What the disk says; nothing of the request is then acknowledged.
 async fn receive(
+    context: &Context,
+    peer: &Peer,
     upload: &Arc<Upload>,
-    progress: &mut OwnedMutexGuard<Progress>,
+    mut station: Station,
     mut body: Body,
     checksum: Option<Vec<u8>>,
-) -> Result<(), Problem> {
-    let start = progress.offset;
+) -> Result<(Station, Result<(), Stop>), Problem> {
+    let start = station.end;
     let mut taken_over = upload.watch();
     taken_over.mark_unchanged();
-    let mut writer = Some(Writer::open(upload.path.clone(), start).await?);
+    // Bytes whose hash is stated are read once it was found right: a broken line must not become a refusal.
+    let reads = checksum.is_none();
     let mut hasher = checksum.as_ref().map(|_| MultiHasher::new([DigestAlgorithm::Sha256]));
     let mut waiting: Vec<Bytes> = Vec::new();
-    let mut held = 0;
-    let mut end = start;
-    let outcome = loop {
+    let (mut held, mut end) = (0, start);
+    let mut ended = loop {
         let frame = tokio::select! {
             frame = tokio::time::timeout(SILENCE, body.frame()) => frame,
-            _ = taken_over.changed() => break Err(Problem::new(Code::StateConflict)),
+            _ = taken_over.changed() => break Err(Stop::Broken(Code::StateConflict.into())),
         };
         let data = match frame {
             Ok(Some(Ok(frame))) => match frame.into_data() {
@@ -118,11 +123,12 @@ async fn receive(
                 Err(_) => continue,
             },
             Ok(None) => break Ok(()),
-            Ok(Some(Err(_))) | Err(_) => break Err(headers::invalid("the body ended early")),
+            Ok(Some(Err(_))) | Err(_) => break Err(Stop::Broken(headers::invalid("the body ended early"))),
         };
         end += data.len() as u64;
         if end > upload.length {
-            break Err(Problem::new(Code::TooLarge).finding("more bytes than Upload-Length"));
+            let problem = Problem::new(Code::TooLarge).finding("more bytes than Upload-Length");
+            break Err(Stop::Broken(problem));
         }
         if let Some(hasher) = &mut hasher {
             hasher.update(&data);
@@ -131,57 +137,31 @@ async fn receive(
         waiting.push(data);
         if held >= CHUNK {
             held = 0;
-            writer = write(writer, std::mem::take(&mut waiting), false).await?;
+            station = station.write(std::mem::take(&mut waiting), reads).await?;
+            if reads && let Err(problem) = intake::look(context, peer, upload, &mut station.reading).await {
+                break Err(Stop::Refused(problem));
+            }
         }
     };
-    write(writer, waiting, true).await?;
-    let mut kept = std::fs::metadata(&upload.path)?.len().min(upload.length);
+    if let Err(Stop::Refused(_)) = ended {
+        return Ok((station, ended));
+    }
+    station = station.write(waiting, reads).await?;
     let matches = match (checksum, hasher) {
         (Some(stated), Some(hasher)) => hasher.finish().get(DigestAlgorithm::Sha256) == Some(stated.as_slice()),
         _ => true,
     };
-    if !matches {
-        // Bytes whose hash is wrong or unknown are not kept.
-        OpenOptions::new().write(true).open(&upload.path)?.set_len(start)?;
-        kept = start;
-    }
-    progress.offset = kept;
-    metrics::counter!(observe::UPLOAD_BYTES).increment(kept - start);
-    outcome?;
     if matches {
-        Ok(())
+        station = station.sync().await?.catch_up().await?;
+        if let Err(problem) = intake::look(context, peer, upload, &mut station.reading).await {
+            ended = Err(Stop::Refused(problem));
+        }
     } else {
-        Err(Code::ChecksumMismatch.into())
-    }
-}
-
-async fn write(writer: Option<Writer>, chunks: Vec<Bytes>, last: bool) -> Result<Option<Writer>, Problem> {
-    let Some(mut writer) = writer else {
-        return Ok(None);
-    };
-    let done = tokio::task::spawn_blocking(move || {
-        for chunk in &chunks {
-            writer.0.write_all(chunk)?;
+        // Bytes whose hash is wrong or unknown are not kept.
+        station = station.cut(start).await?;
+        if ended.is_ok() {
+            ended = Err(Stop::Broken(Code::ChecksumMismatch.into()));
         }
-        if last {
-            writer.0.sync_data()?;
-        }
-        io::Result::Ok(writer)
-    });
-    Ok(Some(done.await.map_err(|error| Problem::internal(&error))??))
-}
-
-struct Writer(File);
-
-impl Writer {
-    async fn open(path: PathBuf, at: u64) -> Result<Self, Problem> {
-        let opened = tokio::task::spawn_blocking(move || {
-            let mut file = OpenOptions::new().write(true).open(path)?;
-            // What a cut-off write left beyond the acknowledged offset is written again.
-            file.set_len(at)?;
-            file.seek(SeekFrom::Start(at))?;
-            io::Result::Ok(Self(file))
-        });
-        Ok(opened.await.map_err(|error| Problem::internal(&error))??)
     }
+    Ok((station, ended))
 }

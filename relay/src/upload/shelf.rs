@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 
-use super::append::Progress;
 use super::headers::Wish;
+use super::progress::Progress;
 use crate::clock;
 use crate::context::Context;
 use crate::observe;
@@ -48,6 +48,8 @@ pub(crate) struct Upload {
     slip: PathBuf,
     /// The submission it became; its bytes are then a stored container.
     became: Mutex<Option<SubmissionId>>,
+    /// Refused: it takes neither room nor quota.
+    dead: AtomicBool,
     expiry: Duration,
     /// When a byte last arrived, Unix seconds.
     touched: AtomicI64,
@@ -80,6 +82,20 @@ impl Upload {
     pub(crate) fn note(&self, submission: &SubmissionId) -> io::Result<()> {
         *self.became.lock().unwrap_or_else(PoisonError::into_inner) = Some(submission.clone());
         write_slip(&self.slip, &self.slip())
+    }
+
+    /// Ends it for a fault of its own, and gives its room back; a fault of the relay's may pass.
+    pub(crate) fn give_up(&self, progress: &mut Progress, problem: &Problem) {
+        progress.refuse(problem);
+        if progress.refused.is_none() {
+            return;
+        }
+        self.dead.store(true, Ordering::Relaxed);
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(id = self.id, %error, "the bytes of a refused upload cannot be removed");
+        }
     }
 
     pub(super) fn touch(&self) {
@@ -228,7 +244,8 @@ impl Uploads {
 
     fn admit(&self, upload: &Arc<Upload>, most: u64) -> Result<(), Problem> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = || known.values().filter(|other| other.became().is_none());
+        let over = |other: &Upload| other.became().is_some() || other.dead.load(Ordering::Relaxed);
+        let open = || known.values().filter(|other| !over(other));
         let own = || open().filter(|other| other.facility == upload.facility);
         let bytes = own()
             .map(|other| other.length)
@@ -262,6 +279,7 @@ impl Uploads {
             length: slip.length,
             sha256: slip.sha256,
             became: Mutex::new(slip.submission),
+            dead: AtomicBool::new(false),
             expiry: self.expiry,
             touched: AtomicI64::new(touched.unix_timestamp()),
             progress: Arc::new(AsyncMutex::new(Progress::at(offset))),

@@ -1,0 +1,147 @@
+//! What is judged while a container arrives: parties and signature as soon as META-INF and envelope are there, each file as it
+//! passes, the whole at its last byte. A refusal ends the upload at once and is a record.
+
+use std::sync::Arc;
+
+use formats::asice::Container;
+
+use super::refusal::Refusal;
+use crate::clock;
+use crate::context::Context;
+use crate::peer::Peer;
+use crate::problem::{Code, Problem};
+use crate::upload::{Progress, Reading, Upload};
+use trust_store::Evidence;
+
+/// Judges what `reading` has seen since it was looked at last.
+///
+/// # Errors
+/// The refusal, already recorded: the upload is over. Or a fault of the relay's.
+pub(crate) async fn look(
+    context: &Context,
+    peer: &Peer,
+    upload: &Upload,
+    reading: &mut Reading,
+) -> Result<(), Problem> {
+    let due = !reading.judged || reading.refused().is_some();
+    let arrived = reading.arrived().filter(|_| due).cloned();
+    let Some(arrived) = arrived else {
+        return match reading.refused() {
+            Some(problem) => Err(refuse(context, peer, upload, None, problem.clone().into()).await),
+            None => Ok(()),
+        };
+    };
+    // First what the envelope and the signature say, so that the answer does not depend on how the bytes came in pieces.
+    let judged = match head(context, peer, &arrived).await {
+        Ok(None) => reading.refused().cloned().map(Refusal::from),
+        Ok(refusal) => refusal,
+        Err(problem) => return Err(problem),
+    };
+    reading.judged = true;
+    match judged {
+        None => Ok(()),
+        Some(refusal) => Err(refuse(context, peer, upload, Some(&arrived), refusal).await),
+    }
+}
+
+/// The container, when all of it is there: what a restart has forgotten is read again from the disk.
+///
+/// # Errors
+/// As [`look`]; and `checksum_mismatch` if it is not the container that was announced.
+pub(crate) async fn complete(
+    context: &Context,
+    peer: &Peer,
+    upload: &Arc<Upload>,
+    progress: &mut Progress,
+) -> Result<Arc<Container>, Problem> {
+    if let Some(container) = &progress.container {
+        return Ok(Arc::clone(container));
+    }
+    let outcome = finish(context, peer, upload, progress).await;
+    match outcome {
+        Ok(container) => {
+            let container = Arc::new(container);
+            progress.container = Some(Arc::clone(&container));
+            Ok(container)
+        }
+        Err(problem) => {
+            upload.give_up(progress, &problem);
+            Err(problem)
+        }
+    }
+}
+
+async fn finish(
+    context: &Context,
+    peer: &Peer,
+    upload: &Upload,
+    progress: &mut Progress,
+) -> Result<Container, Problem> {
+    let mut reading = progress.read_up(upload).await?;
+    look(context, peer, upload, &mut reading).await?;
+    let arrived = reading.arrived().cloned();
+    let container = match reading.finish() {
+        Ok(container) => container,
+        Err(problem) => return Err(refuse(context, peer, upload, arrived.as_ref(), problem.into()).await),
+    };
+    let announced = upload.sha256.as_ref();
+    if announced.is_some_and(|stated| *stated != hex::encode(container.sha256)) {
+        let refusal = Problem::new(Code::ChecksumMismatch).into();
+        return Err(refuse(context, peer, upload, Some(&container), refusal).await);
+    }
+    Ok(container)
+}
+
+/// Sender, recipients, and whatever of the signature is beyond help already.
+async fn head(context: &Context, peer: &Peer, arrived: &Container) -> Result<Option<Refusal>, Problem> {
+    let Some(envelope) = &arrived.envelope else {
+        return Ok(Some(Problem::new(Code::EnvelopeInvalid).into()));
+    };
+    let (sender, own) = (&envelope.sender.facility, &peer.facility.code);
+    if sender != own {
+        let problem = Problem::new(Code::SenderMismatch).detail(
+            format!("封筒の送信元は {sender}、この端末は {own} のものです。"),
+            format!("The envelope names {sender}, the device belongs to {own}."),
+        );
+        return Ok(Some(problem.into()));
+    }
+    for recipient in &envelope.recipients {
+        if context.store.facility(&recipient.facility).await?.is_none() {
+            let problem = Problem::new(Code::RecipientUnknown).detail(
+                format!("{} は登録されていません。", recipient.facility),
+                format!("{} is not known here.", recipient.facility),
+            );
+            return Ok(Some(problem.into()));
+        }
+    }
+    let (trust, arrived) = (Arc::clone(&context.trust), arrived.clone());
+    let foreseen =
+        tokio::task::spawn_blocking(move || trust.foresee(&arrived, Evidence::default(), clock::now())).await;
+    match foreseen.map_err(|error| Problem::internal(&error))? {
+        Some(report) => Ok(Some(Refusal::by_verdict(report)?)),
+        None => Ok(None),
+    }
+}
+
+/// Records the refusal; what cannot be recorded is the relay's fault and no refusal.
+async fn refuse(
+    context: &Context,
+    peer: &Peer,
+    upload: &Upload,
+    container: Option<&Container>,
+    refusal: Refusal,
+) -> Problem {
+    let id = container
+        .and_then(|container| container.envelope.as_ref())
+        .map(|envelope| &envelope.id);
+    // The digest of a whole container only: of a part there is none.
+    let whole = container.filter(|container| container.size == upload.length);
+    let digest = whole.map(|container| hex::encode(container.sha256));
+    match refusal
+        .record(context, peer.actor(), &peer.facility.code, id, digest)
+        .await
+    {
+        Ok(()) => refusal.problem,
+        Err(problem) => problem,
+    }
+}

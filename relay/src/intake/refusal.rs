@@ -1,0 +1,110 @@
+//! Refusals: each is a record, and the report it rests on is kept for the sender. The id stays free.
+
+use bytes::Bytes;
+use formats::digest::sha256;
+use formats::trail::{Actor, Event};
+use formats::wire::{FacilityCode, SubmissionId};
+use trust_store::ValidationReport;
+
+use super::record;
+use crate::clock;
+use crate::containers::Containers;
+use crate::context::Context;
+use crate::observe;
+use crate::problem::{Code, Problem};
+use crate::store::{Batch, StoreError};
+
+/// Folder of the reports of refused submissions, among those of containers.
+pub(crate) const REFUSED: &str = "refused";
+
+/// Why a submission is not taken, with the report where a verdict says so.
+pub(crate) struct Refusal {
+    pub(crate) problem: Problem,
+    report: Option<Box<ValidationReport>>,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, report: None }
+    }
+}
+
+impl Refusal {
+    /// By a verdict.
+    ///
+    /// # Errors
+    /// `internal` if the report cannot be written.
+    pub(super) fn by_verdict(report: Box<ValidationReport>) -> Result<Self, Problem> {
+        let value = serde_json::to_value(&report).map_err(|error| Problem::internal(&error))?;
+        Ok(Self {
+            problem: Problem::new(Code::ValidationFailed).report(value),
+            report: Some(report),
+        })
+    }
+
+    /// Keeps the report and records the refusal. A fault of the relay's own is no refusal and leaves no record.
+    ///
+    /// # Errors
+    /// What store or disk say; then nothing may be answered as refused.
+    pub(crate) async fn record(
+        &self,
+        context: &Context,
+        actor: Actor,
+        facility: &FacilityCode,
+        submission: Option<&SubmissionId>,
+        container_sha256: Option<String>,
+    ) -> Result<(), Problem> {
+        if !self.problem.code().status().is_client_error() {
+            return Ok(());
+        }
+        let report_sha256 = match &self.report {
+            Some(report) => Some(keep_report(&context.containers, report).await?),
+            None => None,
+        };
+        let event = Event::Refused {
+            facility: facility.clone(),
+            submission: submission.cloned(),
+            code: self.problem.code().as_str().to_owned(),
+            sub_indication: self.report.as_deref().and_then(record::sub_indication),
+            container_sha256,
+            report_sha256,
+        };
+        let batch = Batch {
+            actor,
+            time: clock::now(),
+            events: vec![event],
+            conditions: Vec::new(),
+        };
+        metrics::counter!(observe::SUBMISSIONS, "outcome" => "refused").increment(1);
+        match context.store.commit(batch).committed().await {
+            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Keeps a report under its own digest, which the record states. Returns the digest, hex.
+pub(super) async fn keep_report(containers: &Containers, report: &ValidationReport) -> Result<String, Problem> {
+    let bytes = serde_json::to_vec(report).map_err(|error| Problem::internal(&error))?;
+    let digest = hex::encode(sha256(&bytes));
+    containers
+        .put_beside(REFUSED, &file_name(&digest), bytes.into())
+        .await?;
+    Ok(digest)
+}
+
+/// The report a record of a refusal names.
+///
+/// # Errors
+/// `not_found`, or what the disk says.
+pub(crate) async fn kept_report(containers: &Containers, report_sha256: &str) -> Result<Bytes, Problem> {
+    use crate::containers::ContainerError;
+    match containers.beside(REFUSED, &file_name(report_sha256)).await {
+        Err(ContainerError::Absent) => Err(Code::NotFound.into()),
+        other => Ok(other?),
+    }
+}
+
+fn file_name(digest: &str) -> String {
+    format!("{digest}.json")
+}
