@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use trust_store::report::rfc3339;
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
 use crate::signer::pkcs11::module;
 use crate::signer::pkcs11::token::{self, Token, TokenCertificate};

@@ -10,7 +10,7 @@ use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
 use trust_store::revocation::CrlPool;
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
 use crate::{files, trust};
 

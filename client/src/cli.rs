@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Home};
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure, choose_language};
 use crate::output::Output;
 use crate::{card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, status, verify};
@@ -53,45 +53,6 @@ enum Command {
     Fetch(fetch::Options),
 }
 
-/// What every command gets: how to speak, and where this machine remembers.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// How this run speaks.
-    pub output: Output,
-    home: Option<PathBuf>,
-}
-
-impl Context {
-    /// The client's home.
-    ///
-    /// # Errors
-    /// [`Code::Configuration`].
-    pub fn home(&self) -> Result<Home, Failure> {
-        Home::locate(self.home.clone())
-    }
-
-    /// `config.toml`; defaults where there is none, or no home to keep one in.
-    ///
-    /// # Errors
-    /// [`Code::Configuration`] for a file that cannot be used.
-    pub fn config(&self) -> Result<Config, Failure> {
-        self.home().map_or_else(|_| Ok(Config::default()), |home| home.config())
-    }
-
-    /// Runs what talks over the network to its end.
-    ///
-    /// # Errors
-    /// What `work` fails with, or [`Code::Configuration`] if the system gives no runtime.
-    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(Code::Configuration, error.to_string()))?
-            .block_on(work)
-    }
-}
-
 /// Runs one command line and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -99,13 +60,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, arguments.iter().any(|argument| argument == "--json")),
     };
-    let context = Context {
-        output: Output {
-            json: cli.json,
-            language: choose_language(cli.lang.as_deref()),
-        },
-        home: cli.home,
+    let output = Output {
+        json: cli.json,
+        language: choose_language(cli.lang.as_deref()),
     };
+    let context = Context::new(output, cli.home);
     let result = match cli.command {
         Command::Card(options) => card::run(&context, &options),
         Command::Sign(options) => sign::run(&context, &options),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::{Exit, Failure};
 use crate::signer::pkcs11::module;
 use crate::signer::pkcs11::token;

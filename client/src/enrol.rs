@@ -12,8 +12,8 @@ use time::{Duration, OffsetDateTime};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, Version};
 
-use crate::cli::Context;
 use crate::config::{Config, Home};
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure, Language};
 use crate::files;
 use crate::output::japan_time;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use trust_store::report::{Indication, ValidationReport};
 use trust_store::{Evidence, Subject, TrustStore};
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Code, Exit, Failure};
 use crate::output::Output;

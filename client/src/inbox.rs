@@ -3,7 +3,7 @@
 use formats::wire::InboxItem;
 use serde_json::json;
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Exit, Failure};
 use crate::output::{Output, japan_time};

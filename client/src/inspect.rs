@@ -12,7 +12,7 @@ use trust_store::report::rfc3339;
 use trust_store::revocation::crl::Crl;
 use trust_store::{Certificate, Evidence};
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
 use crate::files;
 

@@ -13,12 +13,13 @@
 //! | [`inbox`], [`fetch`], [`status`] | what has come, how it comes down, what became of what was sent |
 //! | [`relay_api`], [`relay_trust`] | the relay as the client sees it; its own judgement made here |
 //! | [`tsa`] | time stamps over HTTP, RFC 3161 |
-//! | [`config`], [`files`], [`pin`], [`output`], [`error`] | the ground they stand on |
+//! | [`context`], [`config`], [`files`], [`pin`], [`output`], [`error`] | the ground they stand on |
 
 pub mod card;
 pub mod chain;
 pub mod cli;
 pub mod config;
+pub mod context;
 pub mod diagnose;
 pub mod enrol;
 pub mod error;

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use trust_store::Evidence;
 use trust_store::report::Indication;
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Code, Exit, Failure};
 use crate::outbox::{Delivery, Entry, Outbox};

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use self::envelope::EnvelopeOptions;
 use self::key::KeyOptions;
 use self::material::Material;
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
 use crate::output::Output;
 use crate::signer::{self, Signer};

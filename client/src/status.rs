@@ -3,7 +3,7 @@
 use formats::wire::{RecipientState, SubmissionEvent, SubmissionId, SubmissionState, SubmissionStatus};
 use serde_json::{Value, json};
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Exit, Failure};
 use crate::outbox::{Entry, Outbox};

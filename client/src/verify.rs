@@ -9,7 +9,7 @@ use serde_json::Value;
 use trust_store::report::CheckResult;
 use trust_store::{Evidence, Indication, Subject, ValidationReport};
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
 use crate::output::Output;
 use crate::{files, sign, trust};

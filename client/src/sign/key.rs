@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::Context;
+use crate::context::Context;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::pin::PinSource;
