@@ -1,4 +1,6 @@
-//! `hikyaku-relay`: the command line. What it does is in the library; here are arguments, words and exit codes.
+//! `hikyaku-relay`: the command line. What it does is in the library; here are arguments and exit codes, in `words` what is printed.
+
+mod words;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,10 +16,7 @@ use relay::admin::{self, Command};
 use relay::ca::RelayCa;
 use relay::config::Config;
 use relay::store::{Embedded as _, SledStore, Store};
-use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use time::macros::{format_description, offset};
 
 /// Takes signed letters in, keeps them for the recipient, records every sender and every view.
 #[derive(Parser)]
@@ -208,22 +207,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
 
 fn init(folder: &Path, host: &str) -> anyhow::Result<()> {
     admin::init(folder, host, OffsetDateTime::now_utc())?;
-    let config = folder.join("relay.toml");
-    println!("{} is ready. Next:", folder.display());
-    println!(
-        "  1. Read {} and set name, addresses and timestamps.urls.",
-        config.display()
-    );
-    println!(
-        "  2. Put the certificates you trust into {0}/trust/hpki and {0}/trust/tsa.",
-        folder.display()
-    );
-    println!("  3. hikyaku-relay check-config --config {}", config.display());
-    println!("  4. hikyaku-relay serve --config {}", config.display());
-    println!(
-        "  5. hikyaku-relay facility add --config {} CODE NAME",
-        config.display()
-    );
+    words::next_steps(folder);
     Ok(())
 }
 
@@ -247,16 +231,7 @@ fn check(place: &Place) -> anyhow::Result<()> {
     if config.timestamps.is_empty() {
         missing.push("timestamps.urls is empty: each clinic needs its own time-stamp authority".to_owned());
     }
-    if place.json {
-        let answer = json!({ "pin": ca.pin()?, "log_key": key.vkey(), "missing": missing });
-        println!("{}", serde_json::to_string_pretty(&answer)?);
-        return Ok(());
-    }
-    println!("{}: no mistakes", place.config.display());
-    missing.iter().for_each(|what| println!("  but {what}"));
-    println!("relay key pin: {}", ca.pin()?);
-    println!("log key: {}", key.vkey());
-    Ok(())
+    words::checked(&place.config, &ca.pin()?, &key.vkey(), &missing, place.json)
 }
 
 fn log_key(config: &Config) -> anyhow::Result<LogKey> {
@@ -277,11 +252,7 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let store = SledStore::rebuild(&config.data, log_key(&config)?)?;
     let rows = store.dump()?.len();
-    if place.json {
-        println!("{}", json!({ "rows": rows }));
-    } else {
-        println!("the index was made anew: {rows} rows");
-    }
+    words::rebuilt(rows, place.json);
     Ok(())
 }
 
@@ -309,7 +280,7 @@ fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
     #[cfg(unix)]
     let asked = admin::ask(&config.data.join("admin.sock"), &command, &mut out)?;
     #[cfg(not(unix))]
-    let asked: Option<Value> = None;
+    let asked: Option<serde_json::Value> = None;
     let answer = match asked {
         Some(answer) => answer,
         None => {
@@ -322,54 +293,5 @@ fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
     if exports {
         return Ok(io::stdout().flush()?);
     }
-    show(&answer, &config.portal.url, place.json)
-}
-
-fn show(answer: &Value, portal: &str, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
-        return Ok(());
-    }
-    match answer {
-        Value::Array(rows) if rows.is_empty() => println!("none"),
-        Value::Array(rows) => rows.iter().for_each(|row| println!("{}", line(row))),
-        Value::Object(fields) if fields.contains_key("expires") => {
-            println!(
-                "One-time code for {}, good until {}:",
-                text(&answer["facility"]),
-                in_japan(&text(&answer["expires"]))
-            );
-            println!("\n    {}\n", text(&answer["code"]));
-            println!("Give it to the facility by a way you trust. There:");
-            println!("    hikyaku enroll --relay {portal} --code {}", text(&answer["code"]));
-        }
-        other => println!("{}", line(other)),
-    }
-    Ok(())
-}
-
-fn line(row: &Value) -> String {
-    match row {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", text(value)))
-            .collect::<Vec<_>>()
-            .join("  "),
-        other => text(other),
-    }
-}
-
-/// An RFC 3339 time on Japan's clock.
-fn in_japan(text: &str) -> String {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .ok()
-        .and_then(|time| {
-            let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] JST");
-            time.to_offset(offset!(+9)).format(shape).ok()
-        })
-        .unwrap_or_else(|| text.to_owned())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+    words::answer(&answer, &config.portal.url, place.json)
 }

@@ -1,0 +1,101 @@
+//! What `hikyaku-relay` prints: answers for people or, with `--json`, for programs.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
+
+/// An answer of the administration; `portal` is the address clinics enrol at.
+pub(crate) fn answer(answer: &Value, portal: &str, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(answer)?);
+        return Ok(());
+    }
+    match answer {
+        Value::Array(rows) if rows.is_empty() => println!("none"),
+        Value::Array(rows) => rows.iter().for_each(|row| println!("{}", line(row))),
+        Value::Object(fields) if fields.contains_key("expires") => {
+            println!(
+                "One-time code for {}, good until {}:",
+                text(&answer["facility"]),
+                in_japan(&text(&answer["expires"]))
+            );
+            println!("\n    {}\n", text(&answer["code"]));
+            println!("Give it to the facility by a way you trust. There:");
+            println!("    hikyaku enroll --relay {portal} --code {}", text(&answer["code"]));
+        }
+        other => println!("{}", line(other)),
+    }
+    Ok(())
+}
+
+/// What to do after `init`.
+pub(crate) fn next_steps(folder: &Path) {
+    let config = folder.join("relay.toml");
+    println!("{} is ready. Next:", folder.display());
+    println!(
+        "  1. Read {} and set name, addresses and timestamps.urls.",
+        config.display()
+    );
+    println!(
+        "  2. Put the certificates you trust into {0}/trust/hpki and {0}/trust/tsa.",
+        folder.display()
+    );
+    println!("  3. hikyaku-relay check-config --config {}", config.display());
+    println!("  4. hikyaku-relay serve --config {}", config.display());
+    println!(
+        "  5. hikyaku-relay facility add --config {} CODE NAME",
+        config.display()
+    );
+}
+
+/// What `check-config` found: no mistake, else it had failed; what is `missing` all the same.
+pub(crate) fn checked(config: &Path, pin: &str, log_key: &str, missing: &[String], json: bool) -> anyhow::Result<()> {
+    if json {
+        let answer = json!({ "pin": pin, "log_key": log_key, "missing": missing });
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+        return Ok(());
+    }
+    println!("{}: no mistakes", config.display());
+    missing.iter().for_each(|what| println!("  but {what}"));
+    println!("relay key pin: {pin}");
+    println!("log key: {log_key}");
+    Ok(())
+}
+
+/// How many rows the new index has.
+pub(crate) fn rebuilt(rows: usize, json: bool) {
+    if json {
+        println!("{}", json!({ "rows": rows }));
+    } else {
+        println!("the index was made anew: {rows} rows");
+    }
+}
+
+fn line(row: &Value) -> String {
+    match row {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", text(value)))
+            .collect::<Vec<_>>()
+            .join("  "),
+        other => text(other),
+    }
+}
+
+/// An RFC 3339 time on Japan's clock.
+fn in_japan(text: &str) -> String {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .and_then(|time| {
+            let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] JST");
+            time.to_offset(offset!(+9)).format(shape).ok()
+        })
+        .unwrap_or_else(|| text.to_owned())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
