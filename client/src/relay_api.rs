@@ -318,6 +318,8 @@ impl RelayApi {
         let body = collect(response).await?;
         match serde_json::from_slice(&body) {
             Ok(problem) => Err(ApiError::Problem(Box::new(problem))),
+            // The answer to a HEAD has no body, whatever it would say.
+            Err(_) if body.is_empty() => Err(ApiError::Problem(Box::new(bare(status)))),
             Err(_) => Err(ApiError::Unexpected(format!("{} answered {status}", self.base))),
         }
     }
@@ -329,6 +331,19 @@ impl RelayApi {
             cause = inner;
         }
         ApiError::Unreachable(format!("{}: {cause}", self.base))
+    }
+}
+
+/// A status alone as a problem (RFC 9457 §4.2.1).
+fn bare(status: StatusCode) -> Problem {
+    Problem {
+        kind: "about:blank".to_owned(),
+        title: status.to_string(),
+        status: status.as_u16(),
+        detail: status.to_string(),
+        code: format!("http_{}", status.as_u16()),
+        action: String::new(),
+        report: None,
     }
 }
 
