@@ -1,0 +1,159 @@
+//! A disk that cannot sync the trail, and a crash exactly at a sync. Needs strace; said by name where it is missing.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use client::relay_api::ApiError;
+use formats::wire::Receipt;
+use kit::stage::{Pair, Stage};
+use kit::{CardSpec, RelayOptions, RelayProcess};
+
+use super::audit::audit;
+use super::letters::{Letter, api, are_there, can_be_sent_again, prepare, send};
+
+#[test]
+fn a_disk_that_cannot_sync_stops_acceptance_and_says_so() {
+    let Some(scene) = Scene::new("a_disk_that_cannot_sync_stops_acceptance_and_says_so") else {
+        return;
+    };
+    let (acknowledged, open) = scene.send_until_it_fails("error=EIO:when=3", |error| {
+        matches!(error, ApiError::Problem(problem) if problem.code == "store_unavailable" && problem.status == 503)
+    });
+    let log = scene.stage.relay.log();
+    assert!(log.contains("Input/output error"), "the log does not say why:\n{log}");
+    scene.settle(acknowledged, open);
+}
+
+#[test]
+fn a_crash_at_the_sync_loses_nothing_acknowledged() {
+    let Some(scene) = Scene::new("a_crash_at_the_sync_loses_nothing_acknowledged") else {
+        return;
+    };
+    let (acknowledged, open) =
+        scene.send_until_it_fails("signal=KILL:when=3", |error| matches!(error, ApiError::Unreachable(_)));
+    scene.settle(acknowledged, open);
+}
+
+struct Scene {
+    stage: Stage,
+    pair: Pair,
+    letters: Vec<Letter>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Scene {
+    fn new(test: &str) -> Option<Self> {
+        if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+            println!("skipped: {test} (no strace)");
+            return None;
+        }
+        let stage = Stage::new(&RelayOptions::default());
+        let pair = stage.pair();
+        let card = stage.services.hpki().card(CardSpec::ec_doctor());
+        let letters = prepare(&stage, &pair, &card, 8);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        Some(Self {
+            stage,
+            pair,
+            letters,
+            runtime,
+        })
+    }
+
+    /// Sends one letter after the other while syncs of the trail go wrong as `injection` says. From the first failure on
+    /// nothing may be acknowledged.
+    fn send_until_it_fails(
+        &self,
+        injection: &str,
+        expected: fn(&ApiError) -> bool,
+    ) -> (Vec<(Letter, Receipt)>, Vec<Letter>) {
+        let relay = &self.stage.relay;
+        let mut tracer = Tracer::on(relay, injection);
+        let clinic = api(&self.pair.clinic, relay);
+        let (mut acknowledged, mut open) = (Vec::new(), Vec::new());
+        for letter in &self.letters {
+            match self.runtime.block_on(send(clinic.clone(), letter.clone())) {
+                Ok(receipt) => {
+                    assert!(open.is_empty(), "a letter was acknowledged after the trail had failed");
+                    acknowledged.push((letter.clone(), receipt));
+                }
+                Err(error) => {
+                    assert!(expected(&error) || matches!(error, ApiError::Unreachable(_)), "{error}");
+                    open.push(letter.clone());
+                }
+            }
+        }
+        assert!(
+            !acknowledged.is_empty() && !open.is_empty(),
+            "the fault did not fall in the middle\n{}",
+            relay.log()
+        );
+        relay.kill9();
+        tracer.end();
+        (acknowledged, open)
+    }
+
+    /// After a restart everything acknowledged is there and the rest can be sent again.
+    fn settle(&self, mut acknowledged: Vec<(Letter, Receipt)>, open: Vec<Letter>) {
+        let relay = &self.stage.relay;
+        relay.restart();
+        let (clinic, hospital) = (api(&self.pair.clinic, relay), api(&self.pair.hospital, relay));
+        self.runtime.block_on(are_there(&clinic, &hospital, &acknowledged));
+        acknowledged.extend(self.runtime.block_on(can_be_sent_again(&clinic, open)));
+        relay.stop();
+        let accepted = audit(relay);
+        assert_eq!(accepted.len(), self.letters.len());
+        for (letter, receipt) in &acknowledged {
+            assert_eq!(accepted.get(&letter.id), Some(&receipt.position));
+        }
+        relay.restart();
+    }
+}
+
+/// strace, attached to every thread of the relay, with an eye on the trail's files.
+struct Tracer(Child);
+
+impl Tracer {
+    fn on(relay: &RelayProcess, injection: &str) -> Self {
+        let trail = relay.folder().join("data/trail");
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
+        strace.args(["-e", &format!("inject=fsync,fdatasync:{injection}")]);
+        for entry in fs::read_dir(&trail).unwrap() {
+            let path = fs::canonicalize(entry.unwrap().path()).unwrap();
+            if path.extension().is_some_and(|ending| ending == "seg") {
+                strace.arg("-P").arg(path);
+            }
+        }
+        let child = strace
+            .args(["-p", &relay.pid().to_string()])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !traced(relay.pid()) {
+            assert!(Instant::now() < deadline, "strace does not attach");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(child)
+    }
+
+    fn end(&mut self) {
+        // It ends with what it traces.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Whether every thread has its tracer.
+fn traced(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    tasks
+        .map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default())
+        .all(|status| {
+            status
+                .lines()
+                .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+        })
+}

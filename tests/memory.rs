@@ -1,0 +1,160 @@
+//! Gigabytes pass through client and relay without ever being in memory: the built programs, measured by the kernel.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kit::stage::Stage;
+use kit::{RelayOptions, bin, letter_pdf};
+
+const MIB: u64 = 1 << 20;
+/// What the client may have resident, whatever it signs, sends, fetches or verifies.
+const CLIENT: u64 = 64 * MIB;
+/// What the relay may.
+const RELAY: u64 = 128 * MIB;
+/// Space these tests need on disk.
+const SPACE: u64 = 6144 * MIB;
+
+#[test]
+fn two_gigabytes_are_signed_and_verified_in_flat_memory() {
+    let Some(folder) = spacious("two_gigabytes_are_signed_and_verified_in_flat_memory") else {
+        return;
+    };
+    let stage = kit::Services::start_blocking(0);
+    stage.hpki().write_trust(&folder.path().join("trust"));
+    stage
+        .hpki()
+        .write_evidence(&folder.path().join("evidence"), time::OffsetDateTime::now_utc(), &[]);
+    let card = stage.hpki().doctor();
+    let key = folder.path().join("card.pem");
+    fs::write(&key, format!("{}{}", card.key_pem(), card.certificates_pem())).unwrap();
+    let (letter, large) = material(folder.path(), 2048 * MIB);
+    let container = folder.path().join("large.asice");
+
+    let mut sign = Command::new(bin("hikyaku"));
+    sign.env("HIKYAKU_HOME", folder.path().join("home"))
+        .arg("sign")
+        .args([&letter, &large])
+        .args(["--key".as_ref(), key.as_os_str()])
+        .args(["--tsa", &stage.tsa_url(), "--from", "1310000001", "--to", "1320000002"])
+        .args(["--patient-id", "1", "--patient-name", "試験　大"])
+        .args(["--birth-date", "1970-01-01", "--sex", "F", "--out"])
+        .arg(&container);
+    let signing = peak(&mut sign);
+    assert!(fs::metadata(&container).unwrap().len() > 2048 * MIB);
+
+    let mut verify = Command::new(bin("hikyaku"));
+    verify
+        .arg("verify")
+        .arg(&container)
+        .arg("--trust")
+        .arg(folder.path().join("trust"))
+        .arg("--evidence")
+        .arg(folder.path().join("evidence"));
+    let verifying = peak(&mut verify);
+    println!("sign: {} KiB, verify: {} KiB", signing >> 10, verifying >> 10);
+    assert!(signing < CLIENT, "sign had {signing} bytes resident");
+    assert!(verifying < CLIENT, "verify had {verifying} bytes resident");
+}
+
+#[test]
+fn half_a_gigabyte_is_sent_and_fetched_in_flat_memory() {
+    let Some(folder) = spacious("half_a_gigabyte_is_sent_and_fetched_in_flat_memory") else {
+        return;
+    };
+    let data = folder.path().join("data");
+    let stage = Stage::new(&RelayOptions {
+        data: Some(data),
+        ..RelayOptions::default()
+    });
+    let pair = stage.pair();
+    let key = pair.clinic.soft_key(&stage.services.hpki().doctor());
+    let (letter, large) = material(folder.path(), 500 * MIB);
+    let mut send = pair.clinic.command();
+    send.arg("send")
+        .args([&letter, &large])
+        .args(["--key".as_ref(), key.as_os_str()])
+        .args(["--to", &pair.to, "--patient-id", "1", "--patient-name", "試験　大"])
+        .args(["--birth-date", "1970-01-01", "--sex", "F"]);
+    let sending = peak(&mut send);
+
+    let inbox = pair.hospital.json(["inbox"]).expect(0);
+    let id = inbox.json["items"][0]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{}", inbox.text))
+        .to_owned();
+    let out = folder.path().join("out");
+    let mut fetch = pair.hospital.command();
+    fetch.args(["fetch", &id, "--person", "staff", "--out"]).arg(&out);
+    let fetching = peak(&mut fetch);
+    let relay = stage.relay.peak_memory().expect("Linux tells");
+    println!(
+        "send: {} KiB, fetch: {} KiB, relay: {} KiB",
+        sending >> 10,
+        fetching >> 10,
+        relay >> 10
+    );
+    assert!(sending < CLIENT, "send had {sending} bytes resident");
+    assert!(fetching < CLIENT, "fetch had {fetching} bytes resident");
+    assert!(relay < RELAY, "the relay had {relay} bytes resident");
+}
+
+/// A letter, and an attachment of zeros that takes no space.
+fn material(folder: &Path, size: u64) -> (PathBuf, PathBuf) {
+    let (letter, large) = (folder.join("letter.pdf"), folder.join("large.bin"));
+    fs::write(&letter, letter_pdf()).unwrap();
+    File::create(&large).unwrap().set_len(size).unwrap();
+    (letter, large)
+}
+
+/// A folder on the disk that holds the build, removed when dropped; `None`, said by name, where it has too little space.
+fn spacious(test: &str) -> Option<tempfile::TempDir> {
+    let place = bin("hikyaku").ancestors().nth(2)?.join("tmp");
+    fs::create_dir_all(&place).unwrap();
+    let free = Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(&place)
+        .output()
+        .ok();
+    let free = free.and_then(|free| {
+        String::from_utf8(free.stdout)
+            .ok()?
+            .lines()
+            .nth(1)?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
+    if free.is_some_and(|free| free >= SPACE) && Path::new("/proc/self/status").exists() {
+        return Some(tempfile::tempdir_in(place).unwrap());
+    }
+    println!("skipped: {test} (no /proc, or less than 6 GiB of space)");
+    None
+}
+
+/// Runs a program that must succeed; the most memory it had resident, in bytes.
+fn peak(command: &mut Command) -> u64 {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut peak = 0;
+    // The mark only rises: the last one seen is the highest, but for what is taken in the last moment.
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let mark = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = mark
+            .and_then(|mark| mark.trim().parse().ok())
+            .map_or(peak, |kib: u64| kib << 10);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(peak > MIB, "{command:?} was not measured");
+    peak
+}
