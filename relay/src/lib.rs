@@ -6,10 +6,13 @@
 //!    device table. First of all, because nothing below should ever run for a stranger or a revoked device.
 //! 2. **An upload is announced** ([`upload`]). Its length is held against the largest size, the facility's quota and the free
 //!    space. Before any byte, because refusing gigabytes after they arrived helps nobody.
-//! 3. **Bytes arrive and become durable.** A PATCH is answered after the disk has it, because the client forgets what was
-//!    acknowledged. A newer request takes over from one that hangs, because radio links die without saying so.
-//! 4. **The container is read** ([`intake`]): profile, contents, envelope, sender, recipients. Before any evidence is fetched,
-//!    because fetching for a container that cannot be accepted would be work on a stranger's behalf.
+//! 3. **Bytes arrive, are read and become durable** ([`upload`]). Each byte passes once: to the disk, through the reader of the
+//!    intake profile, through the hash of its file, past the look for what must not travel. A PATCH is answered after the disk
+//!    has it, because the client forgets what was acknowledged. A newer request takes over from one that hangs, because radio
+//!    links die without saying so. After a restart the stored bytes are read again, because the reading is not state.
+//! 4. **What cannot be accepted ends at once** ([`intake`]): sender, recipients and signature as soon as META-INF and envelope
+//!    are there, each file as it passes. Before the gigabytes, because they would be for nothing; before any evidence is
+//!    fetched, because that would be work on a stranger's behalf. The refusal is a record, and its report stays for the sender.
 //! 5. **Evidence is fetched** ([`evidence`]): `trust-store` says what is missing, the relay fetches it within its rules, and asks
 //!    again. Only URLs of certificates whose path verifies, because a signature's own word must not steer the relay.
 //! 6. **The verdict** (`trust_store::TrustStore::validate`). After all fetching, in one pure step, because only then can it be

@@ -136,3 +136,86 @@ impl From<IntakeError> for Problem {
         Self::new(code).finding(format!("{}: {error}", error.code))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use formats::asice::{FilePlan, SignedManifest, manifest_for, write};
+
+    use super::*;
+
+    /// A container whose signature is only bytes: who signed is not asked here.
+    fn container(letter: &[u8]) -> Vec<u8> {
+        let envelope = serde_json::json!({
+            "version": 1, "id": "0193569a-7c00-7000-8000-000000000001", "created": "2026-11-22T10:00:00+09:00",
+            "sender": { "facility": "1310000001", "name": "TEST Clinic", "department": null, "person": null },
+            "recipients": [{ "facility": "1320000002", "name": "TEST Hospital", "department": null, "person": null }],
+            "patient": { "id": "1", "name": "T", "kana": null, "birth_date": "1970-01-01", "sex": "U" },
+            "documents": [{ "path": "letter.pdf", "kind": "Referral", "category": "letter",
+                "media_type": "application/pdf", "title": "T" }],
+            "in_reply_to": null
+        });
+        let envelope = serde_json::to_vec(&envelope).unwrap();
+        let files = [("submission.json", envelope.as_slice()), ("letter.pdf", letter)];
+        let plans: Vec<_> = files
+            .iter()
+            .map(|&(path, mut bytes)| FilePlan::measure(path, &mut bytes).unwrap())
+            .collect();
+        let signed = SignedManifest {
+            manifest: &manifest_for(&plans),
+            signature: b"signature",
+        };
+        let mut container = Vec::new();
+        write(&mut container, &[signed], &plans, |path| {
+            Ok(files.iter().find(|(known, _)| *known == path).unwrap().1)
+        })
+        .unwrap();
+        container
+    }
+
+    fn place(container: &[u8], of: &[u8]) -> usize {
+        container.windows(of.len()).position(|window| window == of).unwrap()
+    }
+
+    #[test]
+    fn a_reading_taken_up_from_the_disk_ends_where_one_in_memory_does() {
+        let bytes = container(b"%PDF-1.7 a letter");
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), &bytes).unwrap();
+        let whole = Reading::whole(path.path()).unwrap();
+        for cut in [0, 1, 40, bytes.len() / 2, bytes.len() - 1, bytes.len()] {
+            let mut reading = Reading::new(bytes.len() as u64);
+            reading.catch_up(path.path(), cut as u64).unwrap();
+            assert_eq!(reading.position(), cut as u64);
+            reading.push(&bytes[cut..]);
+            let container = reading.finish().unwrap();
+            assert_eq!((container.sha256, container.files), (whole.sha256, whole.files.clone()));
+        }
+    }
+
+    #[test]
+    fn what_must_not_travel_is_refused_before_the_end() {
+        let bytes = container(b"#!/bin/sh\nrm -rf /\n");
+        let end = place(&bytes, b"rm -rf /\n") + 9;
+        let mut reading = Reading::new(bytes.len() as u64);
+        reading.push(&bytes[..end]);
+        assert_eq!(reading.refused().unwrap().code(), Code::ForbiddenContent);
+        assert!(reading.arrived().is_some(), "the envelope came before it");
+        reading.push(&bytes[end..]);
+        assert!(reading.finish().is_err());
+    }
+
+    #[test]
+    fn a_changed_file_and_a_short_container_are_refused() {
+        let mut bytes = container(b"%PDF-1.7 a letter");
+        let short = bytes.len() - 5;
+        let mut reading = Reading::new(bytes.len() as u64);
+        reading.push(&bytes[..short]);
+        assert!(reading.refused().is_none());
+        assert_eq!(reading.finish().err().unwrap().code(), Code::ContainerProfile);
+        let at = place(&bytes, b"a letter");
+        bytes[at] = b'A';
+        let mut reading = Reading::new(bytes.len() as u64);
+        reading.push(&bytes[..at + 20]);
+        assert_eq!(reading.refused().unwrap().code(), Code::ContainerProfile);
+    }
+}
