@@ -84,6 +84,18 @@ fn judge(folder: &Path) -> Result<(), String> {
     let store = store(folder);
     let missing = store.missing(&subject, &evidence, now).len();
     let validated = store.validate(subject.clone(), evidence.clone(), now);
+    if let Subject::Container(container) = &subject {
+        let foreseen = store.foresee(container, evidence.clone(), now);
+        let same = foreseen.is_none_or(|report| report.sub_indication == validated.report().sub_indication);
+        assert!(same, "{}: what is foreseen is what is found", folder.display());
+        let foreseen = store.foresee(container, Evidence::default(), now).is_some();
+        assert!(!foreseen || !validated.report().passed(), "{}", folder.display());
+        let no_known_role = folder.ends_with("unknown_role");
+        assert!(
+            foreseen || !no_known_role,
+            "what the certificate lacks, no evidence brings"
+        );
+    }
     let again = store.validate(subject, evidence, now);
     assert_eq!(
         validated.report(),
