@@ -79,7 +79,8 @@ struct Setting<'s> {
 impl TrustStore {
     /// What must still be fetched before a verdict is possible: fetch, add, ask again.
     ///
-    /// Nothing, where the verdict is clear already or no evidence could change it.
+    /// Nothing, where the verdict is clear already or no evidence could change it. CRLs inside the signature do not count as had:
+    /// its maker chose them, and one of yesterday hides what was revoked today.
     #[must_use]
     pub fn missing(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime) -> Vec<EvidenceQuery> {
         let judged = self.judge(subject, evidence, now, true);
@@ -212,7 +213,7 @@ impl TrustStore {
             policy: &self.policy,
             now,
             tokens: &evidence.tokens,
-            material: Material::gather(known, &self.anchors, evidence),
+            material: Material::gather(known, &self.anchors, evidence, asking),
             asking,
         }
     }

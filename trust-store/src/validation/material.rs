@@ -23,8 +23,8 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// What the signatures carry first, then what was supplied.
-    pub(super) fn gather(signatures: &[&SignedData], anchors: &Anchors, evidence: &Evidence) -> Self {
+    /// What the signatures carry first, then what was supplied. `asking`: without the CRLs they carry.
+    pub(super) fn gather(signatures: &[&SignedData], anchors: &Anchors, evidence: &Evidence, asking: bool) -> Self {
         let stamps = signatures
             .iter()
             .flat_map(|signature| &signature.signer.timestamps)
@@ -50,7 +50,8 @@ impl Material {
         }
         // What was supplied comes first: lists made to fill the pool never push out the one that revokes.
         let mut seen = HashSet::new();
-        let lists = evidence.crls.iter().chain(carriers().flat_map(|carrier| &carrier.crls));
+        let carried = carriers().filter(|_| !asking).flat_map(|carrier| &carrier.crls);
+        let lists = evidence.crls.iter().chain(carried);
         let lists: Vec<&Vec<u8>> = lists.filter(|list| seen.insert(*list)).collect();
         let mut complaints = Ledger::default();
         if lists.len() > CrlPool::MAX {
