@@ -48,7 +48,12 @@ pub(super) async fn entry(containers: &Containers, name: &str, size: u64, path: 
 
 /// Where the central directory lies, from the end of the file.
 fn directory(tail: &[u8]) -> Option<Range<u64>> {
-    let end = tail.windows(4).rposition(|window| window == b"PK\x05\x06")?;
+    // The record whose comment ends with the file: a comment may hold what looks like another.
+    let end = (0..tail.len()).rev().find(|at| {
+        let record = tail.get(*at..).unwrap_or_default();
+        let whole = u16_at(record, 20).is_some_and(|comment| record.len() == 22 + usize::from(comment));
+        whole && record.starts_with(b"PK\x05\x06")
+    })?;
     let record = tail.get(end..)?;
     let (mut size, mut start) = (u64::from(u32_at(record, 12)?), u64::from(u32_at(record, 16)?));
     let count = u16_at(record, 10)?;
