@@ -1,5 +1,6 @@
 //! What commands print: text for people or JSON for programs, and progress bars for people only.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl Output {
                 .map_err(std::io::Error::from)
                 .and_then(|()| writeln!(out))
         } else {
-            writeln!(out, "{}", text.trim_end())
+            writeln!(out, "{}", harmless(text.trim_end()))
         };
     }
 
@@ -47,7 +48,7 @@ impl Output {
     /// Says something beside the result, to people only.
     pub fn say(&self, text: &str) {
         if !self.json {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", harmless(text));
         }
     }
 
@@ -76,6 +77,24 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+/// Text for a terminal. Names and reasons come from other machines: what would command the terminal or reorder the line is
+/// written out instead.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let commands =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|c| {
+        if commands(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    });
+    Cow::Owned(shown.collect())
 }
 
 /// A time of the data (RFC 3339) as people read it: Japan Standard Time.

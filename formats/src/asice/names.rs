@@ -84,8 +84,7 @@ pub fn check_read(name: &str) -> Result<(), NameError> {
     if name.len() > MAX_NAME {
         return Err(NameError::TooLong);
     }
-    let reorders = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if name.contains(|c: char| c.is_control() || reorders(c)) {
+    if name.contains(is_control) {
         return Err(NameError::ControlCharacter);
     }
     if name.contains('\\') {
@@ -109,6 +108,11 @@ pub fn check_read(name: &str) -> Result<(), NameError> {
         }
     }
     Ok(())
+}
+
+/// A control character (general category Cc), or one that reorders text (Bidi_Control overrides and isolates).
+pub(crate) fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a name belongs to the container itself: `mimetype`, or anything in META-INF, in any spelling of case.

@@ -115,6 +115,13 @@ fn document(json: Json, name: &str) -> Result<Document, EnvelopeError> {
     Ok(document)
 }
 
+const NOT_ONE_LINE: &str = "has a control character or one that reorders text";
+
+/// Names and titles are read on screens, in logs and in tables: none may break its line or dress it as another.
+fn is_one_line(text: &str) -> bool {
+    !text.contains(|c| names::is_control(c) || matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
 /// RFC 6838 §4.2 names, with RFC 2045 §5.1 parameters whose values are tokens.
 fn is_media_type(text: &str) -> bool {
     fn name(text: &str) -> bool {
@@ -176,7 +183,8 @@ impl Fields {
 
     fn text(&mut self, member: &str) -> Result<String, EnvelopeError> {
         match self.take(member)? {
-            Json::Text(text) => Ok(text),
+            Json::Text(text) if is_one_line(&text) => Ok(text),
+            Json::Text(_) => Err(self.error(member, NOT_ONE_LINE)),
             _ => Err(self.error(member, "is not a string of characters I-JSON allows")),
         }
     }
@@ -184,7 +192,8 @@ impl Fields {
     fn optional_text(&mut self, member: &str) -> Result<Option<String>, EnvelopeError> {
         match self.take(member)? {
             Json::Null => Ok(None),
-            Json::Text(text) => Ok(Some(text)),
+            Json::Text(text) if is_one_line(&text) => Ok(Some(text)),
+            Json::Text(_) => Err(self.error(member, NOT_ONE_LINE)),
             _ => Err(self.error(member, "is neither null nor a string of characters I-JSON allows")),
         }
     }
