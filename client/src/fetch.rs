@@ -26,6 +26,9 @@ use crate::{files, trust};
 /// Pauses between tries over a broken line, in seconds.
 const PAUSES: [u64; 4] = [1, 2, 4, 8];
 
+/// A download that brings nothing for so long has lost its line.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// A fetched submission.
 #[derive(Debug)]
 pub struct Fetched {
@@ -116,6 +119,12 @@ pub async fn fetch(
         .map_err(|error| Failure::new(Code::RelayAnswer, format!("the relay's evidence: {error}")))?;
 
     let read = read_container(&container)?;
+    if read.envelope.as_ref().is_some_and(|envelope| envelope.id != *id) {
+        return Err(Failure::new(
+            Code::RelayAnswer,
+            format!("{id}: the relay sent another submission"),
+        ));
+    }
     let paths: Vec<String> = read.files.iter().map(|file| file.path.clone()).collect();
     let validated = trust.validate(Subject::Container(Box::new(read)), evidence, OffsetDateTime::now_utc());
     let report = validated.report().clone();
@@ -196,13 +205,11 @@ async fn download_rest(
     progress: impl Fn(u64),
 ) -> Result<(), Stop> {
     let unwritable = |error: std::io::Error| Stop::Failure(files::unwritable(part, &error));
-    let mut file = tokio::fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(part)
-        .await
-        .map_err(unwritable)?;
+    let mut options = tokio::fs::File::options();
+    options.create(true).write(true).truncate(false);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let mut file = options.open(part).await.map_err(unwritable)?;
     let have = file.metadata().await.map_err(unwritable)?.len();
     if have == status.size && have > 0 {
         return Ok(());
@@ -220,7 +227,11 @@ async fn download_rest(
     file.set_len(at).await.map_err(unwritable)?;
     file.seek(SeekFrom::Start(at)).await.map_err(unwritable)?;
     let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = tokio::time::timeout(SILENCE, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| Stop::Line("the line is silent".to_owned()))? else {
+            break;
+        };
         let frame = frame.map_err(|error| Stop::Line(error.to_string()))?;
         if let Ok(bytes) = frame.into_data() {
             at += bytes.len() as u64;
