@@ -25,6 +25,7 @@ use crate::context::Context;
 use crate::peer::{Connection, Peer};
 use crate::problem::{Code, Problem};
 use crate::routes;
+use crate::server::neighbourhood;
 use crate::store::{Batch, Condition, Facility};
 
 /// A PKCS #10 request is no longer.
@@ -37,14 +38,14 @@ pub(crate) async fn enrol(
     body: Bytes,
 ) -> Result<(StatusCode, Json<EnrolmentAnswer>), Problem> {
     let address = connection.address.ip().to_canonical();
-    context.throttle.admit(address)?;
+    context.throttle.admit(neighbourhood(address))?;
     let request: EnrolmentRequest = routes::json(&body)?;
     let key = possessed_key(&request.csr)?;
     let code_sha256 = hex::encode(sha256(request.code.as_deref().unwrap_or_default().trim().as_bytes()));
     let code = context.store.code(&code_sha256).await?;
     let live = code.filter(|code| clock::parse_rfc3339(&code.expires).is_some_and(|expires| clock::now() < expires));
     let Some(code) = live else {
-        context.throttle.failed(address);
+        context.throttle.failed(neighbourhood(address));
         return Err(Code::CodeInvalid.into());
     };
     let facility = context.store.facility(&code.facility).await?.ok_or(Code::CodeInvalid)?;

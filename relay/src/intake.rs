@@ -82,6 +82,10 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
         return same_or_conflict(context, peer, &container, &row).await;
     }
     let done = decide(context, peer, upload, &container).await;
+    if upload.became().is_some() {
+        // The upload stays known until it expires; what was read of it, 100,000 names at most, need not.
+        progress.container = None;
+    }
     if let Err(problem) = &done
         && problem.code() == Code::ValidationFailed
     {

@@ -37,6 +37,7 @@ mod context;
 pub mod deliver;
 pub mod enrol;
 pub mod evidence;
+pub mod folder;
 pub mod intake;
 pub mod observe;
 pub mod peer;

@@ -6,7 +6,7 @@ mod connection;
 mod running;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +60,7 @@ impl Seats {
 
     /// A seat for a connection; `None` if there is none left: the connection is closed at once.
     fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let address = neighbourhood(address);
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_insert(0);
@@ -72,6 +73,14 @@ impl Seats {
             address,
             _permit: permit,
         })
+    }
+}
+
+/// What counts as one address: of IPv6 the network of 64 bits, all of which one subscriber holds.
+pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
     }
 }
 

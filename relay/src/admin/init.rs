@@ -7,6 +7,7 @@ use formats::trail::LogKey;
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::{CaError, NewKey, RelayCa, certificate_pem};
+use crate::folder::create_private;
 
 /// Why a folder was not made.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,9 @@ pub fn init(folder: &Path, host: &str, now: OffsetDateTime) -> Result<(), InitEr
     if std::fs::read_dir(folder).map_err(io(folder))?.next().is_some() {
         return Err(InitError::NotEmpty(folder.into()));
     }
-    for name in ["data", "keys", "trust/hpki", "trust/tsa", "trust/intermediates"] {
+    let data = folder.join("data");
+    create_private(&data).map_err(io(&data))?;
+    for name in ["keys", "trust/hpki", "trust/tsa", "trust/intermediates"] {
         let path = folder.join(name);
         std::fs::create_dir_all(&path).map_err(io(&path))?;
     }

@@ -14,6 +14,7 @@ use crate::containers::{ContainerError, Containers};
 use crate::context::{Context, Rooms};
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
+use crate::folder::create_private;
 use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, TrustError};
@@ -79,7 +80,7 @@ impl Relay {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let (data, key) = (config.data.clone(), log_key(&config)?);
-        std::fs::create_dir_all(&data)?;
+        create_private(&data)?;
         let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key)).await;
         let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
@@ -109,7 +110,7 @@ impl Relay {
         let trust = Arc::new(trust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
         let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;
-        std::fs::create_dir_all(&config.data)?;
+        create_private(&config.data)?;
         let api = bind(config.api.listen).await?;
         let portal = bind(config.portal.listen).await?;
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
@@ -135,12 +136,16 @@ impl Relay {
             config: with_ports(config, api_address, portal_address),
         });
         let limits = &context.config.limits;
-        let seats = Seats::new(limits.connections, limits.connections_per_address);
+        // Seats of their own, so that strangers at the portal cannot keep devices out.
+        let at_portal = (limits.connections / 4).max(1);
+        let at_api = limits.connections.saturating_sub(at_portal).max(1);
+        let seats = |connections| Seats::new(connections, limits.connections_per_address);
+        let (api_seats, portal_seats) = (seats(at_api), seats(at_portal));
         let (stop, stopped) = watch::channel(false);
         let mut listeners = JoinSet::new();
-        for (face, listener, tls, router) in [
-            (Face::Api, api, api_tls, routes::api(&context)),
-            (Face::Portal, portal, portal_tls, routes::portal(&context)),
+        for (face, listener, tls, router, seats) in [
+            (Face::Api, api, api_tls, routes::api(&context), api_seats),
+            (Face::Portal, portal, portal_tls, routes::portal(&context), portal_seats),
         ] {
             let listening = Listening {
                 face,
@@ -148,7 +153,7 @@ impl Relay {
                 tls,
                 router,
                 context: context.clone(),
-                seats: Arc::clone(&seats),
+                seats,
             };
             listeners.spawn(listening.serve(stopped.clone()));
         }

@@ -391,4 +391,8 @@ fn seats_are_bounded_per_address_and_given_back() {
     assert!(seats.take(b).is_none(), "three in all");
     drop(first);
     assert!(seats.take(b).is_some());
+    let of = |text: &str| neighbourhood(text.parse().unwrap());
+    assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:3"), "one subscriber's network");
+    assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+    assert_eq!(of("::ffff:192.0.2.1"), a);
 }

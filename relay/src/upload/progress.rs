@@ -48,6 +48,7 @@ impl Progress {
         if problem.code().status().is_client_error() {
             self.refused = Some(problem.clone());
             self.reading = None;
+            self.container = None;
         }
     }
 }
