@@ -86,6 +86,9 @@ pub enum Code {
     TimestampMismatch,
     RelayUnreachable,
     RelayAnswer,
+    OtherRelay,
+    PortalNeeded,
+    NothingSigned,
     OutboxBusy,
     WouldBeRefused,
 }
@@ -127,6 +130,9 @@ impl Code {
             Self::TimestampMismatch => "timestamp_mismatch",
             Self::RelayUnreachable => "relay_unreachable",
             Self::RelayAnswer => "relay_answer",
+            Self::OtherRelay => "other_relay",
+            Self::PortalNeeded => "portal_needed",
+            Self::NothingSigned => "nothing_signed",
             Self::OutboxBusy => "outbox_busy",
             Self::WouldBeRefused => "would_be_refused",
         }

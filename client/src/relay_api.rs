@@ -44,6 +44,12 @@ pub enum ApiError {
     /// It could not be reached, or the connection broke. Trying again may help.
     #[error("{0}")]
     Unreachable(String),
+    /// Another machine answers there: its certificate is not of the CA this machine knows, or knows the pin of.
+    #[error("{0} is another machine")]
+    OtherRelay(String),
+    /// It wants a device certificate, and this machine showed none: the API listener in the place of the portal.
+    #[error("{0} asks for a device certificate")]
+    CertificateRequired(String),
     /// It answered something that is not the contract.
     #[error("{0}")]
     Unexpected(String),
@@ -57,6 +63,8 @@ impl From<ApiError> for Failure {
         match error {
             ApiError::Problem(problem) => Self::relay(*problem),
             ApiError::Unreachable(cause) => Self::new(Code::RelayUnreachable, cause),
+            ApiError::OtherRelay(base) => Self::new(Code::OtherRelay, base),
+            ApiError::CertificateRequired(base) => Self::new(Code::PortalNeeded, base),
             ApiError::Unexpected(what) => Self::new(Code::RelayAnswer, what),
             ApiError::File(error) => Self::new(Code::FileUnreadable, error.to_string()),
         }
@@ -324,8 +332,13 @@ impl RelayApi {
         }
     }
 
-    /// The innermost cause says most: "invalid peer certificate", "connection refused".
+    /// What TLS says has a meaning of its own; else the innermost cause says most, such as "connection refused".
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> ApiError {
+        match tls::refusal(error) {
+            Some(tls::Refusal::OtherIssuer) => return ApiError::OtherRelay(self.base.clone()),
+            Some(tls::Refusal::CertificateRequired) => return ApiError::CertificateRequired(self.base.clone()),
+            None => {}
+        }
         let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
             cause = inner;

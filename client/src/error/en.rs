@@ -114,6 +114,18 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
             "The relay's answer cannot be used: {}",
             "Ask the relay's operator; client and relay may be of different versions.",
         ),
+        Code::OtherRelay => (
+            "The machine at {} is not the relay that the operator named",
+            "Check the address, and ask the operator for the code again: it must be whole, with the part after the dot. Nothing was told to that machine.",
+        ),
+        Code::PortalNeeded => (
+            "{} speaks with enrolled machines only",
+            "Give the address of the relay's portal with --relay; the operator receives it together with the code.",
+        ),
+        Code::NothingSigned => (
+            "Nothing was signed, as the relay, which gives the time stamp, cannot be reached: {}",
+            "Try again later; or name a time-stamp authority with --tsa or as `tsa` in config.toml: then the letter is signed and waits in the outbox.",
+        ),
         Code::OutboxBusy => ("Another program is sending: {}", "Wait until it is done."),
         Code::WouldBeRefused => (
             "The relay would refuse this: {}",

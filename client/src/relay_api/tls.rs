@@ -11,7 +11,9 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
 use super::{ApiError, provider};
 
@@ -118,6 +120,40 @@ impl ServerCertVerifier for PinnedCa {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What went wrong in TLS, where the person can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The server's certificate is not of the CA expected.
+    OtherIssuer,
+    /// The server wants a certificate of the client (RFC 8446 §6.2, `certificate_required`).
+    CertificateRequired,
+}
+
+/// Looks for what TLS said among the causes of `error`.
+pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        match current.downcast_ref::<Error>() {
+            Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+                return Some(Refusal::OtherIssuer);
+            }
+            Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                return Some(Refusal::CertificateRequired);
+            }
+            _ => {}
+        }
+        // An `io::Error` passes over the error it wraps when asked for its source.
+        cause = match current
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped),
+            None => current.source(),
+        };
+    }
+    None
 }
 
 fn spki_sha256(certificate: &[u8]) -> Option<[u8; 32]> {
