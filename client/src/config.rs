@@ -101,6 +101,12 @@ impl Home {
         self.0.join("relay-ca.pem")
     }
 
+    /// The relay's policy as last heard, JSON: what is judged by when the relay cannot be reached.
+    #[must_use]
+    pub fn relay_policy(&self) -> PathBuf {
+        self.0.join("relay-policy.json")
+    }
+
     /// What waits to be sent.
     #[must_use]
     pub fn outbox(&self) -> PathBuf {

@@ -168,6 +168,9 @@ fn identity(home: &Home) -> Result<Identity, Failure> {
 fn keep(home: &Home, key: &DeviceKey, answer: &EnrolmentAnswer, portal: Option<&str>) -> Result<(), Failure> {
     files::create_directory(home.path())?;
     let earlier = home.config()?;
+    if portal.is_some() {
+        let _ = std::fs::remove_file(home.relay_policy()); // perhaps another relay's
+    }
     files::write_atomically(&home.device_key(), key.pkcs8_pem.as_bytes())?;
     files::write_atomically(&home.device_certificate(), answer.certificate_chain.as_bytes())?;
     files::write_atomically(&home.relay_ca(), answer.relay_ca.as_bytes())?;

@@ -13,8 +13,51 @@ use trust_store::anchors::{AnchorSet, Anchors, TrustAnchor};
 use trust_store::report::{SubIndication, ValidationReport};
 use trust_store::{Evidence, Policy, Subject, TrustStore};
 
+use crate::config::Home;
 use crate::error::{Code, Failure};
 use crate::files;
+use crate::output::Output;
+use crate::relay_api::{ApiError, RelayApi};
+
+/// The relay's policy as this machine knows it.
+#[derive(Debug)]
+pub struct KnownPolicy {
+    /// The policy.
+    pub policy: RelayPolicy,
+    /// Why the relay could not be asked just now: then the policy is the one last heard.
+    pub unreachable: Option<String>,
+}
+
+/// Asks the relay for its policy and keeps it; takes the one kept if the relay cannot be reached.
+///
+/// # Errors
+/// [`Code::RelayUnreachable`] if none is kept either; what else the relay says.
+pub async fn known_policy(home: &Home, api: &RelayApi) -> Result<KnownPolicy, Failure> {
+    let kept = home.relay_policy();
+    match api.policy().await {
+        Ok(policy) => {
+            let text = serde_json::to_vec(&policy).map_err(|error| unusable(&error.to_string()))?;
+            files::write_atomically(&kept, &text)?;
+            Ok(KnownPolicy {
+                policy,
+                unreachable: None,
+            })
+        }
+        Err(ApiError::Unreachable(cause)) => {
+            let policy = files::read_small(&kept)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            match policy {
+                Some(policy) => Ok(KnownPolicy {
+                    policy,
+                    unreachable: Some(cause),
+                }),
+                None => Err(Failure::new(Code::RelayUnreachable, cause)),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// A trust store that judges as the relay does.
 ///
@@ -122,47 +165,60 @@ impl From<IntakeError> for Stopped {
 /// What the relay would say to this container now. Evidence that only the relay can ask for is no reason to refuse.
 ///
 /// # Errors
-/// [`Code::WouldBeRefused`] with the reason in one sentence.
+/// [`Code::WouldBeRefused`] with the reason in one sentence, in the language of `output`.
 pub fn foresee(
     relay: &RelayPolicy,
     facility: &str,
     container: Container,
     evidence: Evidence,
     now: OffsetDateTime,
+    output: Output,
 ) -> Result<ValidationReport, Failure> {
     let refused = |reason: String| Failure::new(Code::WouldBeRefused, reason);
     if container.size > relay.max_container_bytes {
-        return Err(refused(format!(
-            "{} bytes, the relay takes {}",
-            container.size, relay.max_container_bytes
-        )));
+        let text = output.pick(
+            "{size} バイトです。中継サーバーの上限は {most} バイトです",
+            "{size} bytes, the relay takes {most}",
+        );
+        return Err(refused(
+            text.replace("{size}", &container.size.to_string())
+                .replace("{most}", &relay.max_container_bytes.to_string()),
+        ));
     }
     if let Some(finding) = container
         .findings
         .iter()
         .find(|finding| finding.severity == Severity::Fatal)
     {
-        return Err(refused(finding.detail.clone()));
+        let what = output.pick(
+            "コンテナの形式が正しくありません",
+            "the container is not in the form it should be",
+        );
+        return Err(refused(format!("{what} ({})", finding.detail)));
     }
     let sender = container
         .envelope
         .as_ref()
         .map(|envelope| envelope.sender.facility.to_string());
     if sender.as_deref() != Some(facility) {
-        let sender = sender.unwrap_or_else(|| "nobody".to_owned());
-        return Err(refused(format!(
-            "the envelope is from {sender}, this machine belongs to {facility}"
-        )));
+        let text = output.pick(
+            "差出人は {sender} ですが、この端末は {facility} のものです",
+            "the envelope is from {sender}, this machine belongs to {facility}",
+        );
+        return Err(refused(
+            text.replace("{sender}", sender.as_deref().unwrap_or("-"))
+                .replace("{facility}", facility),
+        ));
     }
     let validated = relay_trust(relay)?.validate(Subject::Container(Box::new(container)), evidence, now);
     let report = validated.report().clone();
     if report.passed() || report.sub_indication == Some(SubIndication::TryLater) {
         return Ok(report);
     }
-    let reason = report.reason().map(|check| check.detail.clone());
-    Err(refused(reason.unwrap_or_else(|| {
-        report.sub_indication.map_or("unknown", SubIndication::name).to_owned()
-    })))
+    let sentence = report.sentence(output.language);
+    let detail = report.reason().map(|check| check.detail.as_str());
+    let detail = detail.unwrap_or_else(|| report.sub_indication.map_or("unknown", SubIndication::name));
+    Err(refused(format!("{sentence} ({detail})")))
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use formats::wire::{PendingAnswer, Receipt, SubmissionId};
+use formats::wire::{PendingAnswer, Receipt, RelayPolicy, SubmissionId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use trust_store::Evidence;
@@ -14,7 +14,7 @@ use crate::error::{Code, Exit, Failure};
 use crate::outbox::{Delivery, Entry, Outbox};
 use crate::output::{Output, japan_time};
 use crate::relay_api::RelayApi;
-use crate::relay_trust::{Passage, foresee, pass_through};
+use crate::relay_trust::{Passage, foresee, known_policy, pass_through};
 use crate::sign::key::KeyOptions;
 use crate::sign::{self, Content};
 use crate::{files, trust, tsa};
@@ -42,7 +42,8 @@ pub struct Options {
 /// Runs it.
 ///
 /// # Errors
-/// The codes of `sign`; [`Code::WouldBeRefused`] before anything is sent; what the relay says.
+/// The codes of `sign`; [`Code::RelayUnreachable`] and [`Code::NothingSigned`] before anything is signed;
+/// [`Code::WouldBeRefused`] before anything is sent; what the relay says.
 pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     let home = context.home()?;
     let outbox = Outbox::of(&home);
@@ -51,24 +52,36 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     };
     let api = context.block_on(connect(&home, context.output.language))?;
     files::create_directory(home.path())?;
+    // Before anybody signs: what could not be judged or stamped here is not worth a doctor's PIN.
+    let known = context.block_on(known_policy(&home, &api))?;
     let made = Scratch::below(home.path(), "signed");
     let container = if is_container(letter)? {
         letter.clone()
     } else {
-        sign_here(context, options, &api, &made.0)?;
+        let authority = options.tsa.clone().or(context.config()?.tsa);
+        if let (Some(cause), None) = (&known.unreachable, &authority) {
+            return Err(Failure::new(Code::NothingSigned, cause));
+        }
+        sign_here(context, options, authority.as_deref(), &api, &made.0)?;
         made.0.clone()
     };
-    let id = post(context, options, &api, &outbox, &container)?;
-    if options.later {
+    let id = post(context, options, &known.policy, &outbox, &container)?;
+    if options.later || known.unreachable.is_some() {
+        if let Some(cause) = &known.unreachable {
+            let text = context
+                .output
+                .pick("中継サーバーに接続できません", "The relay cannot be reached");
+            context.output.say(&format!("{text}: {cause}"));
+        }
         let text = context.output.pick(
             "{} は送信箱に入りました。`hikyaku send` で送信します。",
-            "{} is in the outbox; `hikyaku send` sends it.",
+            "{} is in the outbox; `hikyaku send` sends it later.",
         );
         context.output.print(
             &json!({ "id": id, "state": "outbox" }),
             &text.replace("{}", id.as_str()),
         );
-        return Ok(Exit::Done);
+        return Ok(if options.later { Exit::Done } else { Exit::Indeterminate });
     }
     let delivery = context.block_on(outbox.deliver(&api, &id, &context.output))?;
     Ok(report(&id, &delivery, &context.output))
@@ -89,9 +102,15 @@ impl Drop for Scratch {
     }
 }
 
-fn sign_here(context: &Context, options: &Options, api: &RelayApi, out: &Path) -> Result<(), Failure> {
-    let authority = options.tsa.clone().or(context.config()?.tsa);
-    let mut stamp = |signature: &[u8]| match &authority {
+/// Signs with a stamp of `authority`, else of the relay's.
+fn sign_here(
+    context: &Context,
+    options: &Options,
+    authority: Option<&str>,
+    api: &RelayApi,
+    out: &Path,
+) -> Result<(), Failure> {
+    let mut stamp = |signature: &[u8]| match authority {
         Some(url) => context.block_on(tsa::stamp(url, signature)).map(Some),
         None => {
             let request = tsa::request(signature)?;
@@ -106,12 +125,11 @@ fn sign_here(context: &Context, options: &Options, api: &RelayApi, out: &Path) -
 fn post(
     context: &Context,
     options: &Options,
-    api: &RelayApi,
+    policy: &RelayPolicy,
     outbox: &Outbox,
     container: &Path,
 ) -> Result<SubmissionId, Failure> {
     let home = context.home()?;
-    let policy = context.block_on(async { Ok(api.policy().await?) })?;
     let repacked = Scratch::below(home.path(), "repacked");
     let (container, read) = match pass_through(container)? {
         Passage::Conforms(read) => (container, read),
@@ -127,7 +145,10 @@ fn post(
     let Some(id) = read.envelope.as_ref().map(|envelope| envelope.id.clone()) else {
         return Err(Failure::new(
             Code::WouldBeRefused,
-            "it has no envelope (submission.json)",
+            context.output.pick(
+                "封筒 (submission.json) がありません",
+                "it has no envelope (submission.json)",
+            ),
         ));
     };
     let evidence = match &options.evidence {
@@ -135,7 +156,14 @@ fn post(
         None => Evidence::default(),
     };
     let facility = home.config()?.facility.unwrap_or_default();
-    let report = foresee(&policy, &facility, *read, evidence, OffsetDateTime::now_utc())?;
+    let report = foresee(
+        policy,
+        &facility,
+        *read,
+        evidence,
+        OffsetDateTime::now_utc(),
+        context.output,
+    )?;
     // What is still open here (revocation, perhaps a stamp) is for the relay to ask; a refusal has ended the command above.
     let known = match report.indication {
         Indication::TotalPassed => report.sentence(context.output.language),
