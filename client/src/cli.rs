@@ -45,7 +45,7 @@ enum Command {
     Enroll(enrol::Options),
     /// Sign and send a letter, send a finished container, or send what waits in the outbox
     Send(send::Options),
-    /// Show what has become of a letter, or what waits in the outbox
+    /// Show what has become of a letter, or list the outbox and what was sent lately
     Status(status::Options),
     /// List what waits for this facility
     Inbox(inbox::Options),

@@ -118,6 +118,24 @@ impl Outbox {
         serde_json::from_slice(&bytes).ok()
     }
 
+    /// Receipts of what was sent last, the newest first, at most `most`.
+    ///
+    /// # Errors
+    /// [`Code::FileUnreadable`].
+    pub fn receipts(&self, most: usize) -> Result<Vec<Receipt>, Failure> {
+        let listing = match fs::read_dir(&self.sent) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(files::unreadable(&self.sent, &error)),
+        };
+        let mut ids: Vec<SubmissionId> = listing
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        ids.sort_by(|one, two| two.cmp(one)); // UUIDv7: in the order of their making
+        Ok(ids.iter().filter_map(|id| self.receipt(id)).take(most).collect())
+    }
+
     /// Brings one letter to the relay: begins or resumes its upload, submits it, keeps the receipt.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! `hikyaku status`: what has become of a letter, and what still waits in the outbox.
+//! `hikyaku status`: what has become of a letter; or what waits in the outbox and what was sent lately.
 
-use formats::wire::{RecipientState, SubmissionEvent, SubmissionId, SubmissionState, SubmissionStatus};
+use formats::wire::{Receipt, RecipientState, SubmissionEvent, SubmissionId, SubmissionState, SubmissionStatus};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -10,10 +10,13 @@ use crate::outbox::{Entry, Outbox};
 use crate::output::{Output, japan_time};
 use crate::send;
 
+/// So many of those sent are listed.
+const SHOWN: usize = 20;
+
 /// Options of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Submission [default: everything in the outbox]
+    /// Submission [default: lists the outbox and what was sent lately]
     #[arg(value_name = "ID")]
     pub id: Option<SubmissionId>,
 }
@@ -27,9 +30,14 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     let outbox = Outbox::of(&home);
     let Some(id) = &options.id else {
         let waiting = outbox.entries()?;
+        let receipts = outbox.receipts(SHOWN)?;
+        let sent: Vec<Value> = receipts
+            .iter()
+            .map(|receipt| json!({ "id": receipt.id, "position": receipt.position, "time": recorded(receipt) }))
+            .collect();
         output.print(
-            &serde_json::to_value(&waiting).unwrap_or(Value::Null),
-            &list(&waiting, output),
+            &json!({ "outbox": waiting, "sent": sent }),
+            &list(&waiting, &receipts, output),
         );
         return Ok(Exit::Done);
     };
@@ -60,24 +68,46 @@ pub fn recipient_state<'a>(state: RecipientState, output: &Output) -> &'a str {
     }
 }
 
-fn list(entries: &[Entry], output: &Output) -> String {
+/// The time of the record a receipt proves, RFC 3339; empty if its body cannot be read.
+fn recorded(receipt: &Receipt) -> String {
+    serde_json::from_str::<Value>(&receipt.body)
+        .ok()
+        .and_then(|body| body["time"].as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn list(entries: &[Entry], receipts: &[Receipt], output: &Output) -> String {
+    let mut lines = Vec::new();
     if entries.is_empty() {
-        return output
-            .pick(
-                "送信待ちはありません。送った文書の状況は `hikyaku status ID` で確認できます。",
-                "Nothing waits in the outbox. `hikyaku status ID` tells what has become of a letter sent.",
-            )
-            .to_owned();
+        lines.push(
+            output
+                .pick("送信待ちはありません。", "Nothing waits in the outbox.")
+                .to_owned(),
+        );
+    } else {
+        lines.push(output.pick("送信箱:", "In the outbox:").to_owned());
     }
-    let line = |entry: &Entry| {
+    for entry in entries {
         let state = match (&entry.pending, &entry.upload) {
             (Some(_), _) => output.pick("保留中", "pending at the relay"),
             (None, Some(_)) => output.pick("送信途中", "upload begun"),
             (None, None) => output.pick("送信待ち", "waiting"),
         };
-        format!("{}  {:>14} B  {state}", entry.id, entry.length)
-    };
-    entries.iter().map(line).collect::<Vec<_>>().join("\n")
+        lines.push(format!("  {}  {:>14} B  {state}", entry.id, entry.length));
+    }
+    if !receipts.is_empty() {
+        let head = output.pick(
+            "最近送った文書 (`hikyaku status ID` で状況を確認できます):",
+            "Sent lately (`hikyaku status ID` tells what has become of one):",
+        );
+        lines.push(head.to_owned());
+    }
+    for receipt in receipts {
+        let record = output.pick("記録番号", "record");
+        let time = japan_time(&recorded(receipt));
+        lines.push(format!("  {}  {time}  {record} {}", receipt.id, receipt.position));
+    }
+    lines.join("\n")
 }
 
 /// An event in words; the record's own word where there is none.

@@ -75,7 +75,7 @@ fn what_cannot_be_asked_waits_and_is_accepted_by_itself() {
     }
     // The outbox gets the receipt it still waits for.
     let waiting = pair.clinic.json(["status"]).expect(0);
-    assert_eq!(waiting.json[0]["id"], id, "{}", waiting.text);
+    assert_eq!(waiting.json["outbox"][0]["id"], id, "{}", waiting.text);
     let receipt = pair.clinic.json(["send"]).expect(0);
     assert_eq!(
         (&receipt.json["state"], &receipt.json["id"]),
@@ -85,7 +85,10 @@ fn what_cannot_be_asked_waits_and_is_accepted_by_itself() {
     );
     let receipt: Receipt = serde_json::from_value(receipt.json["receipt"].clone()).unwrap();
     receipt.verify(&vkey(&stage.relay)).unwrap();
-    assert_eq!(pair.clinic.json(["status"]).expect(0).json, serde_json::json!([]));
+    assert_eq!(
+        pair.clinic.json(["status"]).expect(0).json["outbox"],
+        serde_json::json!([])
+    );
     stage.relay.assert_log_keeps_quiet(&SECRETS);
 }
 
@@ -112,7 +115,7 @@ fn a_time_stamp_that_is_not_to_be_had_is_told_at_the_desk() {
             said.text
         );
         assert_eq!(
-            pair.clinic.json(["status"]).expect(0).json,
+            pair.clinic.json(["status"]).expect(0).json["outbox"],
             serde_json::json!([]),
             "{fault:?}"
         );
@@ -182,4 +185,56 @@ fn a_restart_in_the_middle_loses_nothing() {
 fn upload_receipt(pair: &Pair, stage: &Stage, answer: &kit::Reply) -> kit::Reply {
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     pair.clinic.get(&stage.relay, &format!("/v1/submissions/{id}/receipt"))
+}
+
+#[test]
+fn enrolment_tells_a_wrong_machine_from_a_wrong_port() {
+    let stage = stage();
+    let joined = stage.relay.add_facility(&kit::stage::code(), "テスト飛脚医院");
+    let desk = Desk::new();
+    let enrol = |url: &str, code: &str| desk.json(["enroll", "--relay", url, "--code", code]);
+    let (code, _) = joined.code.rsplit_once('.').unwrap();
+    let other = format!("{code}.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let said = enrol(&stage.relay.portal_url(), &other).expect(2);
+    assert_eq!(said.code(), "other_relay", "{}", said.text);
+    let said = enrol(&stage.relay.api_url(), &joined.code).expect(2);
+    assert_eq!(said.code(), "portal_needed", "{}", said.text);
+    // Neither has used the code up.
+    desk.enrol(&stage.relay, &joined);
+}
+
+#[test]
+fn without_the_relay_nobody_signs_in_vain() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let files = letter_and_images(&pair.clinic);
+    stage.relay.stop();
+    // Nothing is known of the relay yet, so that nothing can be judged.
+    let said = send(&stage, &pair, &files).expect(2);
+    assert_eq!(said.code(), "relay_unreachable", "{}", said.text);
+    stage.relay.restart();
+    send(&stage, &pair, &files).expect(0);
+
+    stage.relay.stop();
+    let said = send(&stage, &pair, &files).expect(2);
+    assert_eq!(said.code(), "nothing_signed", "{}", said.text);
+    // The clinic's own authority stamps: the letter is judged by the policy last heard, and waits.
+    let stamps = stage.services.requests("/tsa");
+    let said = send_with(&stage, &pair, &files, &["--tsa", &stage.services.tsa_url()]).expect(3);
+    assert_eq!(said.json["state"], "outbox", "{}", said.text);
+    assert_eq!(stage.services.requests("/tsa"), stamps + 1);
+    let said = send_with(
+        &stage,
+        &pair,
+        &files,
+        &["--tsa", &stage.services.tsa_url(), "--from", "1399999999"],
+    );
+    assert_eq!((said.exit, said.code()), (1, "would_be_refused"), "{}", said.text);
+
+    stage.relay.restart();
+    pair.clinic.json(["send"]).expect(0);
+    let status = pair.clinic.json(["status"]).expect(0);
+    assert_eq!(status.json["outbox"], serde_json::json!([]), "{}", status.text);
+    assert_eq!(status.json["sent"].as_array().map(Vec::len), Some(2), "{}", status.text);
+    assert!(status.json["sent"][0]["position"].as_u64() > status.json["sent"][1]["position"].as_u64());
 }
