@@ -7,6 +7,8 @@ use trust_store::report::rfc3339;
 
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
+use crate::output::{Output, japan_time, profession};
+use crate::signer::PinState;
 use crate::signer::pkcs11::module;
 use crate::signer::pkcs11::token::{self, Token, TokenCertificate};
 
@@ -41,7 +43,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         match tokens {
             Ok(tokens) => {
                 for token in tokens {
-                    text.push_str(&describe(&token));
+                    text.push_str(&describe(&token, context.output));
                     let mut value = to_json(&token);
                     value["module"] = path.display().to_string().into();
                     found.push(value);
@@ -78,23 +80,35 @@ fn certificate_json(held: &TokenCertificate) -> Value {
     })
 }
 
-fn describe(token: &Token) -> String {
+fn describe(token: &Token, output: Output) -> String {
+    let pin = match token.pin {
+        PinState::Ok => output.pick("正常", "ok"),
+        PinState::Low => output.pick("誤入力あり", "low"),
+        PinState::Last => output.pick("残り 1 回", "last"),
+        PinState::Locked => output.pick("ロック", "locked"),
+    };
     let mut text = format!(
-        "{} — slot {}, {} {}, serial {}, PIN {}\n",
+        "{} — {} {}, {} {}, {} {}, PIN {pin}\n",
         token.label,
+        output.pick("スロット", "slot"),
         token.slot.id(),
         token.manufacturer,
         token.model,
+        output.pick("シリアル番号", "serial"),
         token.serial,
-        token.pin.name()
     );
     for held in &token.certificates {
         let mark = if held.signs { "✓" } else { " " };
         text.push_str(&format!("  {mark} {}", held.certificate.subject));
         if !held.roles.is_empty() {
-            text.push_str(&format!(" — {}", held.roles.join(", ")));
+            let roles: Vec<&str> = held.roles.iter().map(|role| profession(role, output)).collect();
+            text.push_str(&format!(" — {}", roles.join(output.pick("・", ", "))));
         }
-        text.push_str(&format!(" (until {})\n", rfc3339(held.certificate.not_after)));
+        let until = japan_time(&rfc3339(held.certificate.not_after));
+        text.push_str(&format!(
+            "{}\n",
+            output.pick("（{} まで）", " (until {})").replace("{}", &until)
+        ));
     }
     text
 }

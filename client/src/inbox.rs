@@ -1,7 +1,9 @@
 //! `hikyaku inbox`: what waits for this facility, oldest first.
 
+use formats::envelope::DocumentKind;
 use formats::wire::InboxItem;
 use serde_json::json;
+use trust_store::role_policy::kind_name;
 
 use crate::context::Context;
 use crate::enrol::connect;
@@ -44,6 +46,21 @@ pub async fn list(api: &RelayApi) -> Result<Vec<InboxItem>, Failure> {
     }
 }
 
+/// A kind of document in words; in English the contract's.
+fn kind(kind: DocumentKind, output: &Output) -> &'static str {
+    let japanese = match kind {
+        DocumentKind::Referral => "診療情報提供書",
+        DocumentKind::DischargeSummary => "退院時サマリー",
+        DocumentKind::ImageStudy => "画像",
+        DocumentKind::VisitingNurseInstruction => "訪問看護指示書",
+        DocumentKind::MedicationReport => "服薬情報提供書",
+        DocumentKind::VisitingNurseReport => "訪問看護報告書",
+        DocumentKind::Reply => "返書",
+        DocumentKind::Other => "その他",
+    };
+    output.pick(japanese, kind_name(kind))
+}
+
 fn describe(items: &[InboxItem], output: &Output) -> String {
     if items.is_empty() {
         return output.pick("受信箱は空です。", "The inbox is empty.").to_owned();
@@ -52,7 +69,7 @@ fn describe(items: &[InboxItem], output: &Output) -> String {
         let documents: Vec<String> = item
             .documents
             .iter()
-            .map(|document| format!("{:?} ({})", document.kind, document.files))
+            .map(|document| format!("{} ({})", kind(document.kind, output), document.files))
             .collect();
         let state = recipient_state(item.state, output);
         format!(

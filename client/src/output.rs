@@ -9,6 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
+use trust_store::role_policy::{RoleClass, classify};
 
 use crate::error::{Failure, Language};
 
@@ -95,6 +96,15 @@ fn harmless(text: &str) -> Cow<'_, str> {
         }
     });
     Cow::Owned(shown.collect())
+}
+
+/// A profession (hcRole) in words: the standard's own in English.
+#[must_use]
+pub fn profession(role: &str, output: Output) -> &str {
+    match (output.language, classify(role)) {
+        (Language::Japanese, RoleClass::Qualification(known) | RoleClass::Manager(known)) => known.japanese,
+        _ => role,
+    }
 }
 
 /// A time of the data (RFC 3339) as people read it: Japan Standard Time.

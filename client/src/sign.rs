@@ -20,7 +20,7 @@ use self::key::KeyOptions;
 use self::material::Material;
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, profession};
 use crate::signer::{self, Signer};
 use crate::{files, tsa};
 
@@ -310,7 +310,8 @@ fn announce(output: Output, signer: &dyn Signer, files: &[(String, Option<u64>)]
         if roles.is_empty() {
             String::new()
         } else {
-            format!(" — {}", roles.join(", "))
+            let roles: Vec<&str> = roles.iter().map(|role| profession(role, output)).collect();
+            format!(" — {}", roles.join(output.pick("・", ", ")))
         }
     ));
     const SHOWN: usize = 20;
