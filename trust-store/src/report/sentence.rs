@@ -25,6 +25,17 @@ pub(super) fn sentence(report: &ValidationReport, language: Language) -> String 
             Language::English => format!("Signed by {who}; the signature was valid at {when}."),
         };
     };
+    if sub == SubIndication::FormatFailure && who.is_none() {
+        return match language {
+            Language::Japanese => {
+                "判定できません。署名付きコンテナ（.asice）でも署名（.p7s）でもないか、壊れています。".to_owned()
+            }
+            Language::English => {
+                "The file cannot be judged: it is no container (.asice) or signature (.p7s), or it is damaged."
+                    .to_owned()
+            }
+        };
+    }
     let who = who.unwrap_or_else(|| unknown_signer(language).to_owned());
     let why = reason(sub, report.passed_over_role(), language);
     match (language, sub) {
@@ -251,6 +262,9 @@ mod tests {
             role.sentence(Language::Japanese)
                 .ends_with("この種類の文書に署名できる資格ではありません。")
         );
+        let mut neither = report(Some(SubIndication::FormatFailure));
+        neither.signer = None;
+        assert!(neither.sentence(Language::English).contains("no container"));
         let mut nobody = report(Some(SubIndication::TryLater));
         nobody.signer = None;
         assert_eq!(
