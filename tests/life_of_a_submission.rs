@@ -30,6 +30,11 @@ fn letter_and_images(desk: &Desk) -> [std::path::PathBuf; 2] {
 
 /// `hikyaku send` of these files from `pair`'s clinic to its hospital, signed by the doctor's soft key.
 fn send(stage: &Stage, pair: &Pair, files: &[impl AsRef<Path>]) -> Spoken {
+    send_with(stage, pair, files, &[])
+}
+
+/// The same with `more` options.
+fn send_with(stage: &Stage, pair: &Pair, files: &[impl AsRef<Path>], more: &[&str]) -> Spoken {
     let key = pair.clinic.soft_key(&stage.services.hpki().doctor());
     let mut arguments: Vec<String> = vec!["send".to_owned()];
     arguments.extend(files.iter().map(|file| file.as_ref().to_str().unwrap().to_owned()));
@@ -44,6 +49,7 @@ fn send(stage: &Stage, pair: &Pair, files: &[impl AsRef<Path>]) -> Spoken {
     ] {
         arguments.extend([option.to_owned(), value.to_owned()]);
     }
+    arguments.extend(more.iter().map(|option| (*option).to_owned()));
     pair.clinic.json(arguments)
 }
 
@@ -237,6 +243,35 @@ fn accounts(stage: &Stage, pair: &Pair, id: &str) {
     let over_http = pair.clinic.get(&stage.relay, "/v1/trail?format=csv");
     assert_eq!(over_http.status, 200);
     assert!(String::from_utf8(over_http.body).unwrap().contains(id));
+}
+
+#[test]
+fn check_config_names_what_the_rules_forbid() {
+    let stage = Stage::new(&RelayOptions::default());
+    let missing = || {
+        let answer: Value = serde_json::from_str(&stage.relay.admin(&["check-config", "--json"])).unwrap();
+        let rows = answer["missing"].as_array().unwrap().iter();
+        rows.map(|row| row.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(), Vec::<String>::new());
+    let with = |from: &str, to: &str, expected: &str| {
+        let text = std::fs::read_to_string(stage.relay.config()).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(stage.relay.config(), text.replace(from, to)).unwrap();
+        let found = missing();
+        std::fs::write(stage.relay.config(), text).unwrap();
+        assert!(found.iter().any(|row| row.contains(expected)), "{expected}: {found:?}");
+    };
+    with(
+        "fetch_hosts = [\"127.0.0.1\"]",
+        "fetch_hosts = []",
+        "on 127.0.0.1: add the host to trust.fetch_hosts",
+    );
+    with(
+        "fetch_private = [\"127.0.0.1/32\"]",
+        "fetch_private = []",
+        "trust.fetch_private",
+    );
 }
 
 #[test]

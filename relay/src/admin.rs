@@ -2,6 +2,7 @@
 
 mod code;
 mod init;
+mod shortcomings;
 mod socket;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 pub use code::OneTimeCode;
 pub use init::{InitError, init};
+pub use shortcomings::shortcomings;
 pub use socket::{ask, serve};
 
 use crate::account::{self, Format};

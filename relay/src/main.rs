@@ -218,19 +218,7 @@ fn check(place: &Place) -> anyhow::Result<()> {
     for path in [&config.tls.certificate, &config.tls.key, &config.trust.directory] {
         path.metadata().with_context(|| path.display().to_string())?;
     }
-    let mut missing = Vec::new();
-    for (kind, whom) in [("hpki", "doctors"), ("tsa", "time stamps")] {
-        let folder = config.trust.directory.join(kind);
-        if std::fs::read_dir(&folder).map_or(true, |mut files| files.next().is_none()) {
-            missing.push(format!(
-                "no certificate to trust for {whom}: put one into {}",
-                folder.display()
-            ));
-        }
-    }
-    if config.timestamps.is_empty() {
-        missing.push("timestamps.urls is empty: each clinic needs its own time-stamp authority".to_owned());
-    }
+    let missing = admin::shortcomings(&config)?;
     words::checked(&place.config, &ca.pin()?, &key.vkey(), &missing, place.json)
 }
 
