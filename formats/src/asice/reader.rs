@@ -63,7 +63,6 @@ impl Container {
 
         reader.seek(SeekFrom::Start(0))?;
         let mut front = Front::new(reader, self.size);
-        let mut files = Vec::new();
         for (index, entry) in directory.entries.iter().enumerate() {
             if entry.offset != front.position {
                 let code = if entry.offset < front.position {
@@ -81,10 +80,19 @@ impl Container {
                 .get(entry.name.as_str())
                 .map_or(&[DigestAlgorithm::Sha256][..], Vec::as_slice);
             let mut hasher = MultiHasher::new(wanted.iter().copied());
-            let data_at = entry.stream(&mut front, |bytes| {
+            let streamed = entry.stream(&mut front, |bytes| {
                 hasher.update(bytes);
                 Ok(())
-            })?;
+            });
+            let data_at = match streamed {
+                Ok(data_at) => Some(data_at),
+                // The entry was read to its end: what follows can be judged too, so that the report tells which files are good.
+                Err(Stop::Found(finding)) if finding.code == "crc_mismatch" => {
+                    self.findings.push(finding);
+                    None
+                }
+                Err(stop) => return Err(stop),
+            };
             let next = directory
                 .entries
                 .get(index + 1)
@@ -97,13 +105,15 @@ impl Container {
             if entry.folder || is_own(&entry.name) {
                 continue;
             }
-            if files.len() > MAX_FILES {
+            if self.files.len() > MAX_FILES {
                 return Err(Stop::Found(fatal("too_many_files", "it has more files than allowed")));
             }
-            files.push(FileEntry {
+            self.files.push(FileEntry {
                 path: entry.name.clone(),
                 size: entry.header.size,
-                offset: (entry.header.method == zip::STORED).then_some(entry.offset + data_at),
+                offset: data_at
+                    .filter(|_| entry.header.method == zip::STORED)
+                    .map(|data_at| entry.offset + data_at),
                 digests: hasher.finish(),
             });
         }
@@ -115,7 +125,6 @@ impl Container {
         }
         front.drain()?;
         self.sha256 = front.sha256.finalize().into();
-        self.files = files;
         Ok(())
     }
 
