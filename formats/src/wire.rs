@@ -323,7 +323,9 @@ pub struct RelayPolicy {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolmentRequest {
-    /// The one-time code; absent for a renewal.
+    /// The one-time code; absent for a renewal. The operator hands over `CODE.PIN`; what follows the last dot is the relay's key
+    /// pin, which the client keeps to itself, so that this is `CODE` alone. The relay's trail names it by the SHA-256 of this
+    /// text (without `.PIN`), hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Name the clinic gives the device.
