@@ -31,6 +31,8 @@ impl Output {
             serde_json::to_writer_pretty(&mut out, value)
                 .map_err(std::io::Error::from)
                 .and_then(|()| writeln!(out))
+        } else if text.is_empty() {
+            Ok(())
         } else {
             writeln!(out, "{}", harmless(text.trim_end()))
         };

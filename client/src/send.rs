@@ -84,7 +84,9 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         return Ok(if options.later { Exit::Done } else { Exit::Indeterminate });
     }
     let delivery = context.block_on(outbox.deliver(&api, &id, &context.output))?;
-    Ok(report(&id, &delivery, &context.output))
+    let (value, text, exit) = report(&id, &delivery, &context.output);
+    context.output.print(&value, &text);
+    Ok(exit)
 }
 
 /// A file of this run, removed when it ends.
@@ -212,7 +214,8 @@ fn is_container(file: &Path) -> Result<bool, Failure> {
     Ok(named && head == *b"PK\x03\x04")
 }
 
-/// Sends everything that waits. Every letter is tried; the first failure is the answer.
+/// Sends everything that waits. Every letter is tried; the first failure's exit code is the answer, else 3 if one is pending.
+/// JSON is one array with a value for each.
 fn send_waiting(context: &Context, outbox: &Outbox) -> Result<Exit, Failure> {
     let output = &context.output;
     let waiting = outbox.entries()?;
@@ -225,37 +228,47 @@ fn send_waiting(context: &Context, outbox: &Outbox) -> Result<Exit, Failure> {
     }
     let api = context.block_on(connect(&context.home()?, output.language))?;
     let mut exit = Exit::Done;
-    let mut first_failure = None;
+    let mut failed = None;
+    let mut values = Vec::new();
+    let mut lines = Vec::new();
     for entry in waiting {
         match context.block_on(outbox.deliver(&api, &entry.id, output)) {
             Ok(delivery) => {
-                if report(&entry.id, &delivery, output) == Exit::Indeterminate {
-                    exit = Exit::Indeterminate;
+                let (value, text, ended) = report(&entry.id, &delivery, output);
+                values.push(value);
+                lines.push(text);
+                if ended != Exit::Done {
+                    exit = ended;
                 }
             }
-            Err(failure) if first_failure.is_none() => first_failure = Some(failure),
-            Err(failure) => output.print_failure(&failure),
+            Err(failure) => {
+                let mut value = failure.to_json(output.language);
+                value["id"] = json!(entry.id);
+                values.push(value);
+                if !output.json {
+                    output.print_failure(&failure);
+                }
+                failed = failed.or(Some(failure.exit()));
+            }
         }
     }
-    first_failure.map_or(Ok(exit), Err)
+    output.print(&values.into(), &lines.join("\n"));
+    Ok(failed.unwrap_or(exit))
 }
 
-fn report(id: &SubmissionId, delivery: &Delivery, output: &Output) -> Exit {
+/// What became of one letter: for programs, for people, and as exit code.
+fn report(id: &SubmissionId, delivery: &Delivery, output: &Output) -> (Value, String, Exit) {
     match delivery {
-        Delivery::Sent(receipt) => {
-            output.print(
-                &json!({ "id": id, "state": "Accepted", "receipt": receipt }),
-                &sent(receipt, output),
-            );
-            Exit::Done
-        }
-        Delivery::Pending(answer) => {
-            output.print(
-                &serde_json::to_value(answer).unwrap_or(Value::Null),
-                &pending(answer, output),
-            );
-            Exit::Indeterminate
-        }
+        Delivery::Sent(receipt) => (
+            json!({ "id": id, "state": "Accepted", "receipt": receipt }),
+            sent(receipt, output),
+            Exit::Done,
+        ),
+        Delivery::Pending(answer) => (
+            serde_json::to_value(answer).unwrap_or(Value::Null),
+            pending(answer, output),
+            Exit::Indeterminate,
+        ),
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Options {
     /// Judge as at this time, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// Show every check, not only failures and doubts
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 /// Runs it.
@@ -49,7 +52,9 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     let validated = trust.validate(subject, evidence, at);
     let report = validated.report();
     let value = serde_json::to_value(report).unwrap_or(Value::Null);
-    context.output.print(&value, &text(report, context.output));
+    context
+        .output
+        .print(&value, &text(report, context.output, options.verbose));
     Ok(exit(report.indication))
 }
 
@@ -63,12 +68,17 @@ pub fn exit(indication: Indication) -> Exit {
     }
 }
 
-/// The report for people: one sentence, then the checks.
+/// The report for people: one sentence, then failures and doubts; the checks that passed only if `verbose`, else their number.
 #[must_use]
-pub fn text(report: &ValidationReport, output: Output) -> String {
+pub fn text(report: &ValidationReport, output: Output, verbose: bool) -> String {
     let mut text = format!("{}\n", report.sentence(output.language));
+    let mut passed = 0;
     for check in &report.checks {
         let mark = match check.result {
+            CheckResult::Passed if !verbose => {
+                passed += 1;
+                continue;
+            }
             CheckResult::Passed => '✓',
             CheckResult::Failed => '✗',
             CheckResult::Indeterminate => '?',
@@ -78,6 +88,14 @@ pub fn text(report: &ValidationReport, output: Output) -> String {
     }
     for file in report.files.iter().filter(|file| !file.digest_ok) {
         text.push_str(&format!("  ✗ {}\n", file.path));
+    }
+    if passed > 0 {
+        let line = output.pick(
+            "  ({} 件の検査に合格。すべて見るには --verbose)",
+            "  ({} checks passed; --verbose shows them)",
+        );
+        text.push_str(&line.replace("{}", &passed.to_string()));
+        text.push('\n');
     }
     text
 }
