@@ -7,8 +7,16 @@
 //! Nothing is played: a test HPKI with live CRLs and a time-stamp authority, a relay behind TLS 1.3, and the `hikyaku` commands
 //! a clinic and a hospital would type. Only the card is a key file, and the doctor is invented.
 
+#[path = "demo/account.rs"]
+mod account;
 #[path = "demo/keep.rs"]
 mod keep;
+#[path = "demo/letter.rs"]
+mod letter;
+#[path = "demo/machine.rs"]
+mod machine;
+#[path = "demo/options.rs"]
+mod options;
 #[path = "demo/stage.rs"]
 mod stage;
 #[path = "demo/tell.rs"]
@@ -23,7 +31,7 @@ use stage::{CLINIC, HOSPITAL, Stage};
 use tell::Teller;
 
 fn main() -> anyhow::Result<()> {
-    let options = Options::parse()?;
+    let options = options::Options::parse()?;
     let mut teller = Teller::begin();
 
     let stage = teller.step(
@@ -46,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         },
     )?;
 
-    let letter = stage.write_letter()?;
+    let letter = letter::Letter::write(&stage)?;
     let id = teller.step(
         "The doctor signs letter and CT, the relay stamps, checks and accepts",
         || {
@@ -92,7 +100,7 @@ fn main() -> anyhow::Result<()> {
 
     teller.step("The sender sees who has it, the officer what the log says", || {
         stage.hikyaku("clinic", &["status".into(), id.as_str().into()])?;
-        for row in stage.account(HOSPITAL)? {
+        for row in account::account(&stage, HOSPITAL)? {
             tell::quote(&row);
         }
         anyhow::Ok(())
@@ -108,27 +116,4 @@ fn main() -> anyhow::Result<()> {
         stage.serve();
     }
     Ok(())
-}
-
-struct Options {
-    keep: Option<PathBuf>,
-    serve: bool,
-}
-
-impl Options {
-    fn parse() -> anyhow::Result<Self> {
-        let mut options = Self {
-            keep: None,
-            serve: false,
-        };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--keep" => options.keep = Some(arguments.next().context("--keep DIR")?.into()),
-                "--serve" => options.serve = true,
-                other => anyhow::bail!("{other}? There are --keep DIR and --serve."),
-            }
-        }
-        Ok(options)
-    }
 }

@@ -22,8 +22,9 @@ async fn main() -> anyhow::Result<()> {
     let services = Services::start().await;
     services.hpki().write_trust(&place.join("trust"));
     let mut config = Config::load(&place.join("relay.toml"))?;
-    config.api.listen.set_port(0);
-    config.portal.listen.set_port(0);
+    // Free ports of this machine alone.
+    config.api.listen = "127.0.0.1:0".parse()?;
+    config.portal.listen = "127.0.0.1:0".parse()?;
 
     let key = LogKey::parse(std::fs::read_to_string(&config.log.key)?.trim())?;
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(key)?);
