@@ -8,7 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kit::{CardSpec, SoftHsm, TestHpki, bin};
+use kit::stage::{PATIENT_ID, PATIENT_NAME};
+use kit::{CardSpec, Pair, SoftHsm, Stage, TestHpki, bin};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -71,8 +72,27 @@ fn a_softhsm_token_shows_its_certificate_without_pin_and_a_wrong_pin_is_not_retr
 }
 
 #[test]
+fn a_letter_signed_in_softhsm_is_accepted_and_one_with_a_wrong_pin_never_leaves() {
+    if !Path::new(SoftHsm::MODULE).is_file() {
+        return skipped("a_letter_signed_in_softhsm_is_accepted…", "softhsm2");
+    }
+    let stage = Stage::shared(|_| {});
+    let pair = stage.pair();
+    let token = SoftHsm::with(&stage.services.hpki().doctor());
+    let output = with_pin(send(&pair, SoftHsm::MODULE).envs(token.environment()), "9999\n1234");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(json(&output)["code"], "pin_incorrect");
+    assert_eq!(arrived(&pair), 0);
+    let output = with_pin(send(&pair, SoftHsm::MODULE).envs(token.environment()), SoftHsm::PIN);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(json(&output)["state"], "Accepted");
+    assert_eq!(arrived(&pair), 1);
+}
+
+#[test]
 fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
-    let Some(reader) = Reader::start() else {
+    let stage = Stage::shared(|_| {});
+    let Some(reader) = Reader::start(stage.services.hpki()) else {
         return skipped(
             "a_card_signs_asks_for_its_pin_and_survives_being_pulled_out",
             "pcscd, opensc, vpcd or python3 cryptography",
@@ -85,10 +105,17 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(desk.inspected()["signer"]["hc_roles"][0], "Medical Doctor");
 
+    // The whole walk: signed with the card, stamped, accepted, in the hospital's inbox.
+    let pair = stage.pair();
+    let output = with_pin(&mut send(&pair, OPENSC), PIV_PIN);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(json(&output)["state"], "Accepted");
+    assert_eq!(arrived(&pair), 1);
+
     // Wrong PINs: each tried once, each told, the third locks.
     let tries: Vec<(Option<i32>, String)> = (0..4)
         .map(|_| {
-            let output = with_pin(&mut Desk::new().sign(OPENSC, &["--json"]), "000000\n123456");
+            let output = with_pin(&mut send(&pair, OPENSC), "000000\n123456");
             (output.status.code(), json(&output)["code"].to_string())
         })
         .collect();
@@ -96,19 +123,19 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     assert!(tries.iter().all(|(exit, _)| *exit == Some(2)), "{tries:?}");
     assert_eq!(&codes[..2], ["pin_incorrect", "pin_incorrect"]);
     assert_eq!(&codes[2..], ["pin_locked", "pin_locked"]);
-    let output = with_pin(&mut Desk::new().sign(OPENSC, &["--json"]), PIV_PIN);
+    let output = with_pin(&mut send(&pair, OPENSC), PIV_PIN);
     assert_eq!(json(&output)["code"], "pin_locked", "the right PIN comes too late");
     assert_eq!(reader.shown()["tokens"][0]["pin"], "locked");
     drop(card);
 
-    // Pulled out while it signs: said so, nothing written.
+    // Pulled out while it signs: said so, nothing sent.
     reader.heal();
     let desk = Desk::new();
     let card = reader.insert(&[("PIV_REMOVE_AT_SIGN", "1")]);
-    let output = with_pin(&mut desk.sign(OPENSC, &["--json"]), PIV_PIN);
+    let output = with_pin(&mut send(&pair, OPENSC), PIV_PIN);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(json(&output)["code"], "token_removed", "{output:?}");
-    assert!(!desk.path("letter.p7s").exists());
+    assert_eq!(arrived(&pair), 1, "only the first");
     drop(card);
 
     // Pulled out, put back: the session is opened again and the signature made.
@@ -177,7 +204,7 @@ struct Reader {
 struct InsertedCard(Child);
 
 impl Reader {
-    fn start() -> Option<Self> {
+    fn start(hpki: &TestHpki) -> Option<Self> {
         let venv = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
         let python = [venv.to_owned(), PathBuf::from("python3")].into_iter().find(|python| {
             let imports = Command::new(python)
@@ -201,7 +228,6 @@ impl Reader {
             .spawn()
             .ok()?;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let hpki = TestHpki::new("http://127.0.0.1:9", OffsetDateTime::now_utc());
         for (name, card) in [("sign", hpki.doctor()), ("auth", hpki.auth_card())] {
             std::fs::write(folder.path().join(format!("{name}.key")), card.key_pem()).expect("a key");
             std::fs::write(
@@ -292,6 +318,37 @@ impl Drop for Reader {
         let _ = self.service.kill();
         let _ = self.service.wait();
     }
+}
+
+/// `hikyaku send --json` with a card, from the clinic to the hospital.
+fn send(pair: &Pair, module: &str) -> Command {
+    let letter = pair.clinic.file("letter.pdf", &kit::letter_pdf());
+    let mut command = pair.clinic.command();
+    command.args(["--json", "send"]).arg(letter).args([
+        "--key",
+        "card",
+        "--pin-fd",
+        "0",
+        "--module",
+        module,
+        "--to",
+        &pair.to,
+        "--to-name",
+        "テスト飛脚病院",
+        "--patient-id",
+        PATIENT_ID,
+        "--patient-name",
+        PATIENT_NAME,
+        "--birth-date",
+        "1970-01-01",
+    ]);
+    command
+}
+
+/// How many letters wait for the hospital.
+fn arrived(pair: &Pair) -> usize {
+    let inbox = pair.hospital.json(["inbox"]).expect(0);
+    inbox.json["items"].as_array().map_or(0, Vec::len)
 }
 
 fn spawn_with_pin(command: &mut Command, lines: &str) -> Child {
