@@ -107,3 +107,69 @@ pub(super) fn left_aside(evidence: &Evidence) -> Ledger {
     }
     ledger
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use formats::cades::{CertificateHash, EssVersion, Signer, SignerIdentifier, SigningCertificate};
+    use formats::digest::DigestAlgorithm;
+
+    fn carrying(certificates: Vec<Vec<u8>>, crls: Vec<Vec<u8>>) -> SignedData {
+        let digest_algorithm = DigestAlgorithm::Sha256;
+        let id_data = const_oid::db::rfc5911::ID_DATA;
+        SignedData {
+            content_type: id_data,
+            content: None,
+            certificates,
+            crls,
+            signer: Signer {
+                identifier: SignerIdentifier::SubjectKeyIdentifier(Vec::new()),
+                digest_algorithm,
+                signature_algorithm: spki::AlgorithmIdentifierOwned {
+                    oid: const_oid::db::rfc5912::ECDSA_WITH_SHA_256,
+                    parameters: None,
+                },
+                signed_attributes: Vec::new(),
+                attribute_content_type: id_data,
+                message_digest: Vec::new(),
+                signing_certificate: SigningCertificate {
+                    version: EssVersion::V2,
+                    hash: CertificateHash::Sha2(digest_algorithm, Vec::new()),
+                    issuer_serial: None,
+                },
+                signing_time: None,
+                signature: Vec::new(),
+                timestamps: Vec::new(),
+                other_unsigned_attributes: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_a_signature_carries_and_cannot_be_read_is_a_warning() {
+        let mut ledger = Ledger::default();
+        unreadable(
+            &carrying(vec![vec![0x30, 0]], vec![vec![0x30, 0], vec![0x30, 1, 5]]),
+            &mut ledger,
+        );
+        assert_eq!(ledger.row(), None);
+        let details: Vec<String> = ledger.into_checks().into_iter().map(|check| check.detail).collect();
+        assert_eq!(details.len(), 2);
+        assert!(details[0].starts_with("1 certificates inside") && details[1].starts_with("2 CRLs inside"));
+        let mut nothing = Ledger::default();
+        unreadable(&carrying(Vec::new(), Vec::new()), &mut nothing);
+        assert!(nothing.into_checks().is_empty());
+    }
+
+    #[test]
+    fn more_lists_than_are_read_refuse_and_the_supplied_ones_are_read_first() {
+        let junk = |count: usize| (0..count).map(|one| one.to_be_bytes().to_vec()).collect::<Vec<_>>();
+        let anchors = Anchors::default();
+        let signature = carrying(Vec::new(), junk(CrlPool::MAX));
+        let gathered = |evidence: &Evidence| Material::gather(&[&signature], &anchors, evidence).complaints.row();
+        assert_eq!(gathered(&Evidence::default()), None);
+        let mut evidence = Evidence::default();
+        evidence.crls.push(vec![0x30, 0]);
+        assert_eq!(gathered(&evidence), Some(Row::FormatFailure));
+    }
+}
