@@ -166,7 +166,11 @@ mod tests {
         let junk = |count: usize| (0..count).map(|one| one.to_be_bytes().to_vec()).collect::<Vec<_>>();
         let anchors = Anchors::default();
         let signature = carrying(Vec::new(), junk(CrlPool::MAX));
-        let gathered = |evidence: &Evidence| Material::gather(&[&signature], &anchors, evidence).complaints.row();
+        let gathered = |evidence: &Evidence| {
+            Material::gather(&[&signature], &anchors, evidence, false)
+                .complaints
+                .row()
+        };
         assert_eq!(gathered(&Evidence::default()), None);
         let mut evidence = Evidence::default();
         evidence.crls.push(vec![0x30, 0]);
