@@ -79,7 +79,7 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     let container = complete(context, peer, upload, &mut progress).await?;
     let id = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?.id.clone();
     if let Some(row) = context.store.submission(&id).await? {
-        return same_or_conflict(context, peer, &container, &row).await;
+        return same_or_conflict(context, peer, upload, &container, &row).await;
     }
     let done = decide(context, peer, upload, &container).await;
     if upload.became().is_some() {
@@ -159,26 +159,21 @@ async fn accept(
     let stored_as = Containers::name(&envelope.id);
     keep(context, upload, &stored_as).await?;
     let beside = put_beside(context, &stored_as, verified.evidence(), verified.report()).await;
-    let committed = match beside {
-        Ok(digests) => {
-            let submission = record::accepted(envelope, container, verified, &digests, &stored_as)?;
-            let batch = Batch {
-                actor: peer.actor(),
-                time: clock::now(),
-                events: vec![Event::Accepted(Box::new(submission))],
-                conditions: vec![peer.active(), Condition::SubmissionAbsent(envelope.id.clone())],
-            };
-            context.store.commit(batch).committed().await.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
-    };
-    if let Err(problem) = committed {
-        give_back(context, upload, &stored_as).await;
+    let batch = beside.and_then(|digests| {
+        let submission = record::accepted(envelope, container, verified, &digests, &stored_as)?;
+        Ok(Batch {
+            actor: peer.actor(),
+            time: clock::now(),
+            events: vec![Event::Accepted(Box::new(submission))],
+            conditions: vec![peer.active(), Condition::SubmissionAbsent(envelope.id.clone())],
+        })
+    });
+    if let Err(problem) = explain(context, upload, &stored_as, batch).await {
         // Another request with the same id was faster.
         if problem.code() == Code::IdConflict
             && let Some(row) = context.store.submission(&envelope.id).await?
         {
-            return same_or_conflict(context, peer, container, &row).await;
+            return same_or_conflict(context, peer, upload, container, &row).await;
         }
         return Err(problem);
     }
@@ -192,12 +187,16 @@ async fn accept(
 async fn same_or_conflict(
     context: &Context,
     peer: &Peer,
+    upload: &Upload,
     container: &Container,
     row: &SubmissionRow,
 ) -> Result<Response, Problem> {
     let same = row.submission.sender.facility == peer.facility.code
         && row.submission.container_sha256 == hex::encode(container.sha256);
     if same {
+        // These bytes are stored already: the second upload gives its room back and leads to the same receipt.
+        note(upload, &row.submission.submission);
+        upload.drop_bytes();
         known(context, row).await
     } else {
         Err(Code::IdConflict.into())
@@ -271,6 +270,31 @@ async fn put_beside(
         .await?;
     context.containers.put_beside(stored_as, REPORT, report.into()).await?;
     Ok(digests)
+}
+
+/// Commits the record that explains a container just moved to its place. If nothing was committed, the upload is an upload again.
+/// If that is not known, because the store broke, the container stays: the next start keeps it if the trail names it and removes
+/// it if not.
+async fn explain(
+    context: &Context,
+    upload: &Upload,
+    stored_as: &str,
+    batch: Result<Batch, Problem>,
+) -> Result<(), Problem> {
+    let (problem, left_nothing) = match batch {
+        Ok(batch) => match context.store.commit(batch).committed().await {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                let left_nothing = error.left_nothing();
+                (Problem::from(error), left_nothing)
+            }
+        },
+        Err(problem) => (problem, true),
+    };
+    if left_nothing {
+        give_back(context, upload, stored_as).await;
+    }
+    Err(problem)
 }
 
 /// After a failed commit the upload is an upload again, so that the client can ask once more.

@@ -219,7 +219,7 @@ fn check(place: &Place) -> anyhow::Result<()> {
         path.metadata().with_context(|| path.display().to_string())?;
     }
     let missing = admin::shortcomings(&config)?;
-    words::checked(&place.config, &ca.pin()?, &key.vkey(), &missing, place.json)
+    words::checked(&place.config, &ca.pin()?, key.vkey(), &missing, place.json)
 }
 
 fn log_key(config: &Config) -> anyhow::Result<LogKey> {

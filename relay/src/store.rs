@@ -139,6 +139,14 @@ pub enum StoreError {
     Broken(String),
 }
 
+impl StoreError {
+    /// Whether it is certain that nothing was committed. A broken store may have made the batch durable before it broke.
+    #[must_use]
+    pub fn left_nothing(&self) -> bool {
+        !matches!(self, Self::Broken(_))
+    }
+}
+
 /// A facility.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Facility {

@@ -119,9 +119,12 @@ async fn a_running_relay_is_asked_through_its_socket() {
             to: None,
             format: Format::Jsonl,
         };
-        ask(&path, &export, &mut |part| Ok(exported.extend_from_slice(part)))
-            .unwrap()
-            .unwrap();
+        ask(&path, &export, &mut |part| {
+            exported.extend_from_slice(part);
+            Ok(())
+        })
+        .unwrap()
+        .unwrap();
         assert_eq!(String::from_utf8(exported).unwrap().lines().count(), 3);
     })
     .await

@@ -12,7 +12,7 @@ use formats::wire::{SubmissionId, SubmissionState};
 use trust_store::{Evidence, Validated, ValidationReport};
 
 use super::refusal::keep_report;
-use super::{EVIDENCE, Outcome, give_back, keep, note, put_beside, record, verdict, wait_answer};
+use super::{EVIDENCE, Outcome, explain, keep, note, put_beside, record, verdict, wait_answer};
 use crate::clock;
 use crate::containers::Containers;
 use crate::context::Context;
@@ -57,27 +57,21 @@ pub(super) async fn hold(
     let deadline = clock::rfc3339(now + limits.pending_deadline);
     let stored_as = Containers::name(&envelope.id);
     keep(context, upload, &stored_as).await?;
-    let committed = match put_beside(context, &stored_as, validated.evidence(), validated.report()).await {
-        Ok(digests) => {
-            let submission = record::waiting(context, envelope, container, validated.report(), &digests, &stored_as);
-            let batch = Batch {
-                actor: peer.actor(),
-                time: now,
-                events: vec![Event::Pending {
-                    submission: Box::new(submission),
-                    waiting_for: waiting_for.clone(),
-                    deadline: deadline.clone(),
-                }],
-                conditions: vec![peer.active(), Condition::SubmissionAbsent(envelope.id.clone())],
-            };
-            context.store.commit(batch).committed().await.map_err(Problem::from)
+    let beside = put_beside(context, &stored_as, validated.evidence(), validated.report()).await;
+    let batch = beside.map(|digests| {
+        let submission = record::waiting(context, envelope, container, validated.report(), &digests, &stored_as);
+        Batch {
+            actor: peer.actor(),
+            time: now,
+            events: vec![Event::Pending {
+                submission: Box::new(submission),
+                waiting_for: waiting_for.clone(),
+                deadline: deadline.clone(),
+            }],
+            conditions: vec![peer.active(), Condition::SubmissionAbsent(envelope.id.clone())],
         }
-        Err(problem) => Err(problem),
-    };
-    if let Err(problem) = committed {
-        give_back(context, upload, &stored_as).await;
-        return Err(problem);
-    }
+    });
+    explain(context, upload, &stored_as, batch).await?;
     note(upload, &envelope.id);
     metrics::counter!(observe::SUBMISSIONS, "outcome" => "pending").increment(1);
     tracing::info!(id = %envelope.id, waiting_for, "submission waits for evidence");

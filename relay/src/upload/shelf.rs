@@ -91,10 +91,15 @@ impl Upload {
             return;
         }
         self.dead.store(true, Ordering::Relaxed);
+        self.drop_bytes();
+    }
+
+    /// Removes its bytes from the disk, if they are still an upload's.
+    pub(crate) fn drop_bytes(&self) {
         if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(id = self.id, %error, "the bytes of a refused upload cannot be removed");
+            tracing::warn!(id = self.id, %error, "the bytes of an upload cannot be removed");
         }
     }
 
@@ -145,6 +150,10 @@ impl Uploads {
                 .unwrap_or_default()
                 .to_owned();
             if path.extension().is_none_or(|extension| extension != "json") {
+                // A crash between the two files of a new upload leaves bytes that nobody was told of.
+                if !shelf.file(&id, "json").exists() {
+                    fs::remove_file(&path)?;
+                }
                 continue;
             }
             let Ok(slip) = serde_json::from_slice::<Slip>(&fs::read(&path)?) else {
@@ -224,7 +233,6 @@ impl Uploads {
     /// Removes what has expired, again and again.
     pub(crate) async fn reap(&self) {
         loop {
-            tokio::time::sleep(self.expiry.min(Duration::from_secs(60))).await;
             let expired: Vec<_> = {
                 let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 known
@@ -239,6 +247,7 @@ impl Uploads {
                     self.remove(&upload);
                 }
             }
+            tokio::time::sleep(self.expiry.min(Duration::from_secs(60))).await;
         }
     }
 
