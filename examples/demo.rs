@@ -23,6 +23,7 @@ mod stage;
 mod tell;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use relay::admin::Command;
@@ -30,7 +31,15 @@ use relay::admin::Command;
 use stage::{CLINIC, HOSPITAL, Stage};
 use tell::Teller;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(ended) = machine::play() {
+        return Ok(ended);
+    }
+    walk()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn walk() -> anyhow::Result<()> {
     let options = options::Options::parse()?;
     let mut teller = Teller::begin();
 
@@ -100,8 +109,11 @@ fn main() -> anyhow::Result<()> {
 
     teller.step("The sender sees who has it, the officer what the log says", || {
         stage.hikyaku("clinic", &["status".into(), id.as_str().into()])?;
+        tell::quote(&format!(
+            "relay $ hikyaku-relay trail export --facility {HOSPITAL}    (shortened)"
+        ));
         for row in account::account(&stage, HOSPITAL)? {
-            tell::quote(&row);
+            tell::quote(&format!("  {row}"));
         }
         anyhow::Ok(())
     })?;

@@ -1,16 +1,28 @@
 //! The machines of clinic and hospital: each a home folder, and `hikyaku` run in it.
 
 use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
 use client::config::Home;
-use client::error::Exit;
 use formats::wire::SubmissionId;
-use relay::admin::Command;
+use relay::admin;
 
 use crate::stage::Stage;
 use crate::tell::quote;
+
+/// First argument of this program when it plays `hikyaku`.
+const AS_HIKYAKU: &str = "as-hikyaku";
+
+/// Runs the client's command line instead of the demo, if this process was started as a machine's `hikyaku`.
+pub(crate) fn play() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    arguments.next().filter(|first| first == AS_HIKYAKU)?;
+    let exit = client::cli::run([OsString::from("hikyaku")].into_iter().chain(arguments));
+    Some(ExitCode::from(exit as u8))
+}
 
 impl Stage {
     pub(crate) fn home(&self, machine: &str) -> anyhow::Result<Home> {
@@ -19,7 +31,7 @@ impl Stage {
 
     /// A facility joins and its machine enrols with the one-time code.
     pub(crate) fn join(&self, facility: &str, name: &str, machine: &str) -> anyhow::Result<()> {
-        let answer = self.admin(Command::FacilityAdd {
+        let answer = self.admin(admin::Command::FacilityAdd {
             code: facility.parse()?,
             name: name.to_owned(),
         })?;
@@ -31,23 +43,28 @@ impl Stage {
         )
     }
 
-    /// A `hikyaku` command on one machine; its output is shown, and it must succeed.
+    /// A `hikyaku` command on one machine, as a program of its own; all it says is shown, and it must succeed.
     pub(crate) fn hikyaku(&self, machine: &str, arguments: &[PathBuf]) -> anyhow::Result<()> {
-        let exit = self.run(machine, arguments);
-        ensure!(exit == Exit::Done, "hikyaku ended with {exit:?}");
-        Ok(())
-    }
-
-    pub(crate) fn run(&self, machine: &str, arguments: &[PathBuf]) -> Exit {
         let words: Vec<String> = arguments.iter().map(|word| shown(word, self.folder())).collect();
         quote(&format!("{machine} $ hikyaku {}", words.join(" ")));
-        let home = self.folder().join(machine);
-        let leading = [OsString::from("hikyaku"), "--home".into(), home.into_os_string()];
-        client::cli::run(
-            leading
-                .into_iter()
-                .chain(arguments.iter().map(|word| word.clone().into_os_string())),
-        )
+        // Both streams through one pipe, so that lines come in the order in which they were said.
+        let (reader, writer) = std::io::pipe()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args([AS_HIKYAKU, "--home"])
+            .arg(self.folder().join(machine))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let mut child = command.spawn()?;
+        drop(command); // and with it this side's ends for writing, else the pipe never ends
+        for line in BufReader::new(reader).lines() {
+            quote(&format!("  {}", line?));
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "hikyaku ended with {status}");
+        Ok(())
     }
 
     /// The submission whose receipt a machine keeps.
