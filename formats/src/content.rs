@@ -45,7 +45,7 @@ impl Hazard {
     }
 }
 
-/// Looks at one file while it passes. Memory: [`HEAD`] bytes and a short window.
+/// Looks at one file while it passes. Memory: `HEAD` bytes and a short window.
 #[derive(Debug, Clone)]
 pub struct Sniffer {
     head: Vec<u8>,

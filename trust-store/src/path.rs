@@ -1,4 +1,4 @@
-//! Certification paths (認証パス): the bounded search for one; [`rules`] judges each found, after RFC 5280 §6.1.
+//! Certification paths (認証パス): the bounded search for one; `rules` judges each found, after RFC 5280 §6.1.
 //!
 //! AKI and SKI only order the candidates. Every path of sound signatures and matching names is judged until one is valid, so a
 //! bad candidate never hides a good one; depth, steps and signature verifications are bounded.
@@ -49,7 +49,7 @@ pub struct CertificationPath {
     pub anchor: TrustAnchor,
     /// Certificates below the anchor: the anchor's own child first, the leaf last. Empty if the leaf is the anchor.
     pub certificates: Vec<Certificate>,
-    /// user-constrained-policy-set; [`policy_graph`] says how it is found. May hold anyPolicy.
+    /// user-constrained-policy-set; `policy_graph` says how it is found. May hold anyPolicy.
     pub policies: Vec<ObjectIdentifier>,
     /// What was accepted although the profile forbids it.
     pub warnings: Vec<String>,
