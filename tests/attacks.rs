@@ -194,3 +194,47 @@ fn what_the_relay_keeps_is_for_its_owner_alone() {
         assert_eq!(mode(&path), 0, "{key}");
     }
 }
+
+#[test]
+fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
+    let (now, profile) = (OffsetDateTime::now_utc(), formats::cades::Profile::Document);
+    let hpki = kit::TestHpki::new("http://127.0.0.1:1", now);
+    let card = hpki.doctor();
+    // The same bytes with another end of their signature: they parse, and are signed by nobody.
+    let forged = |der: &[u8], number: u16| {
+        let mut bytes = der.to_vec();
+        let end = bytes.len() - 2;
+        bytes[end..].copy_from_slice(&number.to_be_bytes());
+        bytes
+    };
+    let current = CrlSpec::at(now - Duration::hours(1));
+    let list = hpki.crl(Ca::Sign, current.clone());
+    let evidence = trust_store::Evidence {
+        certificates: (0..15).map(|number| forged(&hpki.ca(Ca::Sign), number)).collect(),
+        crls: vec![list.clone(), hpki.sarl(current.clone()), hpki.crl(Ca::TsaRoot, current)],
+        ..trust_store::Evidence::default()
+    };
+    let anchors = |ca| trust_store::AnchorSet(trust_store::TrustAnchor::parse(&hpki.ca(ca)).unwrap());
+    let store = trust_store::TrustStore {
+        anchors: trust_store::Anchors {
+            hpki: anchors(Ca::Root),
+            tsa: anchors(Ca::TsaRoot),
+            intermediates: Vec::new(),
+        },
+        policy: trust_store::Policy::default(),
+    };
+    let signature = hpki.signature(&card, b"content", ContainerOptions::at(now));
+    let judged = |lists: u16| {
+        let lists: Vec<_> = (0..lists).map(|number| forged(&list, number)).collect();
+        let bytes = with_crls(&signature, &lists);
+        assert_eq!(formats::cades::SignedData::parse(&bytes, profile).unwrap().crls, lists);
+        let content = Some(formats::digest::Digests::of(b"content"));
+        let subject = trust_store::Subject::Signature { bytes, content };
+        let validated = store.validate(subject, evidence.clone(), now);
+        let report = validated.report();
+        (report.indication, report.sub_indication)
+    };
+    assert_eq!(judged(10), (trust_store::Indication::TotalPassed, None));
+    let given_up = Some(trust_store::SubIndication::TryLater);
+    assert_eq!(judged(1000), (trust_store::Indication::Indeterminate, given_up));
+}

@@ -8,6 +8,7 @@ mod name_constraints;
 mod policy_graph;
 mod rules;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use const_oid::ObjectIdentifier;
@@ -26,6 +27,8 @@ pub const MAX_PATHS: usize = 8;
 const MAX_STEPS: usize = 4_096;
 /// Signatures verified, over the whole search. Each pair of certificates counts once.
 const MAX_VERIFICATIONS: usize = 2_048;
+/// Signatures verified over all searches in one pool: a validation searches for every signature, stamp and signer of CRLs.
+const MAX_VERIFICATIONS_OF_ALL: usize = 8_192;
 
 /// The inputs of RFC 5280 §6.1.1 beside path, time and anchor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,6 +105,8 @@ impl PathFailure {
 pub struct CertificatePool {
     certificates: Vec<Certificate>,
     by_subject: HashMap<DistinguishedName, Vec<usize>>,
+    /// Signatures verified in all searches so far.
+    verified: Cell<usize>,
 }
 
 impl CertificatePool {
@@ -296,12 +301,14 @@ impl<'a> Search<'a> {
             std::ptr::from_ref(certificate).addr(),
             std::ptr::from_ref(issuer).addr(),
         );
-        let bound = self.verified.len() >= MAX_VERIFICATIONS;
+        let of_all = &self.pool.verified;
+        let bound = self.verified.len() >= MAX_VERIFICATIONS || of_all.get() >= MAX_VERIFICATIONS_OF_ALL;
         let verdict = match self.verified.get(&pair) {
             Some(verdict) => verdict.clone(),
             None if bound => Err(AlgorithmError::BadSignature),
             None => {
                 let verdict = certificate.verify_signature(&issuer.key);
+                of_all.set(of_all.get() + 1);
                 self.verified.insert(pair, verdict.clone());
                 verdict
             }

@@ -1,5 +1,6 @@
 //! CRLs: read once in one pass, entries sorted for look-up, the bytes kept. RFC 5280 §5.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -22,16 +23,27 @@ const EXPIRED_CERTS_ON_CRL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5
 /// Issuers named in one indirect CRL.
 const MAX_ISSUERS: usize = 1_024;
 
+/// Signatures verified for one validation. An archive of daily lists stays far below.
+const MAX_VERIFICATIONS: usize = 16_384;
+
 /// CRLs at hand, read once.
 #[derive(Debug, Clone, Default)]
 pub struct CrlPool {
     pub(super) crls: Vec<Crl>,
     by_issuer: HashMap<DistinguishedName, Vec<usize>>,
+    /// Signatures verified so far.
+    verified: Cell<usize>,
 }
 
 impl CrlPool {
     /// More CRLs than this are not taken.
     pub const MAX: usize = 4_096;
+
+    /// Whether one more signature may be verified: what one validation spends on CRLs is bounded, whoever made them.
+    pub(super) fn spend(&self) -> bool {
+        self.verified.set(self.verified.get().saturating_add(1));
+        self.verified.get() <= MAX_VERIFICATIONS
+    }
 
     /// Reads CRLs; those that do not parse are left out.
     #[must_use]

@@ -40,14 +40,19 @@ pub fn status(
         sources,
         times,
         paths_left: Cell::new(MAX_SIGNER_PATHS),
+        given_up: Cell::new(false),
     }
     .status(certificate, issuer, &mut Vec::new())
 }
+
+const GIVEN_UP: &str = "there are more CRLs and signers of CRLs than are examined";
 
 struct Finder<'a> {
     sources: &'a RevocationSources<'a>,
     times: &'a Times,
     paths_left: Cell<usize>,
+    /// A bound kept a CRL from being examined: it may have revoked, so that nothing proves *good* any more.
+    given_up: Cell<bool>,
 }
 
 impl<'a> Finder<'a> {
@@ -99,6 +104,7 @@ impl<'a> Finder<'a> {
                 None if points.is_empty() && names_ocsp(certificate) => unknown(ocsp::NOT_JUDGED),
                 None => unknown(reason),
             },
+            RevocationStatus::Good { .. } if self.given_up.get() => unknown(GIVEN_UP),
             status => status,
         }
     }
@@ -120,7 +126,7 @@ impl<'a> Finder<'a> {
         let anchor = &self.sources.anchor.certificate;
         let trusted = [issuer, anchor].into_iter().chain(under_way.iter().copied());
         for signer in trusted.filter(|signer| signer.subject == crl.issuer) {
-            match signed(crl, signer) {
+            match self.signed(crl, signer) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(problem) => why = problem,
@@ -129,11 +135,15 @@ impl<'a> Finder<'a> {
         if under_way.len() >= MAX_DEPTH {
             return Err(why);
         }
-        for signer in self.sources.certificates.with_subject(&crl.issuer).take(MAX_SIGNERS) {
+        for (tried, signer) in self.sources.certificates.with_subject(&crl.issuer).enumerate() {
+            if tried >= MAX_SIGNERS {
+                self.given_up.set(true);
+                return Err(GIVEN_UP.into());
+            }
             if under_way.contains(&signer) {
                 continue;
             }
-            match signed(crl, signer) {
+            match self.signed(crl, signer) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(problem) => {
@@ -159,6 +169,7 @@ impl<'a> Finder<'a> {
         under_way: &mut Vec<&'a Certificate>,
     ) -> Result<(), String> {
         let Some(left) = self.paths_left.get().checked_sub(1) else {
+            self.given_up.set(true);
             return Err("the search for its path was given up at its bound".into());
         };
         self.paths_left.set(left);
@@ -178,6 +189,25 @@ impl<'a> Finder<'a> {
         }
         Ok(())
     }
+
+    /// Whether `signer` signed `crl`; an error if it did but may not, or if no more signatures are verified.
+    fn signed(&self, crl: &Crl, signer: &Certificate) -> Result<bool, String> {
+        if !self.sources.crls.spend() {
+            self.given_up.set(true);
+            return Err(GIVEN_UP.into());
+        }
+        match crl.verify_signature(&signer.key) {
+            Err(crate::algorithm::AlgorithmError::BadSignature) => Ok(false),
+            Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
+            Ok(()) => match signer.key_usage() {
+                Ok(usage) if usage.is_none_or(crate::certificate::KeyUsage::crl_sign) => Ok(true),
+                _ => Err(format!(
+                    "the CRL of {} is signed by a key that may not sign CRLs",
+                    crl.issuer
+                )),
+            },
+        }
+    }
 }
 
 /// Names whose CRLs a point speaks of.
@@ -189,21 +219,6 @@ fn issuers_of<'a>(
         vec![&certificate.issuer]
     } else {
         point.crl_issuer_names().collect()
-    }
-}
-
-/// Whether `signer` signed `crl`; an error if it did but may not.
-fn signed(crl: &Crl, signer: &Certificate) -> Result<bool, String> {
-    match crl.verify_signature(&signer.key) {
-        Err(crate::algorithm::AlgorithmError::BadSignature) => Ok(false),
-        Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
-        Ok(()) => match signer.key_usage() {
-            Ok(usage) if usage.is_none_or(crate::certificate::KeyUsage::crl_sign) => Ok(true),
-            _ => Err(format!(
-                "the CRL of {} is signed by a key that may not sign CRLs",
-                crl.issuer
-            )),
-        },
     }
 }
 
