@@ -78,12 +78,12 @@ fn what_cannot_be_asked_waits_and_is_accepted_by_itself() {
     assert_eq!(waiting.json["outbox"][0]["id"], id, "{}", waiting.text);
     let receipt = pair.clinic.json(["send"]).expect(0);
     assert_eq!(
-        (&receipt.json["state"], &receipt.json["id"]),
+        (&receipt.json[0]["state"], &receipt.json[0]["id"]),
         (&"Accepted".into(), &id.into()),
         "{}",
         receipt.text
     );
-    let receipt: Receipt = serde_json::from_value(receipt.json["receipt"].clone()).unwrap();
+    let receipt: Receipt = serde_json::from_value(receipt.json[0]["receipt"].clone()).unwrap();
     receipt.verify(&vkey(&stage.relay)).unwrap();
     assert_eq!(
         pair.clinic.json(["status"]).expect(0).json["outbox"],
