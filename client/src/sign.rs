@@ -53,7 +53,7 @@ pub struct Content {
     /// Images, folders of DICOM, and other files
     #[arg(value_name = "ATTACHMENT")]
     pub attachments: Vec<PathBuf>,
-    /// Kind of the letter: Referral, DischargeSummary, Reply, …
+    /// Kind of the letter: Referral, DischargeSummary, VisitingNurseInstruction, MedicationReport, VisitingNurseReport, Reply or Other
     #[arg(long, value_name = "KIND", default_value = "Referral")]
     pub kind: String,
     /// Title of the letter
