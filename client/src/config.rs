@@ -107,6 +107,18 @@ impl Home {
         self.0.join("relay-policy.json")
     }
 
+    /// A key made for renewal, until its certificate is in place.
+    #[must_use]
+    pub fn next_device_key(&self) -> PathBuf {
+        self.0.join("device.key.next")
+    }
+
+    /// The verification key of the relay's log, as this machine first heard it.
+    #[must_use]
+    pub fn log_vkey(&self) -> PathBuf {
+        self.0.join("log.vkey")
+    }
+
     /// What waits to be sent.
     #[must_use]
     pub fn outbox(&self) -> PathBuf {

@@ -156,6 +156,7 @@ pub fn language_tag(language: Language) -> &'static str {
 }
 
 fn identity(home: &Home) -> Result<Identity, Failure> {
+    finish_renewal(home)?;
     Ok(Identity {
         chain: files::read_small(&home.device_certificate())?,
         key: files::read_small(&home.device_key())?,
@@ -163,16 +164,47 @@ fn identity(home: &Home) -> Result<Identity, Failure> {
     })
 }
 
-/// Keeps key and certificate as one file pair. The key is written first: a certificate without its key would lock this
-/// machine out, a key without its certificate only means that enrolment or renewal happens again.
+/// Ends a renewal that a power cut interrupted: the new key counts once its certificate is in place, else it goes.
+fn finish_renewal(home: &Home) -> Result<(), Failure> {
+    let next = home.next_device_key();
+    let Ok(key) = std::fs::read(&next) else { return Ok(()) };
+    let certificate = files::read_small(&home.device_certificate())?;
+    let result = if belongs(&key, &certificate) {
+        std::fs::rename(&next, home.device_key())
+    } else {
+        std::fs::remove_file(&next)
+    };
+    result.map_err(|error| files::unwritable(&next, &error))
+}
+
+/// Whether the certificate (PEM) is for the public half of the key (PEM).
+fn belongs(key: &[u8], certificate: &[u8]) -> bool {
+    let public = || {
+        let (_, pkcs8) = der::pem::decode_vec(key).ok()?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8).ok()?;
+        Some(pair.public_key().as_ref().to_vec())
+    };
+    let certified = || {
+        let chain = x509_cert::Certificate::load_pem_chain(certificate).ok()?;
+        let info = chain.first()?.tbs_certificate().subject_public_key_info().clone();
+        Some(info.subject_public_key.raw_bytes().to_vec())
+    };
+    public().is_some_and(|public| certified() == Some(public))
+}
+
+/// Keeps key and certificate. Whenever the power goes, the two that belong together are there: the new key waits under another
+/// name until its certificate is in place.
 fn keep(home: &Home, key: &DeviceKey, answer: &EnrolmentAnswer, portal: Option<&str>) -> Result<(), Failure> {
     files::create_directory(home.path())?;
     let earlier = home.config()?;
     if portal.is_some() {
-        let _ = std::fs::remove_file(home.relay_policy()); // perhaps another relay's
+        for of_another_relay in [home.relay_policy(), home.log_vkey()] {
+            let _ = std::fs::remove_file(of_another_relay);
+        }
     }
-    files::write_atomically(&home.device_key(), key.pkcs8_pem.as_bytes())?;
+    files::write_atomically(&home.next_device_key(), key.pkcs8_pem.as_bytes())?;
     files::write_atomically(&home.device_certificate(), answer.certificate_chain.as_bytes())?;
+    finish_renewal(home)?;
     files::write_atomically(&home.relay_ca(), answer.relay_ca.as_bytes())?;
     home.save(&Config {
         relay: Some(answer.api.clone()),

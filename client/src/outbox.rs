@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use formats::trail::Event;
 use formats::wire::{PendingAnswer, Receipt, SubmissionId};
 use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::error::{Code, Failure};
 use crate::files;
 use crate::output::Output;
 use crate::relay_api::{Answer, ApiError, RelayApi, Upload};
+use crate::relay_trust::log_vkey;
 
 /// Pauses between tries over a broken line, in seconds. After the last the letter stays in the outbox.
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
@@ -48,6 +50,7 @@ pub enum Delivery {
 /// The outbox of one home.
 #[derive(Debug, Clone)]
 pub struct Outbox {
+    home: Home,
     waiting: PathBuf,
     sent: PathBuf,
     refused: PathBuf,
@@ -58,6 +61,7 @@ impl Outbox {
     #[must_use]
     pub fn of(home: &Home) -> Self {
         Self {
+            home: home.clone(),
             waiting: home.outbox(),
             sent: home.path().join("sent"),
             refused: home.path().join("refused"),
@@ -153,6 +157,7 @@ impl Outbox {
         loop {
             match attempt(api, &place, &mut entry, output).await {
                 Ok(Answer::Receipt(receipt)) => {
+                    prove(&receipt, &entry, &log_vkey(&self.home, api).await?)?;
                     self.keep_receipt(&place, &entry, &receipt)?;
                     return Ok(Delivery::Sent(receipt));
                 }
@@ -172,11 +177,23 @@ impl Outbox {
                     None => return Err(Failure::new(Code::RelayUnreachable, cause)),
                 },
                 Err(ApiError::Problem(problem)) => {
-                    let failure = Failure::relay(*problem.clone());
-                    if is_final(problem.status) {
-                        self.put_aside(&place, &entry, &problem)?;
+                    match (Next::after(&problem.code), pauses.next()) {
+                        (Next::Aside, _) => self.put_aside(&place, &entry, &problem)?,
+                        (Next::GoOn, Some(seconds)) => {
+                            tokio::time::sleep(Duration::from_secs(seconds)).await;
+                            continue;
+                        }
+                        (Next::BeginAgain, again) => {
+                            entry.upload = None;
+                            write_state(&place, &entry)?;
+                            if let Some(seconds) = again {
+                                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                                continue;
+                            }
+                        }
+                        (Next::Wait, _) | (Next::GoOn, None) => {}
                     }
-                    return Err(failure);
+                    return Err(Failure::relay(*problem));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -204,9 +221,45 @@ impl Outbox {
     }
 }
 
-/// Whether an answer will be the same next time: refused, in conflict, malformed. Not: busy, over quota, no space.
-fn is_final(status: u16) -> bool {
-    matches!(status, 400 | 409 | 413 | 415 | 422)
+/// What to do with a letter after a problem of the relay's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The answer will be the same next time.
+    Aside,
+    /// The upload stands elsewhere than thought: ask where, and go on.
+    GoOn,
+    /// The upload is spoilt or gone, the letter is not.
+    BeginAgain,
+    /// Busy, over quota, no room, or unknown: the letter waits here.
+    Wait,
+}
+
+impl Next {
+    fn after(code: &str) -> Self {
+        match code {
+            "container_profile" | "envelope_invalid" | "sender_mismatch" | "recipient_unknown" | "id_conflict"
+            | "validation_failed" | "forbidden_content" | "too_large" => Self::Aside,
+            "offset_mismatch" | "upload_incomplete" | "state_conflict" => Self::GoOn,
+            "checksum_mismatch" | "upload_unknown" => Self::BeginAgain,
+            _ => Self::Wait,
+        }
+    }
+}
+
+/// The receipt speaks of these bytes, and the log's key stands behind it. Before the container goes.
+fn prove(receipt: &Receipt, entry: &Entry, vkey: &str) -> Result<(), Failure> {
+    let invalid = |why: String| Failure::new(Code::ReceiptInvalid, why);
+    let record = receipt.verify(vkey).map_err(|error| invalid(error.to_string()))?;
+    match record.event {
+        Event::Accepted(submission) if submission.submission == entry.id => {
+            if submission.container_sha256 == entry.sha256 {
+                Ok(())
+            } else {
+                Err(invalid("it is about other bytes".to_owned()))
+            }
+        }
+        _ => Err(invalid("it is about another submission".to_owned())),
+    }
 }
 
 async fn attempt(api: &RelayApi, place: &Path, entry: &mut Entry, output: &Output) -> Result<Answer, ApiError> {

@@ -36,6 +36,7 @@ pub async fn known_policy(home: &Home, api: &RelayApi) -> Result<KnownPolicy, Fa
     let kept = home.relay_policy();
     match api.policy().await {
         Ok(policy) => {
+            pin_log_key(home, &policy.log_vkey)?;
             let text = serde_json::to_vec(&policy).map_err(|error| unusable(&error.to_string()))?;
             files::write_atomically(&kept, &text)?;
             Ok(KnownPolicy {
@@ -56,6 +57,26 @@ pub async fn known_policy(home: &Home, api: &RelayApi) -> Result<KnownPolicy, Fa
             }
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The key that the relay's receipts must be signed with: the one this machine heard first. A log that changes its key unsaid
+/// could tell two histories.
+///
+/// # Errors
+/// [`Code::LogKeyChanged`]; what the relay says, if no key is pinned yet.
+pub async fn log_vkey(home: &Home, api: &RelayApi) -> Result<String, Failure> {
+    match std::fs::read_to_string(home.log_vkey()) {
+        Ok(pinned) => Ok(pinned.trim().to_owned()),
+        Err(_) => Ok(known_policy(home, api).await?.policy.log_vkey),
+    }
+}
+
+fn pin_log_key(home: &Home, vkey: &str) -> Result<(), Failure> {
+    match std::fs::read_to_string(home.log_vkey()) {
+        Ok(pinned) if pinned.trim() == vkey => Ok(()),
+        Ok(_) => Err(Failure::new(Code::LogKeyChanged, home.log_vkey().display().to_string())),
+        Err(_) => files::write_atomically(&home.log_vkey(), format!("{vkey}\n").as_bytes()),
     }
 }
 

@@ -114,6 +114,14 @@ pub(super) fn text(code: Code) -> (&'static str, &'static str) {
             "The relay's answer cannot be used: {}",
             "Ask the relay's operator; client and relay may be of different versions.",
         ),
+        Code::ReceiptInvalid => (
+            "The relay's receipt does not prove that it has the letter: {}",
+            "The letter stays in the outbox. Tell the relay's operator.",
+        ),
+        Code::LogKeyChanged => (
+            "The relay's log is signed with another key than before: {}",
+            "Ask the operator. If the change is right, remove log.vkey from this program's folder and try again.",
+        ),
         Code::OtherRelay => (
             "The machine at {} is not the relay that the operator named",
             "Check the address, and ask the operator for the code again: it must be whole, with the part after the dot. Nothing was told to that machine.",

@@ -1,4 +1,4 @@
-//! Uploads that survive a broken line: tus 1.0 with creation and checksum, in pieces the relay makes durable one by one.
+//! Uploads that survive a broken line: tus 1.0 with creation, in pieces the relay makes durable one by one.
 
 use std::io::SeekFrom;
 use std::path::Path;
