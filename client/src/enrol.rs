@@ -276,4 +276,17 @@ mod tests {
         )
         .unwrap();
     }
+
+    #[test]
+    fn a_renewal_cut_short_leaves_a_key_that_fits_its_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(folder.path().to_owned())).unwrap();
+        let old = DeviceKey::generate().unwrap();
+        std::fs::write(home.device_key(), &old.pkcs8_pem).unwrap();
+        std::fs::write(home.device_certificate(), "not of the new key").unwrap();
+        std::fs::write(home.next_device_key(), DeviceKey::generate().unwrap().pkcs8_pem).unwrap();
+        finish_renewal(&home).unwrap();
+        assert_eq!(std::fs::read_to_string(home.device_key()).unwrap(), old.pkcs8_pem);
+        assert!(!home.next_device_key().exists());
+    }
 }

@@ -339,4 +339,19 @@ mod tests {
         assert_eq!(outbox.entries().unwrap(), [old, new]);
         fs::remove_dir_all(&folder).unwrap();
     }
+
+    #[test]
+    fn only_what_stays_refused_is_put_aside() {
+        for (code, next) in [
+            ("validation_failed", Next::Aside),
+            ("id_conflict", Next::Aside),
+            ("offset_mismatch", Next::GoOn),
+            ("checksum_mismatch", Next::BeginAgain),
+            ("quota", Next::Wait),
+            ("no_space", Next::Wait),
+            ("something_new", Next::Wait),
+        ] {
+            assert_eq!(Next::after(code), next, "{code}");
+        }
+    }
 }
