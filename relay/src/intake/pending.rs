@@ -123,31 +123,15 @@ fn until_deadline(row: &SubmissionRow) -> Option<Duration> {
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
 }
 
+/// Another try. What cannot even be judged, because container or evidence cannot be read, ends at its deadline too.
 async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
-    let stored_as = &row.submission.stored_as;
-    let path = context.containers.file(stored_as)?;
-    let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
-    let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
-    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
-    let kept = context.containers.beside(stored_as, EVIDENCE).await?;
-    let kept = str::from_utf8(&kept)
-        .ok()
-        .and_then(|text| Evidence::from_json(text).ok())
-        .unwrap_or_default();
-    let (event, outcome) = match verdict(context, &container, kept, clock::now()).await? {
-        Outcome::Passed(verified) => {
-            let digests = put_beside(context, stored_as, verified.evidence(), verified.report()).await?;
-            let submission = record::accepted(envelope, &container, &verified, &digests, stored_as)?;
-            (Event::Accepted(Box::new(submission)), "accepted")
-        }
-        Outcome::TryLater(validated, _) if overdue(row) => {
-            let event = refused(context, row, validated.report()).await?;
-            (event, "refused")
-        }
-        Outcome::TryLater(..) => return Ok(()),
-        Outcome::Failed(report) => (refused(context, row, &report).await?, "refused"),
+    let event = match judged(context, row).await {
+        Ok(Some(event)) => event,
+        Ok(None) => return Ok(()),
+        Err(problem) if overdue(row) => unjudged(row, &problem),
+        Err(problem) => return Err(problem),
     };
-    let refused = outcome == "refused";
+    let accepted = matches!(event, Event::Accepted(_));
     let batch = Batch {
         actor: Actor::default(),
         time: clock::now(),
@@ -158,11 +142,53 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
         )],
     };
     context.store.commit(batch).committed().await?;
+    let outcome = if accepted { "accepted" } else { "refused" };
     metrics::counter!(observe::SUBMISSIONS, "outcome" => outcome).increment(1);
-    if refused {
-        context.containers.delete(stored_as).await?;
+    if !accepted {
+        context.containers.delete(&row.submission.stored_as).await?;
     }
     Ok(())
+}
+
+/// What the evidence says now; `None` if there is still time to wait for more.
+async fn judged(context: &Context, row: &SubmissionRow) -> Result<Option<Event>, Problem> {
+    let stored_as = &row.submission.stored_as;
+    let path = context.containers.file(stored_as)?;
+    let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
+    let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
+    let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
+    let kept = context.containers.beside(stored_as, EVIDENCE).await?;
+    let kept = str::from_utf8(&kept)
+        .ok()
+        .and_then(|text| Evidence::from_json(text).ok())
+        .unwrap_or_default();
+    match verdict(context, &container, kept, clock::now()).await? {
+        Outcome::Passed(verified) => {
+            let digests = put_beside(context, stored_as, verified.evidence(), verified.report()).await?;
+            let submission = record::accepted(envelope, &container, &verified, &digests, stored_as)?;
+            Ok(Some(Event::Accepted(Box::new(submission))))
+        }
+        Outcome::TryLater(validated, _) if overdue(row) => refused(context, row, validated.report()).await.map(Some),
+        Outcome::TryLater(..) => Ok(None),
+        Outcome::Failed(report) => refused(context, row, &report).await.map(Some),
+    }
+}
+
+/// The record of a refusal for want of a verdict: its code says what was in the way, and no report is claimed.
+fn unjudged(row: &SubmissionRow, problem: &Problem) -> Event {
+    tracing::error!(
+        id = %row.submission.submission,
+        code = problem.code().as_str(),
+        "a submission that cannot be read is refused at its deadline; its sender must send it again"
+    );
+    Event::Refused {
+        facility: row.submission.sender.facility.clone(),
+        submission: Some(row.submission.submission.clone()),
+        code: problem.code().as_str().to_owned(),
+        sub_indication: None,
+        container_sha256: Some(row.submission.container_sha256.clone()),
+        report_sha256: None,
+    }
 }
 
 /// The record of a refusal; the report outlives the container.
