@@ -15,8 +15,12 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 
+use crate::folder::{create_private, make_private, private_file};
+
 /// File name of the container in its folder.
 const CONTAINER: &str = "container.asice";
+/// Folder of what no record names, among those of containers.
+const ORPHANS: &str = "orphans";
 
 /// Why a container or what lies beside it was not stored or opened.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +58,7 @@ impl Containers {
     /// [`ContainerError`] if the folder cannot be made.
     pub fn open(data: &Path) -> Result<Self, ContainerError> {
         let folder = data.join("containers");
-        std::fs::create_dir_all(&folder).map_err(from_io)?;
+        create_private(&folder).map_err(from_io)?;
         sync_folder(data).map_err(from_io)?;
         let store = LocalFileSystem::new_with_prefix(&folder)
             .map_err(from_store)?
@@ -82,7 +86,8 @@ impl Containers {
         let parent = self.folder.clone();
         blocking(move || {
             File::open(&upload)?.sync_all()?;
-            std::fs::create_dir_all(&folder)?;
+            make_private(&upload)?;
+            create_private(&folder)?;
             let target = folder.join(CONTAINER);
             if let Err(error) = std::fs::rename(&upload, &target) {
                 if error.kind() != io::ErrorKind::CrossesDevices {
@@ -133,7 +138,13 @@ impl Containers {
     /// [`ContainerError`].
     pub async fn put_beside(&self, stored_as: &str, file: &str, content: Bytes) -> Result<(), ContainerError> {
         let key = self.key(stored_as, file)?;
-        self.store.put(&key, content.into()).await.map_err(from_store).map(drop)
+        let folder = self.folder.join(stored_as);
+        let made = folder.clone();
+        // Before the object store makes it for everybody.
+        blocking(move || create_private(&made)).await?;
+        self.store.put(&key, content.into()).await.map_err(from_store)?;
+        let path = folder.join(file);
+        blocking(move || make_private(&path)).await
     }
 
     /// Reads a file beside a container.
@@ -161,6 +172,23 @@ impl Containers {
         blocking(move || match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => sync_folder(&parent),
+        })
+        .await
+    }
+
+    /// Moves a container and everything beside it into the folder `orphans`, where nothing finds it but its operator.
+    ///
+    /// # Errors
+    /// [`ContainerError`]; it is then where it was.
+    pub async fn put_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let folder = self.folder.join(checked(stored_as)?);
+        let (aside, parent) = (self.folder.join(ORPHANS), self.folder.clone());
+        let target = aside.join(stored_as);
+        blocking(move || {
+            create_private(&aside)?;
+            std::fs::rename(&folder, target)?;
+            sync_folder(&aside)?;
+            sync_folder(&parent)
         })
         .await
     }
@@ -199,8 +227,9 @@ fn checked(name: &str) -> Result<&str, ContainerError> {
 /// The slow way, where uploads lie on another file system: a whole copy beside the target, then its name.
 fn copy_over(upload: &Path, folder: &Path, target: &Path) -> io::Result<()> {
     let half = folder.join("container.part");
-    std::fs::copy(upload, &half)?;
-    File::open(&half)?.sync_all()?;
+    let mut copy = private_file().write(true).create(true).truncate(true).open(&half)?;
+    io::copy(&mut File::open(upload)?, &mut copy)?;
+    copy.sync_all()?;
     std::fs::rename(&half, target)?;
     std::fs::remove_file(upload)
 }
@@ -291,6 +320,17 @@ mod tests {
             containers.beside(&name, "evidence.json").await,
             Err(ContainerError::Absent)
         ));
+
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let folder = data.path().join("containers").join(&name);
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(&data.path().join("containers")), mode(&folder)), (0o700, 0o700));
+            for file in [CONTAINER, "report.json"] {
+                assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+            }
+        }
 
         containers.delete(&name).await.unwrap();
         containers.delete(&name).await.unwrap();

@@ -1,5 +1,7 @@
-//! Folders with what patients and facilities trust the relay with: containers, trail, uploads.
+//! Folders and files with what patients and facilities trust the relay with: containers, trail, uploads. Their owner alone may
+//! open them.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
@@ -13,4 +15,73 @@ pub fn create_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// As [`create_private`], for the data folder: one that is there and open to others is closed to them, and the log says so.
+///
+/// # Errors
+/// What the disk says, with the folder and the remedy if it belongs to another user.
+pub fn create_or_close(path: &Path) -> io::Result<()> {
+    create_private(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let (folder, was) = (path.display(), format!("{mode:04o}"));
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
+                let remedy = "make it mode 0700 and owned by the relay's user";
+                io::Error::new(
+                    error.kind(),
+                    format!("{folder} is open to other users ({was}): {remedy}"),
+                )
+            })?;
+            tracing::warn!(%folder, was, "the data folder was open to other users; it is closed to them now (0700)");
+        }
+    }
+    Ok(())
+}
+
+/// How to open a file that, if it is made, is its owner's alone.
+pub(crate) fn private_file() -> OpenOptions {
+    #[cfg_attr(not(unix), allow(unused_mut, reason = "modes are Unix's"))]
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes a file its owner's alone that others' code has made.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_open_data_folder_is_closed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        create_or_close(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let file = path.join("file");
+        private_file().write(true).create_new(true).open(&file).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -273,7 +273,7 @@ fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
         Some(answer) => answer,
         None => {
             let pin = RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?;
-            relay::folder::create_private(&config.data).with_context(|| config.data.display().to_string())?;
+            relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
             let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.data, log_key(&config)?)?);
             runtime()?.block_on(admin::execute(&store, &pin, command, &mut out))?
         }

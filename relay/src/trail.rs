@@ -15,6 +15,7 @@ pub(crate) use group::Group;
 pub use group::{MAX_GROUP, Place};
 use segment::segments;
 
+use crate::folder::{create_private, private_file};
 use crate::store::StoredRecord;
 
 /// A segment that has grown beyond this is closed, and the next begun.
@@ -102,7 +103,7 @@ impl Trail {
             let path = path.to_path_buf();
             move |error| TrailError::Io(path, error)
         };
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
+        create_private(folder).map_err(at(folder))?;
         let lock = lock(folder)?;
         let mut torn = None;
         let all = segments(folder)?;
@@ -270,7 +271,7 @@ impl TrailReader {
 fn lock(folder: &Path) -> Result<File, TrailError> {
     let path = folder.join("lock");
     let io = |error| TrailError::Io(path.clone(), error);
-    let file = OpenOptions::new()
+    let file = private_file()
         .create(true)
         .truncate(false)
         .write(true)

@@ -1,5 +1,6 @@
 //! Containers that no record names: a crash between storing and recording leaves them, and so does one after a late refusal.
-//! They were never acknowledged, so they go when the relay starts.
+//! They were never acknowledged, unless the trail is older than they are; so the start of the relay puts them aside and
+//! removes nothing.
 
 use formats::wire::SubmissionId;
 
@@ -8,11 +9,12 @@ use crate::containers::Containers;
 use crate::problem::Problem;
 use crate::store::Store;
 
-/// Removes them. Before the first request, when nothing is between its container and its record.
+/// Puts them aside. Before the first request, when nothing is between its container and its record.
 ///
 /// # Errors
-/// What store or disk say; nothing is removed on a guess.
+/// What store or disk say; nothing is moved on a guess.
 pub(crate) async fn sweep(store: &dyn Store, containers: &Containers) -> Result<(), Problem> {
+    let mut moved = 0_u64;
     for name in containers.names().await? {
         let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
         let Some(id) = id.filter(|_| name != REFUSED) else {
@@ -23,9 +25,54 @@ pub(crate) async fn sweep(store: &dyn Store, containers: &Containers) -> Result<
             .await?
             .is_some_and(|row| row.submission.stored_as == name);
         if !named {
-            tracing::warn!(name, "a container that no record names is removed");
-            containers.delete(&name).await?;
+            containers.put_aside(&name).await?;
+            tracing::warn!(name, "a container that no record names was put aside");
+            moved += 1;
         }
     }
+    if moved > 0 {
+        tracing::warn!(
+            moved,
+            "containers without a record lie in containers/orphans. If the trail was restored from an older backup, stop the \
+             relay, put the newer trail back, and move them back into containers; otherwise nobody was promised them, and \
+             they can be removed"
+        );
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use formats::trail::LogKey;
+
+    use super::*;
+    use crate::containers::ContainerError;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn what_an_older_trail_does_not_name_is_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let containers = Containers::open(data.path()).unwrap();
+        let id: SubmissionId = "0193569a-7c00-7000-8000-000000000001".parse().unwrap();
+        let name = Containers::name(&id);
+        let upload = data.path().join("upload");
+        std::fs::write(&upload, b"a letter").unwrap();
+        containers.adopt(upload, &name).await.unwrap();
+        containers
+            .put_beside(REFUSED, "a.json", bytes::Bytes::from_static(b"{}"))
+            .await
+            .unwrap();
+        let store = MemoryStore::new(LogKey::from_seed("relay.example/trail", &[7; 32]).unwrap().0).unwrap();
+        for _ in 0..2 {
+            sweep(&store, &containers).await.unwrap();
+            assert!(matches!(containers.file(&name), Err(ContainerError::Absent)));
+            let aside = data
+                .path()
+                .join("containers/orphans")
+                .join(&name)
+                .join("container.asice");
+            assert_eq!(std::fs::read(aside).unwrap(), b"a letter");
+            assert_eq!(containers.beside(REFUSED, "a.json").await.unwrap(), &b"{}"[..]);
+        }
+    }
 }

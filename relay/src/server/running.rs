@@ -14,7 +14,7 @@ use crate::containers::{ContainerError, Containers};
 use crate::context::{Context, Rooms};
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
-use crate::folder::create_private;
+use crate::folder::create_or_close;
 use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, TrustError};
@@ -80,7 +80,7 @@ impl Relay {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let (data, key) = (config.data.clone(), log_key(&config)?);
-        create_private(&data)?;
+        create_or_close(&data)?;
         let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key)).await;
         let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
@@ -110,7 +110,7 @@ impl Relay {
         let trust = Arc::new(trust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
         let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;
-        create_private(&config.data)?;
+        create_or_close(&config.data)?;
         let api = bind(config.api.listen).await?;
         let portal = bind(config.portal.listen).await?;
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);

@@ -142,6 +142,7 @@ struct SledTable(sled::Db);
 
 impl SledTable {
     fn open(folder: &Path) -> Result<Self, StoreError> {
+        crate::folder::create_private(folder).map_err(|error| StoreError::Broken(format!("index: {error}")))?;
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE)

@@ -1,6 +1,6 @@
 //! One segment file: `<position of its first record>.seg`, a header, then groups.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ pub(super) fn path(folder: &Path, first: u64) -> PathBuf {
 /// Makes a new segment, durable with its name. A left-over of the same name has no record and is replaced.
 pub(super) fn create(folder: &Path, first: u64) -> io::Result<(File, u64)> {
     let path = path(folder, first);
-    let mut file = OpenOptions::new()
+    let mut file = crate::folder::private_file()
         .read(true)
         .write(true)
         .create(true)
