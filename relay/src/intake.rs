@@ -89,7 +89,7 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     if let Err(problem) = &done
         && problem.code() == Code::ValidationFailed
     {
-        upload.give_up(&mut progress, problem);
+        upload.give_up(&mut progress, problem).await;
     }
     done
 }
@@ -177,7 +177,7 @@ async fn accept(
         }
         return Err(problem);
     }
-    note(upload, &envelope.id);
+    note(upload, &envelope.id).await;
     metrics::counter!(observe::SUBMISSIONS, "outcome" => "accepted").increment(1);
     let row = context.store.submission(&envelope.id).await?.ok_or(Code::Internal)?;
     receipt(context, &row, StatusCode::CREATED).await
@@ -195,8 +195,8 @@ async fn same_or_conflict(
         && row.submission.container_sha256 == hex::encode(container.sha256);
     if same {
         // These bytes are stored already: the second upload gives its room back and leads to the same receipt.
-        note(upload, &row.submission.submission);
-        upload.drop_bytes();
+        note(upload, &row.submission.submission).await;
+        upload.drop_bytes().await;
         known(context, row).await
     } else {
         Err(Code::IdConflict.into())
@@ -273,8 +273,8 @@ async fn put_beside(
 }
 
 /// Commits the record that explains a container just moved to its place. If nothing was committed, the upload is an upload again.
-/// If that is not known, because the store broke, the container stays: the next start keeps it if the trail names it and removes
-/// it if not.
+/// If that is not known, because the store broke, the container stays: the next start keeps it if the trail names it and puts
+/// it aside if not.
 async fn explain(
     context: &Context,
     upload: &Upload,
@@ -310,10 +310,10 @@ async fn give_back(context: &Context, upload: &Upload, stored_as: &str) {
     }
 }
 
-fn note(upload: &Upload, id: &SubmissionId) {
+async fn note(upload: &Upload, id: &SubmissionId) {
     // Losing the note costs the client one upload more, not the submission.
-    if let Err(error) = upload.note(id) {
-        tracing::warn!(%error, "an upload's slip cannot be written");
+    if let Err(problem) = upload.note(id).await {
+        tracing::warn!(code = problem.code().as_str(), "an upload's slip cannot be written");
     }
 }
 

@@ -118,7 +118,7 @@ pub(crate) async fn terminate(
     headers::version(&headers)?;
     let upload = context.uploads.find(&peer, &id)?;
     let progress = upload.take_over().await;
-    context.uploads.remove(&upload);
+    context.uploads.remove(&upload).await;
     drop(progress);
     let mut response = StatusCode::NO_CONTENT.into_response();
     tus(response.headers_mut());

@@ -65,7 +65,7 @@ pub(crate) async fn complete(
             Ok(container)
         }
         Err(problem) => {
-            upload.give_up(progress, &problem);
+            upload.give_up(progress, &problem).await;
             Err(problem)
         }
     }

@@ -72,7 +72,7 @@ pub(super) async fn hold(
         }
     });
     explain(context, upload, &stored_as, batch).await?;
-    note(upload, &envelope.id);
+    note(upload, &envelope.id).await;
     metrics::counter!(observe::SUBMISSIONS, "outcome" => "pending").increment(1);
     tracing::info!(id = %envelope.id, waiting_for, "submission waits for evidence");
     Ok(wait_answer(&envelope.id, &waiting_for, &deadline))

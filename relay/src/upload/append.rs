@@ -65,6 +65,8 @@ async fn take(
     }
     let reading = progress.read_up(upload).await?;
     let station = Station::open(upload.path.clone(), at, reading).await?;
+    // Before its first byte, so that no restart takes for checked what is not.
+    upload.note_checked(checksum.is_some().then_some(at)).await?;
     let (station, ended) = receive(context, peer, upload, station, body, checksum).await?;
     upload.touch();
     progress.offset = station.end;
@@ -74,7 +76,7 @@ async fn take(
         Ok(()) => {}
         Err(Stop::Broken(problem)) => return Err(problem),
         Err(Stop::Refused(problem)) => {
-            upload.give_up(&mut progress, &problem);
+            upload.give_up(&mut progress, &problem).await;
             return Err(problem);
         }
     }
@@ -153,6 +155,9 @@ async fn receive(
     };
     if matches {
         station = station.sync().await?.catch_up().await?;
+        if !reads {
+            upload.note_checked(Some(station.end)).await?;
+        }
         if let Err(problem) = intake::look(context, peer, upload, &mut station.reading).await {
             ended = Err(Stop::Refused(problem));
         }

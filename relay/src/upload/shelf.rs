@@ -15,8 +15,10 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 
 use super::headers::Wish;
 use super::progress::Progress;
+use super::station::blocking;
 use crate::clock;
 use crate::context::Context;
+use crate::folder::{create_private, private_file};
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
@@ -36,6 +38,9 @@ struct Slip {
     sha256: Option<String>,
     /// The submission it became.
     submission: Option<SubmissionId>,
+    /// While its client states hashes: how far they were found right. What lies beyond is not kept by a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checked: Option<u64>,
 }
 
 /// One upload.
@@ -48,6 +53,8 @@ pub(crate) struct Upload {
     slip: PathBuf,
     /// The submission it became; its bytes are then a stored container.
     became: Mutex<Option<SubmissionId>>,
+    /// As [`Slip`] has it. Written by who holds the lock of the progress.
+    checked: Mutex<Option<u64>>,
     /// Refused: it takes neither room nor quota.
     dead: AtomicBool,
     expiry: Duration,
@@ -79,27 +86,55 @@ impl Upload {
     }
 
     /// Notes which submission it became, so that the same request again finds the same receipt.
-    pub(crate) fn note(&self, submission: &SubmissionId) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) async fn note(&self, submission: &SubmissionId) -> Result<(), Problem> {
         *self.became.lock().unwrap_or_else(PoisonError::into_inner) = Some(submission.clone());
-        write_slip(&self.slip, &self.slip())
+        self.rewrite().await
+    }
+
+    /// Notes, durably, how far stated hashes were found right; `None` if none is stated for what comes now.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) async fn note_checked(&self, checked: Option<u64>) -> Result<(), Problem> {
+        let noted = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted == checked {
+            return Ok(());
+        }
+        let before = std::mem::replace(
+            &mut *self.checked.lock().unwrap_or_else(PoisonError::into_inner),
+            checked,
+        );
+        let written = self.rewrite().await;
+        if written.is_err() {
+            *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = before;
+        }
+        written
+    }
+
+    async fn rewrite(&self) -> Result<(), Problem> {
+        let (path, slip) = (self.slip.clone(), self.slip());
+        blocking(move || write_slip(&path, &slip)).await
     }
 
     /// Ends it for a fault of its own, and gives its room back; a fault of the relay's may pass.
-    pub(crate) fn give_up(&self, progress: &mut Progress, problem: &Problem) {
+    pub(crate) async fn give_up(&self, progress: &mut Progress, problem: &Problem) {
         progress.refuse(problem);
         if progress.refused.is_none() {
             return;
         }
         self.dead.store(true, Ordering::Relaxed);
-        self.drop_bytes();
+        self.drop_bytes().await;
     }
 
     /// Removes its bytes from the disk, if they are still an upload's.
-    pub(crate) fn drop_bytes(&self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(id = self.id, %error, "the bytes of an upload cannot be removed");
+    pub(crate) async fn drop_bytes(&self) {
+        let path = self.path.clone();
+        if let Err(problem) = blocking(move || remove_if_there(&path)).await {
+            let code = problem.code().as_str();
+            tracing::warn!(id = self.id, code, "the bytes of an upload cannot be removed");
         }
     }
 
@@ -118,6 +153,7 @@ impl Upload {
             length: self.length,
             sha256: self.sha256.clone(),
             submission: self.became(),
+            checked: *self.checked.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
@@ -127,6 +163,8 @@ pub(crate) struct Uploads {
     folder: PathBuf,
     expiry: Duration,
     known: Mutex<HashMap<String, Arc<Upload>>>,
+    /// Held by who admits a new one: room and quota are counted and taken by one at a time.
+    admitting: AsyncMutex<()>,
 }
 
 impl Uploads {
@@ -136,11 +174,12 @@ impl Uploads {
     /// What the disk says.
     pub(crate) fn open(data: &Path, expiry: Duration) -> io::Result<Self> {
         let folder = data.join("uploads");
-        fs::create_dir_all(&folder)?;
+        create_private(&folder)?;
         let shelf = Self {
             folder,
             expiry,
             known: Mutex::default(),
+            admitting: AsyncMutex::default(),
         };
         for entry in fs::read_dir(&shelf.folder)? {
             let path = entry?.path();
@@ -150,8 +189,9 @@ impl Uploads {
                 .unwrap_or_default()
                 .to_owned();
             if path.extension().is_none_or(|extension| extension != "json") {
-                // A crash between the two files of a new upload leaves bytes that nobody was told of.
-                if !shelf.file(&id, "json").exists() {
+                // A crash leaves bytes that nobody was told of between the two files of a new upload, and half a slip.
+                let half = path.extension().is_some_and(|extension| extension == "new");
+                if half || !shelf.file(&id, "json").exists() {
                     fs::remove_file(&path)?;
                 }
                 continue;
@@ -161,13 +201,14 @@ impl Uploads {
                 shelf.forget(&id);
                 continue;
             };
-            let (offset, touched) = match fs::metadata(shelf.file(&id, "part")) {
-                Ok(metadata) => (metadata.len().min(slip.length), metadata.modified()?.into()),
+            let (offset, touched) = match restored(&shelf.file(&id, "part"), &slip) {
+                Ok(found) => found,
                 Err(_) if slip.submission.is_some() => (slip.length, clock::now()),
-                Err(_) => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     shelf.forget(&id);
                     continue;
                 }
+                Err(error) => return Err(error),
             };
             shelf.put(shelf.upload(id, slip, offset, touched));
         }
@@ -191,22 +232,18 @@ impl Uploads {
             length: wish.length,
             sha256: wish.sha256,
             submission: None,
+            checked: None,
         };
         let upload = self.upload(uuid::Uuid::now_v7().simple().to_string(), slip, 0, clock::now());
-        // Counted and entered under one lock, so that many at once cannot pass the quota together.
-        self.admit(&upload, most)?;
+        self.admit(&upload, most).await?;
         let (part, slip_path, slip) = (upload.path.clone(), upload.slip.clone(), upload.slip());
-        let folder = self.folder.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            File::create_new(part)?.sync_all()?;
-            write_slip(&slip_path, &slip)?;
-            sync_folder(&folder)
-        })
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)));
-        if let Err(error) = written {
-            self.remove(&upload);
-            return Err(error.into());
+        let written = blocking(move || {
+            private_file().write(true).create_new(true).open(part)?.sync_all()?;
+            write_slip(&slip_path, &slip)
+        });
+        if let Err(problem) = written.await {
+            self.remove(&upload).await;
+            return Err(problem);
         }
         Ok(upload)
     }
@@ -222,12 +259,17 @@ impl Uploads {
     }
 
     /// Takes it off the shelf and off the disk.
-    pub(crate) fn remove(&self, upload: &Upload) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.remove(&upload.id);
-        metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
-        drop(known);
-        self.forget(&upload.id);
+    pub(crate) async fn remove(&self, upload: &Upload) {
+        {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.remove(&upload.id);
+            metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
+        }
+        let (part, slip) = (upload.path.clone(), upload.slip.clone());
+        if let Err(problem) = blocking(move || remove_if_there(&part).and(remove_if_there(&slip))).await {
+            let code = problem.code().as_str();
+            tracing::warn!(id = upload.id, code, "an upload cannot be removed");
+        }
     }
 
     /// Removes what has expired, again and again.
@@ -244,18 +286,21 @@ impl Uploads {
             for upload in expired {
                 // Only what nobody works on: an intake under way keeps its file.
                 if let Ok(_free) = Arc::clone(&upload.progress).try_lock_owned() {
-                    self.remove(&upload);
+                    self.remove(&upload).await;
                 }
             }
             tokio::time::sleep(self.expiry.min(Duration::from_secs(60))).await;
         }
     }
 
-    fn admit(&self, upload: &Arc<Upload>, most: u64) -> Result<(), Problem> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = |other: &Upload| other.became().is_some() || other.dead.load(Ordering::Relaxed);
-        let open = || known.values().filter(|other| !over(other));
-        let own = || open().filter(|other| other.facility == upload.facility);
+    async fn admit(&self, upload: &Arc<Upload>, most: u64) -> Result<(), Problem> {
+        let _one = self.admitting.lock().await;
+        let open: Vec<Arc<Upload>> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let over = |other: &Upload| other.became().is_some() || other.dead.load(Ordering::Relaxed);
+            known.values().filter(|other| !over(other)).cloned().collect()
+        };
+        let own = || open.iter().filter(|other| other.facility == upload.facility);
         let bytes = own()
             .map(|other| other.length)
             .sum::<u64>()
@@ -263,14 +308,19 @@ impl Uploads {
         if own().count() >= PER_FACILITY || bytes > most.saturating_mul(LARGEST_AT_ONCE) {
             return Err(Code::Quota.into());
         }
-        // What others have announced and not yet sent is spoken for.
-        let promised: u64 = open().map(|other| other.length.saturating_sub(other.on_disk())).sum();
-        let free = fs4::available_space(&self.folder)?;
-        if free < promised.saturating_add(upload.length).saturating_add(HEADROOM) {
+        let folder = self.folder.clone();
+        let room = blocking(move || {
+            // What others have announced and not yet sent is spoken for.
+            let promised: u64 = open
+                .iter()
+                .map(|other| other.length.saturating_sub(other.on_disk()))
+                .sum();
+            Ok(fs4::available_space(&folder)?.saturating_sub(promised))
+        });
+        if room.await? < upload.length.saturating_add(HEADROOM) {
             return Err(Code::NoSpace.into());
         }
-        known.insert(upload.id.clone(), Arc::clone(upload));
-        metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
+        self.put(Arc::clone(upload));
         Ok(())
     }
 
@@ -288,6 +338,7 @@ impl Uploads {
             length: slip.length,
             sha256: slip.sha256,
             became: Mutex::new(slip.submission),
+            checked: Mutex::new(slip.checked),
             dead: AtomicBool::new(false),
             expiry: self.expiry,
             touched: AtomicI64::new(touched.unix_timestamp()),
@@ -303,9 +354,7 @@ impl Uploads {
 
     fn forget(&self, id: &str) {
         for extension in ["part", "json"] {
-            if let Err(error) = fs::remove_file(self.file(id, extension))
-                && error.kind() != io::ErrorKind::NotFound
-            {
+            if let Err(error) = remove_if_there(&self.file(id, extension)) {
                 tracing::warn!(id, %error, "an upload cannot be removed");
             }
         }
@@ -318,12 +367,34 @@ impl Upload {
     }
 }
 
+/// Where an upload stands after a restart, and when a byte last arrived. What a request cut off had written is kept, for it is
+/// on disk before the client hears of it — but not what was sent under a hash that was never compared.
+fn restored(path: &Path, slip: &Slip) -> io::Result<(u64, OffsetDateTime)> {
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    let metadata = file.metadata()?;
+    let touched = metadata.modified()?;
+    let offset = metadata.len().min(slip.length).min(slip.checked.unwrap_or(u64::MAX));
+    file.set_len(offset)?;
+    file.sync_all()?;
+    file.set_modified(touched)?;
+    Ok((offset, touched.into()))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Durable when it returns: what was there is replaced whole.
 fn write_slip(path: &Path, slip: &Slip) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
+    let mut file = private_file().write(true).create(true).truncate(true).open(&beside)?;
     file.write_all(&serde_json::to_vec(slip).map_err(io::Error::other)?)?;
     file.sync_all()?;
-    fs::rename(beside, path)
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -331,5 +402,40 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_keeps_what_was_written_but_nothing_whose_hash_was_not_compared() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("uploads");
+        fs::create_dir(&folder).unwrap();
+        let leave = |id: &str, checked: Option<u64>| {
+            let slip = Slip {
+                facility: "1310000001".parse().unwrap(),
+                length: 10,
+                sha256: None,
+                submission: None,
+                checked,
+            };
+            fs::write(folder.join(format!("{id}.part")), b"0123456").unwrap();
+            write_slip(&folder.join(format!("{id}.json")), &slip).unwrap();
+        };
+        leave("plain", None);
+        leave("hashed", Some(4));
+        leave("ahead", Some(9));
+        fs::write(folder.join("plain.new"), b"{").unwrap();
+        fs::write(folder.join("nobody.part"), b"0").unwrap();
+        let shelf = Uploads::open(data.path(), Duration::from_secs(60)).unwrap();
+        let known = shelf.known.lock().unwrap();
+        let offset = |id: &str| known[id].progress.try_lock().unwrap().offset;
+        assert_eq!((offset("plain"), offset("hashed"), offset("ahead")), (7, 4, 7));
+        assert_eq!(fs::read(folder.join("hashed.part")).unwrap(), b"0123");
+        assert_eq!(known.len(), 3);
+        assert!(!folder.join("plain.new").exists() && !folder.join("nobody.part").exists());
     }
 }

@@ -87,7 +87,13 @@ impl Station {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Problem> {
+/// Work with the disk, off the threads that answer.
+///
+/// # Errors
+/// What the disk says.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| Problem::internal(&error))??)
 }
