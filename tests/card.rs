@@ -13,14 +13,13 @@ use kit::{CardSpec, Pair, SoftHsm, Stage, TestHpki, bin};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-const OPENSC: &str = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so";
 const PIV_PIN: &str = "123456";
 
 #[test]
 fn a_softhsm_token_signs_with_every_scheme_it_offers() {
-    if !Path::new(SoftHsm::MODULE).is_file() {
-        return skipped("a_softhsm_token_signs_with_every_scheme_it_offers", "softhsm2");
-    }
+    let Some(module) = SoftHsm::module_or_skip("a_softhsm_token_signs_with_every_scheme_it_offers") else {
+        return;
+    };
     let hpki = TestHpki::new("http://127.0.0.1:9", OffsetDateTime::now_utc());
     for (card, pss, oid) in [
         (hpki.doctor(), false, "1.2.840.113549.1.1.11"),
@@ -30,7 +29,7 @@ fn a_softhsm_token_signs_with_every_scheme_it_offers() {
     ] {
         let desk = Desk::new();
         let token = SoftHsm::with(&card);
-        let mut command = desk.sign(SoftHsm::MODULE, &["--slot", SoftHsm::LABEL]);
+        let mut command = desk.sign(module, &["--slot", SoftHsm::LABEL]);
         if pss {
             command.arg("--pss");
         }
@@ -42,16 +41,18 @@ fn a_softhsm_token_signs_with_every_scheme_it_offers() {
 
 #[test]
 fn a_softhsm_token_shows_its_certificate_without_pin_and_a_wrong_pin_is_not_retried() {
-    if !Path::new(SoftHsm::MODULE).is_file() {
-        return skipped("a_softhsm_token_shows_its_certificate_without_pin…", "softhsm2");
-    }
+    let name = "a_softhsm_token_shows_its_certificate_without_pin_and_a_wrong_pin_is_not_retried";
+    let Some(module) = SoftHsm::module_or_skip(name) else {
+        return;
+    };
     let hpki = TestHpki::new("http://127.0.0.1:9", OffsetDateTime::now_utc());
     let token = SoftHsm::with(&hpki.doctor());
     let desk = Desk::new();
     let mut card = Command::new(bin("hikyaku"));
     let card = desk
         .home(&mut card)
-        .args(["card", "--json", "--module", SoftHsm::MODULE])
+        .args(["card", "--json", "--module"])
+        .arg(module)
         .envs(token.environment());
     let shown = json(&card.output().expect("hikyaku can be run"));
     assert_eq!(shown["tokens"][0]["label"], SoftHsm::LABEL);
@@ -60,30 +61,28 @@ fn a_softhsm_token_shows_its_certificate_without_pin_and_a_wrong_pin_is_not_retr
     assert_eq!(signing.len(), 1, "not those of the CAs beside it");
     assert_eq!(signing[0]["hc_roles"][0], "Medical Doctor");
     assert_eq!(shown["tokens"][0]["pin"], "ok");
-    let output = with_pin(
-        desk.sign(SoftHsm::MODULE, &["--json"]).envs(token.environment()),
-        "9999\n1234",
-    );
+    let output = with_pin(desk.sign(module, &["--json"]).envs(token.environment()), "9999\n1234");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(json(&output)["code"], "pin_incorrect");
     assert!(!desk.path("letter.p7s").exists());
-    let output = with_pin(&mut desk.sign("/no/such/module.so", &["--json"]), "1234");
+    let output = with_pin(&mut desk.sign(Path::new("/no/such/module.so"), &["--json"]), "1234");
     assert_eq!(json(&output)["code"], "module_not_found");
 }
 
 #[test]
 fn a_letter_signed_in_softhsm_is_accepted_and_one_with_a_wrong_pin_never_leaves() {
-    if !Path::new(SoftHsm::MODULE).is_file() {
-        return skipped("a_letter_signed_in_softhsm_is_accepted…", "softhsm2");
-    }
+    let name = "a_letter_signed_in_softhsm_is_accepted_and_one_with_a_wrong_pin_never_leaves";
+    let Some(module) = SoftHsm::module_or_skip(name) else {
+        return;
+    };
     let stage = Stage::shared(|_| {});
     let pair = stage.pair();
     let token = SoftHsm::with(&stage.services.hpki().doctor());
-    let output = with_pin(send(&pair, SoftHsm::MODULE).envs(token.environment()), "9999\n1234");
+    let output = with_pin(send(&pair, module).envs(token.environment()), "9999\n1234");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(json(&output)["code"], "pin_incorrect");
     assert_eq!(arrived(&pair), 0);
-    let output = with_pin(send(&pair, SoftHsm::MODULE).envs(token.environment()), SoftHsm::PIN);
+    let output = with_pin(send(&pair, module).envs(token.environment()), SoftHsm::PIN);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(json(&output)["state"], "Accepted");
     assert_eq!(arrived(&pair), 1);
@@ -93,21 +92,21 @@ fn a_letter_signed_in_softhsm_is_accepted_and_one_with_a_wrong_pin_never_leaves(
 fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     let stage = Stage::shared(|_| {});
     let Some(reader) = Reader::start(stage.services.hpki()) else {
-        return skipped(
+        return kit::skip(
             "a_card_signs_asks_for_its_pin_and_survives_being_pulled_out",
-            "pcscd, opensc, vpcd or python3 cryptography",
+            "no pcscd, opensc, vpcd or python3 cryptography",
         );
     };
     // Signs with the nonRepudiation key in 9C, CKA_ALWAYS_AUTHENTICATE, not with the authentication key beside it.
     let desk = Desk::new();
     let card = reader.insert(&[]);
-    let output = with_pin(&mut desk.sign(OPENSC, &[]), PIV_PIN);
+    let output = with_pin(&mut desk.sign(&reader.module, &[]), PIV_PIN);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(desk.inspected()["signer"]["hc_roles"][0], "Medical Doctor");
 
     // The whole walk: signed with the card, stamped, accepted, in the hospital's inbox.
     let pair = stage.pair();
-    let output = with_pin(&mut send(&pair, OPENSC), PIV_PIN);
+    let output = with_pin(&mut send(&pair, &reader.module), PIV_PIN);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(json(&output)["state"], "Accepted");
     assert_eq!(arrived(&pair), 1);
@@ -115,7 +114,7 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     // Wrong PINs: each tried once, each told, the third locks.
     let tries: Vec<(Option<i32>, String)> = (0..4)
         .map(|_| {
-            let output = with_pin(&mut send(&pair, OPENSC), "000000\n123456");
+            let output = with_pin(&mut send(&pair, &reader.module), "000000\n123456");
             (output.status.code(), json(&output)["code"].to_string())
         })
         .collect();
@@ -123,7 +122,7 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     assert!(tries.iter().all(|(exit, _)| *exit == Some(2)), "{tries:?}");
     assert_eq!(&codes[..2], ["pin_incorrect", "pin_incorrect"]);
     assert_eq!(&codes[2..], ["pin_locked", "pin_locked"]);
-    let output = with_pin(&mut send(&pair, OPENSC), PIV_PIN);
+    let output = with_pin(&mut send(&pair, &reader.module), PIV_PIN);
     assert_eq!(json(&output)["code"], "pin_locked", "the right PIN comes too late");
     assert_eq!(reader.shown()["tokens"][0]["pin"], "locked");
     drop(card);
@@ -132,7 +131,7 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     reader.heal();
     let desk = Desk::new();
     let card = reader.insert(&[("PIV_REMOVE_AT_SIGN", "1")]);
-    let output = with_pin(&mut send(&pair, OPENSC), PIV_PIN);
+    let output = with_pin(&mut send(&pair, &reader.module), PIV_PIN);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(json(&output)["code"], "token_removed", "{output:?}");
     assert_eq!(arrived(&pair), 1, "only the first");
@@ -140,7 +139,7 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
 
     // Pulled out, put back: the session is opened again and the signature made.
     let mut card = reader.insert(&[("PIV_REMOVE_AT_SIGN", "1")]);
-    let mut waiting = desk.sign(OPENSC, &["--wait-for-card", "60"]);
+    let mut waiting = desk.sign(&reader.module, &["--wait-for-card", "60"]);
     let mut waiting = spawn_with_pin(&mut waiting, "123456\n123456");
     card.wait_until_pulled();
     drop(card);
@@ -170,10 +169,11 @@ impl Desk {
         command.env("HIKYAKU_HOME", self.path("home")).env("HIKYAKU_LANG", "en")
     }
 
-    fn sign(&self, module: &str, more: &[&str]) -> Command {
+    fn sign(&self, module: &Path, more: &[&str]) -> Command {
         let mut command = Command::new(bin("hikyaku"));
         self.home(&mut command)
-            .args(["sign", "--key", "card", "--pin-fd", "0", "--module", module])
+            .args(["sign", "--key", "card", "--pin-fd", "0", "--module"])
+            .arg(module)
             .arg("--detached")
             .arg(self.path("letter.pdf"))
             .arg("--out")
@@ -196,6 +196,8 @@ impl Desk {
 struct Reader {
     folder: tempfile::TempDir,
     python: PathBuf,
+    /// OpenSC.
+    module: PathBuf,
     service: Child,
     _exclusive: File,
 }
@@ -215,9 +217,10 @@ impl Reader {
         })?;
         let driver = Path::new("/usr/lib/pcsc/drivers/serial/libifdvpcd.so").is_file()
             || Path::new("/etc/reader.conf.d/vpcd").is_file();
-        if !Path::new(OPENSC).is_file() || !driver {
+        if !driver {
             return None;
         }
+        let module = kit::pkcs11_module("opensc-pkcs11.so")?;
         let lock = File::create(std::env::temp_dir().join("hikyaku-pcscd.lock")).ok()?;
         lock.lock().ok()?;
         std::fs::create_dir_all("/run/pcscd").ok()?;
@@ -246,6 +249,7 @@ impl Reader {
         Some(Self {
             folder,
             python,
+            module,
             service,
             _exclusive: lock,
         })
@@ -293,7 +297,9 @@ impl Reader {
     fn shown(&self) -> Value {
         let mut command = Command::new(bin("hikyaku"));
         let command = command
-            .args(["card", "--json", "--module", OPENSC, "--home"])
+            .args(["card", "--json", "--module"])
+            .arg(&self.module)
+            .arg("--home")
             .arg(self.folder.path());
         json(&command.output().expect("hikyaku can be run"))
     }
@@ -321,7 +327,7 @@ impl Drop for Reader {
 }
 
 /// `hikyaku send --json` with a card, from the clinic to the hospital.
-fn send(pair: &Pair, module: &str) -> Command {
+fn send(pair: &Pair, module: &Path) -> Command {
     let letter = pair.clinic.file("letter.pdf", &kit::letter_pdf());
     let mut command = pair.clinic.command();
     command.args(["--json", "send"]).arg(letter).args([
@@ -329,8 +335,6 @@ fn send(pair: &Pair, module: &str) -> Command {
         "card",
         "--pin-fd",
         "0",
-        "--module",
-        module,
         "--to",
         &pair.to,
         "--to-name",
@@ -341,7 +345,9 @@ fn send(pair: &Pair, module: &str) -> Command {
         PATIENT_NAME,
         "--birth-date",
         "1970-01-01",
+        "--module",
     ]);
+    command.arg(module);
     command
 }
 
@@ -370,8 +376,4 @@ fn with_pin(command: &mut Command, lines: &str) -> Output {
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-fn skipped(test: &str, missing: &str) {
-    eprintln!("skipped: {test} (missing: {missing})");
 }

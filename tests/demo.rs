@@ -239,7 +239,7 @@ impl Bench {
                 }),
             ));
         } else {
-            eprintln!("skipped: pyHanko (missing: target/venv, which tests/run makes)");
+            kit::skip("pyHanko", "no target/venv, which tests/run makes");
         }
         let jars = ["bcprov", "bcpkix", "bcutil"].map(|name| format!("/usr/share/java/{name}.jar"));
         if jars.iter().all(|jar| Path::new(jar).is_file()) {
@@ -255,7 +255,7 @@ impl Bench {
                 }),
             ));
         } else {
-            eprintln!("skipped: Bouncy Castle (missing: libbcpkix-java)");
+            kit::skip("Bouncy Castle", "no libbcpkix-java");
         }
         judges
     }

@@ -32,8 +32,7 @@ fn corpus() -> Option<PathBuf> {
 #[test]
 fn headers_read_as_pydicom_reads_them() {
     let Some(corpus) = corpus() else {
-        println!("skipped: pydicom is not installed in target/venv");
-        return;
+        return kit::skip("headers_read_as_pydicom_reads_them", "no pydicom in target/venv");
     };
     let output = Command::new(venv().join("bin/python"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("judges/pydicom_judge.py"))

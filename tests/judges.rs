@@ -68,7 +68,7 @@ fn openssl_bouncy_castle_and_pyhanko_accept_what_we_sign_and_refuse_a_flipped_by
                 command.output().unwrap()
             });
         } else {
-            eprintln!("skipped: Bouncy Castle (missing: libbcpkix-java)");
+            kit::skip("Bouncy Castle", "no libbcpkix-java");
         }
 
         if python.is_file() {
@@ -92,7 +92,7 @@ fn openssl_bouncy_castle_and_pyhanko_accept_what_we_sign_and_refuse_a_flipped_by
                 command.output().unwrap()
             });
         } else {
-            eprintln!("skipped: pyHanko (missing: target/venv, which tests/run makes)");
+            kit::skip("pyHanko", "no target/venv, which tests/run makes");
         }
     }
 }

@@ -162,7 +162,7 @@ fn openssl(trial: &Trial, bench: &Path, crls: bool) -> Option<String> {
 fn pyhanko(trials: &[Trial]) -> Option<BTreeMap<String, Option<String>>> {
     let python = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
     if !python.is_file() {
-        eprintln!("skipped: pyHanko over the fixtures (missing: target/venv, which tests/run makes)");
+        kit::skip("pyHanko over the fixtures", "no target/venv, which tests/run makes");
         return None;
     }
     let mut child = Command::new(python)

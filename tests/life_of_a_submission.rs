@@ -307,10 +307,10 @@ fn a_real_letter_and_real_images_arrive_byte_for_byte() {
     let letter = fixtures.join("letters/referral-example01.json");
     let images = kit::house::python_package("pydicom/data/test_files");
     let (true, Some(images)) = (letter.is_file(), images) else {
-        println!(
-            "skipped: a_real_letter_and_real_images_arrive_byte_for_byte (no letter, or no pydicom in target/venv)"
+        return kit::skip(
+            "a_real_letter_and_real_images_arrive_byte_for_byte",
+            "no letter, or no pydicom in target/venv",
         );
-        return;
     };
     let stage = stage();
     let pair = stage.pair();

@@ -129,7 +129,7 @@ fn spacious(test: &str) -> Option<tempfile::TempDir> {
     if free.is_some_and(|free| free >= SPACE) && Path::new("/proc/self/status").exists() {
         return Some(tempfile::tempdir_in(place).unwrap());
     }
-    println!("skipped: {test} (no /proc, or less than 6 GiB of space)");
+    kit::skip(test, "no /proc, or less than 6 GiB of space");
     None
 }
 

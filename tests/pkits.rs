@@ -51,8 +51,7 @@ fn corpus() -> PathBuf {
 fn pkits_verdicts() {
     let folder = corpus();
     let Ok(table) = std::fs::read(folder.join("pkits.json")) else {
-        println!("skipped: pkits_verdicts (run tests/corpora.sh to fetch the corpus)");
-        return;
+        return kit::skip("pkits_verdicts", "no corpus, which tests/corpora.sh fetches");
     };
     let cases: Vec<Case> = serde_json::from_slice(&table).unwrap();
     assert_eq!(cases.len(), 246);
@@ -109,11 +108,10 @@ fn pkits_verdicts() {
 /// Test cards under the real root of the HPKI, where the files are at hand.
 #[test]
 fn real_hpki_test_cards() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/hpki-real");
-    if !folder.is_dir() {
-        println!("skipped: real_hpki_test_cards (the files are not at hand)");
+    let Some(fixtures) = kit::fixtures("real_hpki_test_cards") else {
         return;
-    }
+    };
+    let folder = fixtures.join("hpki-real");
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let anchors = AnchorSet(TrustAnchor::parse(&read("mhlw_hpki_root_ca_v2.der")).unwrap());
     let pool = CertificatePool::from_der(&[read("medis_sign_ca2.der"), read("jma_jv2_sign_ca.der")]);

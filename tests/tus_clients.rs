@@ -84,8 +84,7 @@ fn tuspy(python: &Path, desk: &Desk, line: &Line, file: &Path) -> Value {
 fn tuspy_uploads_is_cut_off_and_resumes() {
     let python = kit::house::python().filter(|_| kit::house::python_package("tusclient").is_some());
     let Some(python) = python else {
-        println!("skipped: tuspy_uploads_is_cut_off_and_resumes (no tuspy in target/venv)");
-        return;
+        return kit::skip("tuspy_uploads_is_cut_off_and_resumes", "no tuspy in target/venv");
     };
     let stage = Stage::new(&RelayOptions::default());
     let pair = stage.pair();

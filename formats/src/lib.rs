@@ -30,6 +30,10 @@ pub mod envelope;
 pub mod hc_role;
 pub mod letter;
 pub mod oid;
+#[cfg(test)]
+#[allow(unreachable_pub, clippy::panic, reason = "the file is the kit's")]
+#[path = "../../tests/kit/skip.rs"]
+mod skip;
 pub mod timestamp;
 mod tlv;
 pub mod trail;

@@ -6,6 +6,14 @@
     reason = "a test that reads files; the rules are for the crate"
 )]
 
+#[allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "the file is the kit's, and the rules are for the crate"
+)]
+#[path = "../../tests/kit/skip.rs"]
+mod skip;
+
 use std::path::Path;
 
 use const_oid::ObjectIdentifier;
@@ -19,8 +27,10 @@ const SUBJECT_DIRECTORY_ATTRIBUTES: ObjectIdentifier = ObjectIdentifier::new_unw
 fn real_cards_state_their_profession() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/hpki-real");
     if !folder.is_dir() {
-        println!("skipped: real_cards_state_their_profession (no certificates of the HPKI)");
-        return;
+        return skip::skip(
+            "real_cards_state_their_profession",
+            "no ../shared/fixtures beside the workspace",
+        );
     }
     for (file, role) in [
         ("jma_test_ee_doctor_8090.der", Some("Medical Doctor")),

@@ -6,6 +6,14 @@
     reason = "a test that runs a program over files; the rules are for the crate"
 )]
 
+#[allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "the file is the kit's, and the rules are for the crate"
+)]
+#[path = "../../tests/kit/skip.rs"]
+mod skip;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -30,7 +38,7 @@ fn openssl(directory: &Path, arguments: &str) {
 /// A fresh directory with key, certificate (PEM and DER) and content; `None` without OpenSSL.
 fn desk(name: &str, key: &str, extension: &str) -> Option<std::path::PathBuf> {
     if Command::new("openssl").arg("version").output().is_err() {
-        println!("skipped: {name} (no openssl)");
+        skip::skip(name, "no openssl");
         return None;
     }
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

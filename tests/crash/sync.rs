@@ -45,7 +45,7 @@ struct Scene {
 impl Scene {
     fn new(test: &str) -> Option<Self> {
         if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-            println!("skipped: {test} (no strace)");
+            kit::skip(test, "no strace");
             return None;
         }
         let stage = Stage::new(&RelayOptions::default());

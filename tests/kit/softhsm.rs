@@ -1,11 +1,14 @@
 //! A software token (SoftHSM) with a card's key and certificate: what PKCS #11 tests talk to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
 use crate::card::Card;
+use crate::house::pkcs11_module;
+use crate::skip::skip;
 
 /// A fresh token in a folder of its own, gone when dropped.
 #[derive(Debug)]
@@ -18,8 +21,23 @@ impl SoftHsm {
     pub const PIN: &'static str = "1234";
     /// Label of the token, as deployed cards have it.
     pub const LABEL: &'static str = "HPKI Application";
-    /// The PKCS #11 module.
-    pub const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
+
+    /// The PKCS #11 module; `None` where SoftHSM is not installed.
+    #[must_use]
+    pub fn module() -> Option<&'static Path> {
+        static MODULE: LazyLock<Option<PathBuf>> = LazyLock::new(|| pkcs11_module("libsofthsm2.so"));
+        MODULE.as_deref()
+    }
+
+    /// The same for the test `name`, which is skipped where there is none.
+    #[must_use]
+    pub fn module_or_skip(name: &str) -> Option<&'static Path> {
+        let module = Self::module();
+        if module.is_none() {
+            skip(name, "no softhsm2");
+        }
+        module
+    }
 
     /// Makes a token and imports `card`.
     ///
@@ -27,6 +45,7 @@ impl SoftHsm {
     /// If `softhsm2-util` or `pkcs11-tool` is missing or fails.
     #[must_use]
     pub fn with(card: &Card) -> Self {
+        let module = Self::module().expect("softhsm2 is installed").display().to_string();
         let token = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -76,7 +95,7 @@ impl SoftHsm {
                 "pkcs11-tool",
                 &[
                     "--module",
-                    Self::MODULE,
+                    &module,
                     "--token-label",
                     label,
                     "--login",

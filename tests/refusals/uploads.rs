@@ -88,8 +88,10 @@ fn uploads_that_go_wrong_can_be_put_right() {
 fn a_full_disk_is_said_before_any_byte_and_deliveries_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some(small) = Tmpfs::mount(folder.path(), "320m") else {
-        println!("skipped: a_full_disk_is_said_before_any_byte_and_deliveries_go_on (no right to mount a small disk)");
-        return;
+        return kit::skip(
+            "a_full_disk_is_said_before_any_byte_and_deliveries_go_on",
+            "no right to mount a small disk",
+        );
     };
     let stage = Stage::new(&RelayOptions {
         data: Some(folder.path().join("data")),

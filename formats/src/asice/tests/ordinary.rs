@@ -36,7 +36,10 @@ fn made_by(command: &mut Command, folder: &Path) -> Option<Vec<u8>> {
     match command.current_dir(folder).env("LC_ALL", "C.UTF-8").output() {
         Ok(output) if output.status.success() => Some(std::fs::read(folder.join("out.asice")).unwrap()),
         _ => {
-            println!("skipped: {:?} does not run here", command.get_program());
+            crate::skip::skip(
+                "a container zipped by another program",
+                &format!("{:?} does not run here", command.get_program()),
+            );
             None
         }
     }
