@@ -65,7 +65,12 @@ fn chain_accepts_the_real_test_cards_in_their_time_and_says_why_not_else() {
         }
         command.output().unwrap()
     };
-    for leaf in ["jma_test_ee_doctor_8090.der", "medis_test_ee_pharmacist_0164.der"] {
+    for leaf in [
+        "jma_test_ee_doctor_8090.der",
+        "jma_test_ee_pharmacist_83e3.der",
+        "medis_test_ee_doctor_015e.der",
+        "medis_test_ee_pharmacist_0164.der",
+    ] {
         let output = run(leaf, "2022-09-07T08:18:00Z", true);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(json(&output)["valid"], true);
@@ -90,6 +95,63 @@ fn chain_accepts_the_real_test_cards_in_their_time_and_says_why_not_else() {
         Some(1),
         "not a certificate"
     );
+}
+
+/// Every PKITS case with initial inputs of its own, RFC 5280 §6.1.1 (c) and (e) to (g); `tests/pkits.rs` holds the library to all.
+#[test]
+fn chain_takes_the_initial_inputs_of_path_validation() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/corpora/pkits");
+    let corpus = std::env::var_os("HIKYAKU_PKITS").map_or(corpus, PathBuf::from);
+    let Ok(table) = std::fs::read(corpus.join("pkits.json")) else {
+        return kit::skip(
+            "chain_takes_the_initial_inputs_of_path_validation",
+            "no corpus, which tests/corpora.sh fetches",
+        );
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let anchors = folder.path().join("trust/hpki");
+    std::fs::create_dir_all(&anchors).unwrap();
+    let root = corpus.join("certs/TrustAnchorRootCertificate.crt");
+    std::fs::copy(root, anchors.join("root.der")).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&table).unwrap();
+    let names = |case: &Value, key: &str| -> Vec<String> {
+        let names = case[key].as_array().into_iter().flatten();
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let mut verdicts = [0, 0];
+    for case in cases.iter().filter(|case| case["params"].is_object()) {
+        let mut command = Command::new(bin("hikyaku"));
+        command
+            .args(["chain", "--json", "--at", "2016-01-01T00:00:00Z"])
+            .arg(corpus.join("certs").join(case["cert"].as_str().unwrap()))
+            .arg("--trust")
+            .arg(folder.path().join("trust"))
+            .arg("--crl")
+            .arg(corpus.join("crls/TrustAnchorRootCRL.crl"))
+            .args(names(case, "crls").iter().map(|name| corpus.join("crls").join(name)));
+        for name in names(case, "other_certs") {
+            command.arg("--intermediate").arg(corpus.join("certs").join(name));
+        }
+        let params = &case["params"];
+        for policy in names(params, "user_initial_policy_set") {
+            command.args(["--policy", &policy]);
+        }
+        for (param, option) in [
+            ("initial_explicit_policy", "--require-explicit-policy"),
+            ("initial_policy_mapping_inhibit", "--inhibit-policy-mapping"),
+            ("initial_any_policy_inhibit", "--inhibit-any-policy"),
+        ] {
+            if params[param] == true {
+                command.arg(option);
+            }
+        }
+        let output = command.output().unwrap();
+        let valid = case["error"].is_null();
+        assert_eq!(output.status.code(), Some(i32::from(!valid)), "{case}: {output:?}");
+        assert_eq!(json(&output)["valid"], valid, "{case}");
+        verdicts[usize::from(valid)] += 1;
+    }
+    assert_eq!(verdicts, [15, 18], "refused and accepted");
 }
 
 #[test]
