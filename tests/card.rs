@@ -86,6 +86,7 @@ fn a_letter_signed_in_softhsm_is_accepted_and_one_with_a_wrong_pin_never_leaves(
     assert!(output.status.success(), "{output:?}");
     assert_eq!(json(&output)["state"], "Accepted");
     assert_eq!(arrived(&pair), 1);
+    fetched_and_verified(&stage, &pair, &json(&output)["id"]);
 }
 
 #[test]
@@ -104,12 +105,13 @@ fn a_card_signs_asks_for_its_pin_and_survives_being_pulled_out() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(desk.inspected()["signer"]["hc_roles"][0], "Medical Doctor");
 
-    // The whole walk: signed with the card, stamped, accepted, in the hospital's inbox.
+    // The whole walk: signed with the card, stamped, accepted, in the hospital's inbox, fetched, verified again.
     let pair = stage.pair();
     let output = with_pin(&mut send(&pair, &reader.module), PIV_PIN);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(json(&output)["state"], "Accepted");
     assert_eq!(arrived(&pair), 1);
+    fetched_and_verified(&stage, &pair, &json(&output)["id"]);
 
     // Wrong PINs: each tried once, each told, the third locks.
     let tries: Vec<(Option<i32>, String)> = (0..4)
@@ -355,6 +357,35 @@ fn send(pair: &Pair, module: &Path) -> Command {
 fn arrived(pair: &Pair) -> usize {
     let inbox = pair.hospital.json(["inbox"]).expect(0);
     inbox.json["items"].as_array().map_or(0, Vec::len)
+}
+
+/// The hospital fetches the letter, and what it then has verifies offline and is the clinic's.
+fn fetched_and_verified(stage: &Stage, pair: &Pair, id: &Value) {
+    let id = id.as_str().expect("an id");
+    let out = pair.hospital.path("letters");
+    let text = |path: &Path| path.to_str().expect("test paths are Unicode").to_owned();
+    let fetched = pair
+        .hospital
+        .json(["fetch", id, "--person", "staff", "--out", &text(&out)])
+        .expect(0);
+    assert_eq!(fetched.json["report"]["indication"], "TOTAL-PASSED", "{}", fetched.text);
+    let letter = std::fs::read(out.join(id).join("letter/letter.pdf")).expect("the letter came out");
+    assert!(letter == kit::letter_pdf(), "not the letter that was signed");
+
+    let evidence = pair.hospital.path("evidence");
+    let hpki = stage.services.hpki();
+    hpki.write_evidence(&evidence, OffsetDateTime::now_utc(), &[]);
+    let (container, trust) = (out.join(format!("{id}.asice")), stage.relay.folder().join("trust"));
+    let verify = [
+        "verify",
+        &text(&container),
+        "--trust",
+        &text(&trust),
+        "--evidence",
+        &text(&evidence),
+    ];
+    let verified = pair.hospital.json(verify).expect(0);
+    assert_eq!(verified.json["indication"], "TOTAL-PASSED", "{}", verified.text);
 }
 
 fn spawn_with_pin(command: &mut Command, lines: &str) -> Child {
