@@ -32,8 +32,7 @@ fn signatures_that_do_not_pass() {
                 serial: 0x902,
                 ..CardSpec::doctor()
             }),
-            // Clear before the authority is asked whether the stamp proves its time, and so never asked.
-            "OUT_OF_BOUNDS_NO_POE",
+            "EXPIRED",
         ),
         (
             "a card of another policy",

@@ -274,6 +274,31 @@ pub(super) const ROWS: &[Row] = &[
         },
     ),
     (
+        "signer_expired_stamp_unconfirmed",
+        indeterminate("OUT_OF_BOUNDS_NO_POE"),
+        "the same while nothing is known of the stamp's authority: its list makes it EXPIRED, the signer's might make it REVOKED, and so both are asked for",
+        "CONTRACTS.md §3",
+        |plan| {
+            plan.card.not_after = Some(hours(-24));
+            plan.after = Box::new(|folder| fs::remove_file(folder.join("evidence/tsa.crl")).unwrap());
+            plan.missing = 2;
+        },
+    ),
+    (
+        "revoked_stamp_unconfirmed",
+        indeterminate("REVOKED_NO_POE"),
+        "revoked before the stamp, of whose authority nothing is known: its list makes it REVOKED, and so is asked for",
+        "CONTRACTS.md §3",
+        |plan| {
+            plan.revoked = vec![(
+                Ca::Sign,
+                Revoked::new(plan.card.serial, hours(-8), CrlReason::KeyCompromise),
+            )];
+            plan.after = Box::new(|folder| fs::remove_file(folder.join("evidence/tsa.crl")).unwrap());
+            plan.missing = 1;
+        },
+    ),
+    (
         "signer_not_yet_valid",
         failed("NOT_YET_VALID"),
         "stamped before the card's begin",

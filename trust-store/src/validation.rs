@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use crate::anchors::Anchors;
 use crate::evidence::{Evidence, EvidenceQuery};
 use crate::policy::Policy;
-use crate::report::{SubIndication, ValidationReport};
+use crate::report::{Indication, SubIndication, ValidationReport};
 use ledger::Row;
 use material::Material;
 use signature::{Content, Judged};
@@ -79,14 +79,13 @@ struct Setting<'s> {
 impl TrustStore {
     /// What must still be fetched before a verdict is possible: fetch, add, ask again.
     ///
-    /// Nothing, where the verdict is clear already or no evidence could change it. CRLs inside the signature do not count as had:
+    /// Nothing, where no evidence could bring a row that counts more, or one that fails for good is there already. CRLs inside the signature do not count as had:
     /// its maker chose them, and one of yesterday hides what was revoked today.
     #[must_use]
     pub fn missing(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime) -> Vec<EvidenceQuery> {
         let judged = self.judge(subject, evidence, now, true);
-        let row = judged.iter().filter_map(|one| one.ledger.row()).min();
         let mut queries = Vec::new();
-        if row == Some(Row::TryLater) {
+        if is_open(&judged) {
             for query in judged.into_iter().flat_map(|one| one.queries) {
                 if !queries.contains(&query) {
                     queries.push(query);
@@ -116,8 +115,8 @@ impl TrustStore {
         now: OffsetDateTime,
     ) -> Option<Box<ValidationReport>> {
         let asked = self.judge_container(arrived, Extent::Arriving, &evidence, now, true);
-        let row = asked.iter().filter_map(|one| one.ledger.row()).min();
-        if matches!(row, None | Some(Row::TryLater)) {
+        let passes = asked.iter().all(|one| one.ledger.row().is_none());
+        if passes || is_open(&asked) {
             return None;
         }
         let judged = self.judge_container(arrived, Extent::Arriving, &evidence, now, false);
@@ -217,6 +216,16 @@ impl TrustStore {
             asking,
         }
     }
+}
+
+/// Whether evidence still to be fetched may change the verdict: it may pass, or fail by a row that comes before.
+fn is_open(judged: &[Judged]) -> bool {
+    let Some(row) = judged.iter().filter_map(|one| one.ledger.row()).min() else {
+        return false;
+    };
+    let possible = judged.iter().filter_map(|one| one.ledger.possible()).min();
+    let telling = row.indication() == Indication::Indeterminate && possible.is_some_and(|possible| possible < row);
+    row == Row::TryLater || telling
 }
 
 impl Setting<'_> {

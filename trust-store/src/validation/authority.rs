@@ -4,6 +4,7 @@ use const_oid::db::rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS;
 use time::OffsetDateTime;
 
 use super::ledger::{Ledger, Row};
+use super::signature::Proof;
 use super::{Setting, profile, signer};
 use crate::algorithm;
 use crate::anchors::AnchorSet;
@@ -14,16 +15,16 @@ use crate::policy::{Freshness, TsaRevocation};
 use crate::report::rfc3339;
 use crate::revocation::{self, Reason, Revocation, RevocationSources, RevocationStatus, Times};
 
-/// Path and revocation of a signer's certificate at `time`. `proven`: a stamp proves that the signature existed then.
+/// Path and revocation of a signer's certificate at `time`. `proof`: whether a stamp proves that the signature existed then.
 pub(super) fn of_signer(
     certificate: &Certificate,
     time: OffsetDateTime,
-    proven: bool,
+    proof: Proof,
     setting: &Setting<'_>,
     ledger: &mut Ledger,
     queries: &mut Vec<EvidenceQuery>,
 ) {
-    let judge = |path: &CertificationPath| signer_path(path, time, proven, setting);
+    let judge = |path: &CertificationPath| signer_path(path, time, proof, setting);
     best_path(
         certificate,
         &setting.anchors.hpki,
@@ -36,7 +37,7 @@ pub(super) fn of_signer(
     );
 }
 
-fn signer_path(path: &CertificationPath, time: OffsetDateTime, proven: bool, setting: &Setting<'_>) -> Finding {
+fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, setting: &Setting<'_>) -> Finding {
     let (mut ledger, mut queries) = (Ledger::default(), Vec::new());
     let authorities = path
         .certificates
@@ -53,6 +54,13 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proven: bool, set
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
         let subject = &certificate.subject;
+        let revoked_row = |proof: Proof| match (is_leaf, proof) {
+            (false, _) => Row::RevokedCaNoPoe,
+            (true, Proof::Proven) => Row::Revoked,
+            (true, Proof::Hoped | Proof::Missing) => Row::RevokedNoPoe,
+        };
+        // What it comes to once the stamp that is hoped for passes.
+        let hoped_row = revoked_row(if proof == Proof::Hoped { Proof::Proven } else { proof });
         match status(path, index, certificate, &times, setting) {
             RevocationStatus::Good {
                 this_update,
@@ -71,14 +79,10 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proven: bool, set
                 }
             }
             RevocationStatus::Revoked(revoked) => {
-                let row = match (is_leaf, proven) {
-                    (false, _) => Row::RevokedCaNoPoe,
-                    (true, true) => Row::Revoked,
-                    (true, false) => Row::RevokedNoPoe,
-                };
+                ledger.may_become(hoped_row);
                 ledger.fail(
                     "revocation",
-                    row,
+                    revoked_row(proof),
                     format!("{subject} was revoked at {}.", stated(&revoked)),
                 );
             }
@@ -88,6 +92,7 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proven: bool, set
                     rfc3339(time)
                 );
                 ledger.fail("revocation", Row::TryLater, detail);
+                ledger.may_become(hoped_row);
                 ask(certificate, &mut queries);
             }
         }
@@ -135,6 +140,11 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
         let subject = &certificate.subject;
+        let revoked_row = if is_leaf {
+            Row::RevokedNoPoe
+        } else {
+            Row::RevokedCaNoPoe
+        };
         match status(path, index, certificate, &times, setting) {
             RevocationStatus::Good { .. } => {
                 ledger.pass("timestamp_revocation", format!("{subject} is not revoked."));
@@ -147,14 +157,9 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
                 ledger.warn("timestamp_revocation", detail);
             }
             RevocationStatus::Revoked(revoked) => {
-                let row = if is_leaf {
-                    Row::RevokedNoPoe
-                } else {
-                    Row::RevokedCaNoPoe
-                };
                 ledger.fail(
                     "timestamp_revocation",
-                    row,
+                    revoked_row,
                     format!("{subject} was revoked at {}.", stated(&revoked)),
                 );
             }
@@ -171,6 +176,7 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
                     super::HINT
                 );
                 ledger.fail("timestamp_revocation", Row::TryLater, detail);
+                ledger.may_become(revoked_row);
                 ask(certificate, &mut queries);
             }
         }

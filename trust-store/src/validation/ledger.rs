@@ -74,6 +74,7 @@ impl Row {
 pub(super) struct Ledger {
     checks: Vec<Check>,
     verdict: Option<(Row, String)>,
+    possible: Option<Row>,
 }
 
 /// More sentences than a person reads; an attacker's container may cause millions.
@@ -102,8 +103,16 @@ impl Ledger {
         self.write(name, result, detail.into());
     }
 
+    /// Evidence that is missing so far may bring this row.
+    pub(super) fn may_become(&mut self, row: Row) {
+        self.possible = Some(self.possible.map_or(row, |least| least.min(row)));
+    }
+
     /// Takes over all of `other`.
     pub(super) fn extend(&mut self, other: Self) {
+        if let Some(row) = other.possible {
+            self.may_become(row);
+        }
         if let Some((row, name)) = other.verdict
             && self.verdict.as_ref().is_none_or(|(least, _)| row < *least)
         {
@@ -129,6 +138,11 @@ impl Ledger {
     /// The row that decides; `None` if everything passed.
     pub(super) fn row(&self) -> Option<Row> {
         self.verdict.as_ref().map(|(row, _)| *row)
+    }
+
+    /// The least row that missing evidence may bring.
+    pub(super) fn possible(&self) -> Option<Row> {
+        self.possible
     }
 
     /// Name of the check that decides.
@@ -175,9 +189,14 @@ mod tests {
         outer.fail("files", Row::HashFailure, "one file");
         outer.extend(ledger.clone());
         assert_eq!(outer.row(), Some(Row::HashFailure));
+        assert_eq!(outer.possible(), None);
+        ledger.may_become(Row::Expired);
+        ledger.may_become(Row::RevokedNoPoe);
+        outer.extend(ledger.clone());
+        assert_eq!(outer.possible(), Some(Row::Expired));
         let mut warned = Ledger::default();
         warned.extend_as_warnings(ledger);
-        assert_eq!(warned.row(), None);
+        assert_eq!((warned.row(), warned.possible()), (None, None));
         assert!(
             warned
                 .into_checks()

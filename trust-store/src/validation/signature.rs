@@ -109,7 +109,7 @@ pub(super) fn judge(
     let stamps = stamps(signed, setting, ledger);
     judged.timestamps = stamps.iter().map(Stamp::summary).collect();
     let moment = best_signature_time(stamps, setting, ledger, &mut judged.queries);
-    if moment.proven {
+    if moment.proof == Proof::Proven {
         judged.level = Some(Level::BT);
     }
     judged.best_signature_time = moment.stated;
@@ -118,7 +118,7 @@ pub(super) fn judge(
     authority::of_signer(
         certificate,
         moment.time,
-        moment.proven,
+        moment.proof,
         setting,
         ledger,
         &mut judged.queries,
@@ -234,12 +234,22 @@ fn stamps(signed: &SignedData, setting: &Setting<'_>, ledger: &mut Ledger) -> Ve
 /// Best signature time: when the signature is judged to have been made.
 struct Moment {
     time: OffsetDateTime,
-    /// A stamp that passes says so.
-    proven: bool,
+    proof: Proof,
     /// As the report states it.
     stated: Option<OffsetDateTime>,
     /// There is no stamp at all.
     bare: bool,
+}
+
+/// Whether a stamp proves that the signature existed at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// One that passes.
+    Proven,
+    /// One that lacks evidence alone: once that is there, it may pass.
+    Hoped,
+    /// None.
+    Missing,
 }
 
 /// genTime of the earliest stamp that passes, else the validator's clock. If none passes, the earliest stamp's own row counts.
@@ -261,7 +271,7 @@ fn best_signature_time(
     .unwrap_or(0);
     let mut moment = Moment {
         time: setting.now,
-        proven: false,
+        proof: Proof::Missing,
         stated: Some(setting.now),
         bare,
     };
@@ -274,7 +284,7 @@ fn best_signature_time(
             (None, Some(time)) => {
                 moment = Moment {
                     time,
-                    proven: true,
+                    proof: Proof::Proven,
                     stated: Some(time),
                     bare,
                 }
@@ -283,7 +293,7 @@ fn best_signature_time(
             (Some(Row::TryLater), Some(time)) => {
                 moment = Moment {
                     time,
-                    proven: false,
+                    proof: Proof::Hoped,
                     stated: None,
                     bare,
                 }
@@ -304,11 +314,18 @@ fn validity(certificate: &Certificate, moment: &Moment, ledger: &mut Ledger) {
         ledger.pass("validity", format!("{subject} is valid from {from} to {to}."));
         return;
     }
-    let row = match (moment.proven, moment.time < certificate.not_before) {
-        (true, true) => Row::NotYetValid,
-        (true, false) => Row::Expired,
-        (false, _) => Row::OutOfBoundsNoPoe,
+    let telling = if moment.time < certificate.not_before {
+        Row::NotYetValid
+    } else {
+        Row::Expired
     };
+    let row = match moment.proof {
+        Proof::Proven => telling,
+        Proof::Hoped | Proof::Missing => Row::OutOfBoundsNoPoe,
+    };
+    if moment.proof == Proof::Hoped {
+        ledger.may_become(telling);
+    }
     let detail = format!(
         "{subject} is valid from {from} to {to}, not at {}.",
         rfc3339(moment.time)
@@ -319,7 +336,8 @@ fn validity(certificate: &Certificate, moment: &Moment, ledger: &mut Ledger) {
 /// The level reaches `minimum_level`. A stamp that is there and does not pass speaks for itself.
 fn level(moment: &Moment, setting: &Setting<'_>, ledger: &mut Ledger) {
     let wanted = setting.policy.minimum_level;
-    let reached = if moment.proven { Level::BT } else { Level::BB };
+    let proven = moment.proof == Proof::Proven;
+    let reached = if proven { Level::BT } else { Level::BB };
     if reached >= wanted {
         ledger.pass(
             "level",
@@ -328,7 +346,7 @@ fn level(moment: &Moment, setting: &Setting<'_>, ledger: &mut Ledger) {
     } else if moment.bare && setting.policy.signer_timestamp == SignerTimestamp::RelayAdds {
         let detail = "The signature bears no time stamp yet; the policy lets the relay add one.";
         ledger.fail("level", Row::TryLater, detail);
-    } else if moment.bare || moment.proven {
+    } else if moment.bare || proven {
         let detail = format!(
             "The signature is of level {}; the policy asks for {}.",
             reached.name(),
