@@ -48,6 +48,8 @@ pub struct CardSpec {
     pub serial: u64,
     /// Whether the certificate says where its CRL is.
     pub with_crldp: bool,
+    /// Whether the certificate says where its OCSP responder is (none deployed does).
+    pub with_ocsp: bool,
     /// Appended as they are.
     pub extra_extensions: Vec<Extension>,
 }
@@ -177,6 +179,7 @@ impl CardSpec {
             ])),
             serial,
             with_crldp: true,
+            with_ocsp: false,
             extra_extensions: Vec::new(),
         }
     }

@@ -14,7 +14,7 @@ use crate::card::{AUTHENTICATION_POLICY, Card, CardSpec, SIGNING_POLICY, usage};
 use crate::keys::Key;
 use crate::x509::{
     TbsCertificate, authority_key_identifier, basic_constraints, directory_alt_name, distribution_points, extension,
-    key_usage, name, name_under, policies, serial, signed, subject_key_identifier, time,
+    key_usage, name, name_under, ocsp_location, policies, serial, signed, subject_key_identifier, time,
 };
 
 /// A certificate authority of the test HPKI.
@@ -113,6 +113,18 @@ impl Ca {
         }
     }
 
+    /// Where the responder on what it issued lies, below the base URL.
+    #[must_use]
+    pub fn ocsp_path(self) -> &'static str {
+        match self {
+            Self::Root => "/ocsp/root",
+            Self::Sign => "/ocsp/sign",
+            Self::SignRollover => "/ocsp/sign-rollover",
+            Self::Auth => "/ocsp/auth",
+            Self::TsaRoot => "/ocsp/tsa",
+        }
+    }
+
     pub(crate) fn authority_key_identifier(self) -> Extension {
         authority_key_identifier(self.key(), &self.issuer().name(), self.serial())
     }
@@ -186,6 +198,9 @@ impl TestHpki {
         extensions.extend(spec.alternative_name.as_ref().map(directory_alt_name));
         if spec.with_crldp {
             extensions.push(distribution_points(None, &self.url(spec.ca.crl_path())));
+        }
+        if spec.with_ocsp {
+            extensions.push(ocsp_location(&self.url(spec.ca.ocsp_path())));
         }
         let roles: Vec<HcRole> = spec.roles.into_iter().map(HcRole).collect();
         let role_extension = spec

@@ -29,6 +29,8 @@ pub enum Key {
     TsaRoot,
     /// Time stamp authority
     Tsa,
+    /// OCSP responder
+    Ocsp,
     /// 医師
     Doctor,
     /// 薬剤師
@@ -83,6 +85,7 @@ impl Key {
             Self::AuthCa => include_str!("keys/auth_ca.pem"),
             Self::TsaRoot => include_str!("keys/tsa_root.pem"),
             Self::Tsa => include_str!("keys/tsa.pem"),
+            Self::Ocsp => include_str!("keys/ocsp.pem"),
             Self::Doctor => include_str!("keys/doctor.pem"),
             Self::Pharmacist => include_str!("keys/pharmacist.pem"),
             Self::Nurse => include_str!("keys/nurse.pem"),
@@ -176,7 +179,7 @@ impl Key {
     }
 
     fn loaded(self) -> &'static Loaded {
-        static KEYS: [OnceLock<Loaded>; 18] = [const { OnceLock::new() }; 18];
+        static KEYS: [OnceLock<Loaded>; 19] = [const { OnceLock::new() }; 19];
         KEYS[self as usize].get_or_init(|| Loaded::from_pem(self.pem()))
     }
 }

@@ -70,6 +70,7 @@ fn serve(port: u16, out: Option<&Path>) -> anyhow::Result<()> {
     let url = services.url();
     println!("time stamp {}", services.tsa_url());
     println!("lists      {url}/crl/{{sign,sign-rollover,auth,sarl,rarl,tsa}}.crl");
+    println!("OCSP       {url}/ocsp/{{root,sign,sign-rollover,auth,tsa}}");
     println!("CAs        {url}/ca/{{root,sign,sign-rollover,auth,tsa-root}}.der");
     println!("revoke     POST {url}/admin/revoke/doctor?reason=keyCompromise");
     println!("faults     POST {url}/admin/fault?path=/crl/&kind=down");

@@ -1,4 +1,4 @@
-//! One server on loopback: CRLs, ARLs, CA certificates and the time stamp authority, with faults on demand.
+//! One server on loopback: CRLs, ARLs, CA certificates, OCSP responders and the time stamp authority, with faults on demand.
 
 mod admin;
 mod answer;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::CrlReason;
 use crate::card::Card;
 use crate::hpki::{Ca, TestHpki};
+use crate::ocsp::Responder;
 use crate::revocation_lists::Revoked;
 use crate::tsa::Ess;
 
@@ -34,15 +35,15 @@ pub enum Fault {
     Garbage,
     /// 200 with only the first bytes of the right answer.
     Truncated(usize),
-    /// A list whose nextUpdate is six days past; a token whose genTime is ten days past.
+    /// A list or an OCSP answer whose nextUpdate is six days past; a token whose genTime is ten days past.
     Stale,
     /// Signed by a key that is not the CA's (or the authority's).
     WrongSigner,
-    /// A token with another nonce.
+    /// A token or an OCSP answer with another nonce.
     WrongNonce,
-    /// A token over another imprint.
+    /// A token over another imprint; an OCSP answer about another certificate.
     WrongImprint,
-    /// The authority answers, with status rejection.
+    /// The authority answers, with status rejection; an OCSP responder, with status unauthorized.
     Rejected,
     /// 302 to this address.
     Redirect(String),
@@ -72,6 +73,8 @@ struct Changing {
     now: Option<OffsetDateTime>,
     ess: Option<Ess>,
     revoked: Vec<(Ca, Revoked)>,
+    unknown: Vec<(Ca, u64)>,
+    responder: Responder,
     faults: BTreeMap<String, Fault>,
     requests: BTreeMap<String, u64>,
     tokens: u64,
@@ -143,6 +146,16 @@ impl Services {
             .changing()
             .revoked
             .retain(|(ca, revoked)| !of_card(*ca, revoked));
+    }
+
+    /// Makes the OCSP responder say that it does not know a card.
+    pub fn forget(&self, card: &Card) {
+        self.state.changing().unknown.push((card.ca, card.serial));
+    }
+
+    /// Who signs OCSP answers from now on; delegated responders at first.
+    pub fn set_responder(&self, responder: Responder) {
+        self.state.changing().responder = responder;
     }
 
     /// Sets or clears what goes wrong at paths that begin with `path_prefix`; the longest prefix counts.

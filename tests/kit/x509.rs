@@ -12,7 +12,10 @@ use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::certpolicy::{CertificatePolicies, PolicyInformation, PolicyQualifierInfo};
 use x509_cert::ext::pkix::crl::dp::DistributionPoint;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints, KeyUsage, SubjectAltName};
+use x509_cert::ext::pkix::{
+    AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints,
+    KeyUsage, SubjectAltName,
+};
 use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::{Time, Validity};
@@ -195,6 +198,15 @@ pub(crate) fn distribution_points(directory: Option<Name>, uri: &str) -> Extensi
         false,
         &encoded(&CrlDistributionPoints(points)),
     )
+}
+
+/// authorityInfoAccess with one OCSP responder.
+pub(crate) fn ocsp_location(uri: &str) -> Extension {
+    let value = AuthorityInfoAccessSyntax(vec![AccessDescription {
+        access_method: rfc5912::ID_AD_OCSP,
+        access_location: GeneralName::UniformResourceIdentifier(Ia5String::new(uri).expect("a URI is IA5")),
+    }]);
+    extension(rfc5280::ID_PE_AUTHORITY_INFO_ACCESS, false, &encoded(&value))
 }
 
 pub(crate) fn extended_key_usage(purposes: &[ObjectIdentifier], critical: bool) -> Extension {

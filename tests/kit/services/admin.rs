@@ -12,7 +12,7 @@ use crate::CrlReason;
 use crate::card::CardSpec;
 use crate::revocation_lists::Revoked;
 
-/// `POST /admin/revoke/NAME`, `POST /admin/release/NAME`, `POST /admin/fault?path=…&kind=…`.
+/// `POST /admin/revoke/NAME`, `POST /admin/release/NAME`, `POST /admin/forget/NAME`, `POST /admin/fault?path=…&kind=…`.
 pub(super) fn answer(state: &State, method: &Method, path: &str, query: &str) -> Response<Full<Bytes>> {
     if method != Method::POST {
         return text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n");
@@ -21,6 +21,7 @@ pub(super) fn answer(state: &State, method: &Method, path: &str, query: &str) ->
     let done = match parts.as_slice() {
         ["revoke", name] => revoke(state, name, query),
         ["release", name] => release(state, name),
+        ["forget", name] => forget(state, name),
         ["fault"] => fault(state, query),
         _ => Err(format!("no control at {path}")),
     };
@@ -51,6 +52,12 @@ fn release(state: &State, name: &str) -> Result<String, String> {
     let of_card = |ca, revoked: &Revoked| ca == spec.ca && revoked.serial == spec.serial;
     state.changing().revoked.retain(|(ca, revoked)| !of_card(*ca, revoked));
     Ok(format!("{name} is not revoked"))
+}
+
+fn forget(state: &State, name: &str) -> Result<String, String> {
+    let spec = named(name)?;
+    state.changing().unknown.push((spec.ca, spec.serial));
+    Ok(format!("{name} is unknown to its OCSP responder"))
 }
 
 fn fault(state: &State, query: &str) -> Result<String, String> {

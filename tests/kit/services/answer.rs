@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{Method, Request, Response, StatusCode};
@@ -12,6 +14,7 @@ use time::Duration;
 use super::{Fault, State, admin};
 use crate::hpki::{Ca, RARL_PATH};
 use crate::keys::Key;
+use crate::ocsp::{OcspError, OcspSpec};
 use crate::revocation_lists::CrlSpec;
 use crate::tsa::{Ess, TokenSpec, granted, nonce_octets, read_request, rejected};
 
@@ -79,6 +82,14 @@ fn content(
     if path == TSA_PATH {
         return (method == Method::POST).then(|| ("application/timestamp-reply", stamp(state, body, fault)));
     }
+    if let Some((ca, encoded)) = responder_at(path) {
+        let request = match *method {
+            Method::POST if encoded.is_empty() => body.to_vec(),
+            Method::GET => from_path(encoded),
+            _ => return None,
+        };
+        return Some(("application/ocsp-response", ocsp(state, ca, &request, fault)));
+    }
     if method != Method::GET {
         return None;
     }
@@ -130,6 +141,55 @@ fn revocation_list(state: &State, path: &str, fault: Option<&Fault>) -> Option<V
         Ca::Root => state.hpki.sarl(of(ca)),
         _ => state.hpki.crl(ca, of(ca)),
     })
+}
+
+/// The CA whose responder lies at `path`, and what stands behind it there.
+fn responder_at(path: &str) -> Option<(Ca, &str)> {
+    Ca::ALL
+        .into_iter()
+        .find_map(|ca| match path.strip_prefix(ca.ocsp_path())? {
+            "" => Some((ca, "")),
+            rest => Some((ca, rest.strip_prefix('/')?)),
+        })
+}
+
+/// RFC 6960 appendix A.1: base64 of the request, URL-encoded. What is not that comes out empty, which is no request either.
+fn from_path(encoded: &str) -> Vec<u8> {
+    let plain = ["2F", "2f", "2B", "2b", "3D", "3d"]
+        .into_iter()
+        .zip(["/", "/", "+", "+", "=", "="])
+        .fold(encoded.to_owned(), |text, (code, plain)| {
+            text.replace(&format!("%{code}"), plain)
+        });
+    STANDARD.decode(plain).unwrap_or_default()
+}
+
+fn ocsp(state: &State, ca: Ca, request: &[u8], fault: Option<&Fault>) -> Vec<u8> {
+    if fault == Some(&Fault::Rejected) {
+        return OcspError::Unauthorized.response();
+    }
+    let mut spec = {
+        let changing = state.changing();
+        let revoked = changing.revoked.iter().filter(|(of, _)| *of == ca);
+        let unknown = changing.unknown.iter().filter(|(of, _)| *of == ca);
+        OcspSpec {
+            revoked: revoked.map(|(_, line)| line.clone()).collect(),
+            unknown: unknown.map(|(_, serial)| *serial).collect(),
+            responder: changing.responder,
+            ..OcspSpec::at(changing.now())
+        }
+    };
+    match fault {
+        Some(Fault::Stale) => {
+            spec.this_update -= Duration::days(10);
+            spec.next_update = Some(spec.this_update + Duration::days(4));
+        }
+        Some(Fault::WrongSigner) => spec.signer = Some(Key::Spare),
+        Some(Fault::WrongNonce) => spec.wrong_nonce = true,
+        Some(Fault::WrongImprint) => spec.wrong_certificate = true,
+        _ => {}
+    }
+    state.hpki.ocsp(ca, request, &spec)
 }
 
 fn stamp(state: &State, body: &[u8], fault: Option<&Fault>) -> Vec<u8> {
