@@ -1,4 +1,5 @@
-//! A few hundred chains, each with a leaf, a CA and lists that may be wrong: we and `openssl verify` say the same of every one.
+//! A few hundred chains, each with a leaf, a CA and lists that may be wrong: we, `openssl verify` and
+//! `certval` say the same of every one.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +16,9 @@ use trust_store::anchors::{AnchorSet, TrustAnchor};
 use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
 use trust_store::revocation::CrlPool;
+
+#[path = "paths_differential/certval_judge.rs"]
+mod certval_judge;
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 03:00 UTC);
 const UNKNOWN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.3.4");
@@ -172,7 +176,7 @@ fn openssl(folder: &Path, leaf: &[u8], authority: &[u8], crls: &[Vec<u8>], root:
 }
 
 #[test]
-fn openssl_says_the_same_of_every_chain() {
+fn the_judges_say_the_same_of_every_chain() {
     let hpki = TestHpki::new("http://crl.example", NOW);
     let root = hpki.ca(Ca::Root);
     let anchors = AnchorSet(TrustAnchor::parse(&root).unwrap());
@@ -194,12 +198,20 @@ fn openssl_says_the_same_of_every_chain() {
                     &[crls.clone(), vec![rarl.clone()]].concat(),
                     &root,
                 );
+                let second = certval_judge::judge(&leaf, &authority, &crls, &root);
                 judged += 1;
                 valid += usize::from(ours.valid);
                 if ours.valid != theirs.is_ok() {
                     let reason = &ours.reason;
                     wrong.push(format!(
                         "leaf {leaf_name}, CA {ca_name}, lists {list_name}: ours {} ({reason}), OpenSSL {theirs:?}",
+                        ours.valid
+                    ));
+                }
+                if ours.valid != second.is_ok() {
+                    let reason = &ours.reason;
+                    wrong.push(format!(
+                        "leaf {leaf_name}, CA {ca_name}, lists {list_name}: ours {} ({reason}), certval {second:?}",
                         ours.valid
                     ));
                 }
