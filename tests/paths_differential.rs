@@ -17,7 +17,7 @@ use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
 use trust_store::revocation::CrlPool;
 
-#[path = "paths_differential/certval_judge.rs"]
+#[path = "judges/certval.rs"]
 mod certval_judge;
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 03:00 UTC);
@@ -198,7 +198,7 @@ fn the_judges_say_the_same_of_every_chain() {
                     &[crls.clone(), vec![rarl.clone()]].concat(),
                     &root,
                 );
-                let second = certval_judge::judge(&leaf, &authority, &crls, &root);
+                let second = certval_judge::judge(&leaf, &[&authority], &crls, &root, NOW, &ChainOptions::default());
                 judged += 1;
                 valid += usize::from(ours.valid);
                 if ours.valid != theirs.is_ok() {

@@ -1,14 +1,21 @@
-//! The second judge of a chain: the crate `certval`, in this process.
+//! A second judge of certification paths: the crate `certval`, in this process.
 
 use certval::{
     CertFile, CertVector, CertificationPath, CertificationPathResults, CertificationPathSettings, MemoryCrlSource,
     PDVCertificate, PDVTrustAnchorChoice, PkiEnvironment, TaSource, TimeOfInterest, check_revocation_local,
 };
+use time::OffsetDateTime;
+use trust_store::chain::ChainOptions;
 
-use super::NOW;
-
-/// Whether the leaf leads to `root` through `authority`, nobody revoked. `Err` says why not.
-pub(super) fn judge(leaf: &[u8], authority: &[u8], crls: &[Vec<u8>], root: &[u8]) -> Result<(), String> {
+/// Whether `leaf` leads to `root` through `authorities` (the root's own child first), nobody revoked. `Err` says why not.
+pub(crate) fn judge(
+    leaf: &[u8],
+    authorities: &[&[u8]],
+    crls: &[Vec<u8>],
+    root: &[u8],
+    at: OffsetDateTime,
+    options: &ChainOptions,
+) -> Result<(), String> {
     let mut environment = PkiEnvironment::default();
     environment.populate_5280_pki_environment();
     let mut anchors = TaSource::new();
@@ -20,15 +27,24 @@ pub(super) fn judge(leaf: &[u8], authority: &[u8], crls: &[Vec<u8>], root: &[u8]
     environment.add_trust_anchor_source(Box::new(anchors));
     let lists = MemoryCrlSource::new();
     for list in crls {
-        assert!(lists.add(list), "a list it can read");
+        // One it cannot read is one it has not: the revocation check says so.
+        lists.add(list);
     }
     environment.add_crl_source(Box::new(lists));
     let mut settings = CertificationPathSettings::new();
-    let seconds = u64::try_from(NOW.unix_timestamp()).map_err(said)?;
+    let seconds = u64::try_from(at.unix_timestamp()).map_err(said)?;
     settings.set_time_of_interest(TimeOfInterest::from_unix_secs(seconds).map_err(said)?);
+    if !options.policies.is_empty() {
+        settings.set_initial_policy_set(options.policies.iter().map(ToString::to_string).collect());
+    }
+    settings.set_initial_explicit_policy_indicator(options.require_explicit_policy);
+    settings.set_initial_policy_mapping_inhibit_indicator(options.inhibit_policy_mapping);
+    settings.set_initial_inhibit_any_policy_indicator(options.inhibit_any_policy);
+    let authorities: Result<Vec<PDVCertificate>, _> =
+        authorities.iter().map(|der| PDVCertificate::try_from(*der)).collect();
     let path = CertificationPath::new(
         PDVTrustAnchorChoice::try_from(root).map_err(said)?,
-        vec![PDVCertificate::try_from(authority).map_err(said)?],
+        authorities.map_err(said)?,
         PDVCertificate::try_from(leaf).map_err(said)?,
     );
     let mut results = CertificationPathResults::new();
