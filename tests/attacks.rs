@@ -238,3 +238,70 @@ fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
     let given_up = Some(trust_store::SubIndication::TryLater);
     assert_eq!(judged(1000), (trust_store::Indication::Indeterminate, given_up));
 }
+
+#[test]
+fn of_two_at_once_one_wins() {
+    let stage = stage();
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let sender = pair.clinic.https(&stage.relay);
+    let places: Vec<String> = (0..3)
+        .map(|_| {
+            let begun = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+            let place = begun.header("location").to_owned();
+            assert_eq!(
+                sender.send(kit::desk::append(&place, 0), &container).unwrap().status,
+                204
+            );
+            place
+        })
+        .collect();
+    let mut answers: Vec<u16> = std::thread::scope(|scope| {
+        let (pair, stage) = (&pair, &stage);
+        let under_way: Vec<_> = places
+            .iter()
+            .chain(&places)
+            .map(|place| scope.spawn(move || pair.clinic.submit_upload(&stage.relay, place).status))
+            .collect();
+        under_way.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 200, 200, 200, 200, 201], "one submission, one receipt");
+
+    let joined = stage.relay.add_facility(&kit::stage::code(), "TEST Clinic");
+    let portal = stage.relay.portal_url();
+    let enrol = |device: &str| {
+        let arguments = ["enroll", "--relay", &portal, "--code", &joined.code, "--device", device];
+        kit::Desk::new().run(arguments).status.success()
+    };
+    let enrolled = std::thread::scope(|scope| {
+        let enrol = &enrol;
+        let under_way = ["a", "b", "c"].map(|device| scope.spawn(move || enrol(device)));
+        under_way
+            .into_iter()
+            .map(|one| one.join().unwrap())
+            .filter(|done| *done)
+            .count()
+    });
+    assert_eq!(enrolled, 1, "a code makes one device");
+}
+
+#[test]
+fn a_look_in_ranges_is_accounted_for_like_any_other() {
+    let stage = stage();
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let id = pair.clinic.submit(&stage.relay, &container).json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/v1/submissions/{id}/files/letter/letter.pdf");
+    let all = pair
+        .hospital
+        .get_as(&stage.relay, &path, "staff", &[("range", "bytes=0-")]);
+    assert_eq!((all.status, all.body), (206, kit::letter_pdf()));
+    let account = pair.hospital.get(&stage.relay, "/v1/trail?format=csv");
+    let account = String::from_utf8(account.body).unwrap();
+    let look = account.lines().find(|line| line.contains(",Viewed,")).unwrap();
+    assert!(look.contains(",letter,"), "{look}");
+}

@@ -232,10 +232,10 @@ fn named(documents: &[DocumentSummary], wanted: impl Fn(&DocumentSummary) -> boo
 
 fn touches(access: &Access, document: &DocumentSummary) -> bool {
     let folder = document.path.ends_with('/');
-    access
-        .scope
-        .iter()
-        .any(|path| path == "*" || *path == document.path || (folder && path.starts_with(&document.path)))
+    let within = |path: &str| path == "*" || path == document.path || (folder && path.starts_with(&document.path));
+    // Part of a file is `PATH bytes FIRST-LAST`: who asks for all of it as a range has looked at it too.
+    let whole = |path: &str| path.rsplit_once(" bytes ").is_some_and(|(path, _)| within(path));
+    access.scope.iter().any(|path| within(path) || whole(path))
 }
 
 fn japan(utc: &str) -> String {
