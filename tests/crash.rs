@@ -4,6 +4,7 @@
 
 mod crash {
     pub(crate) mod audit;
+    mod full;
     pub(crate) mod letters;
     mod power;
     mod sync;

@@ -1,6 +1,7 @@
 //! A disk that cannot sync the trail, and a crash exactly at a sync. Needs strace; said by name where it is missing.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,7 @@ struct Scene {
 
 impl Scene {
     fn new(test: &str) -> Option<Self> {
-        if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-            kit::skip(test, "no strace");
+        if !strace_or_skip(test) {
             return None;
         }
         let stage = Stage::new(&RelayOptions::default());
@@ -69,7 +69,12 @@ impl Scene {
         expected: fn(&ApiError) -> bool,
     ) -> (Vec<(Letter, Receipt)>, Vec<Letter>) {
         let relay = &self.stage.relay;
-        let mut tracer = Tracer::on(relay, injection);
+        let trail = fs::read_dir(relay.data().join("trail")).unwrap();
+        let trail = trail.map(|entry| entry.unwrap().path());
+        let segments: Vec<_> = trail
+            .filter(|path| path.extension().is_some_and(|ending| ending == "seg"))
+            .collect();
+        let mut tracer = Tracer::on(relay, "fsync,fdatasync", injection, &segments);
         let clinic = api(&self.pair.clinic, relay);
         let (mut acknowledged, mut open) = (Vec::new(), Vec::new());
         for letter in &self.letters {
@@ -111,20 +116,26 @@ impl Scene {
     }
 }
 
-/// strace, attached to every thread of the relay, with an eye on the trail's files.
-struct Tracer(Child);
+/// Whether there is strace; the test `name` is skipped where there is none.
+pub(super) fn strace_or_skip(name: &str) -> bool {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        kit::skip(name, "no strace");
+    }
+    found
+}
+
+/// strace, attached to every thread of the relay, with an eye on some of its files.
+pub(super) struct Tracer(Child);
 
 impl Tracer {
-    fn on(relay: &RelayProcess, injection: &str) -> Self {
-        let trail = relay.folder().join("data/trail");
+    /// From now on these system `calls` on `files` go wrong as `injection` says.
+    pub(super) fn on(relay: &RelayProcess, calls: &str, injection: &str, files: &[PathBuf]) -> Self {
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
-        strace.args(["-e", &format!("inject=fsync,fdatasync:{injection}")]);
-        for entry in fs::read_dir(&trail).unwrap() {
-            let path = fs::canonicalize(entry.unwrap().path()).unwrap();
-            if path.extension().is_some_and(|ending| ending == "seg") {
-                strace.arg("-P").arg(path);
-            }
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        strace.args(["-e", &format!("inject={calls}:{injection}")]);
+        for file in files {
+            strace.arg("-P").arg(fs::canonicalize(file).unwrap());
         }
         let child = strace
             .args(["-p", &relay.pid().to_string()])
@@ -137,6 +148,13 @@ impl Tracer {
             std::thread::sleep(Duration::from_millis(20));
         }
         Self(child)
+    }
+
+    /// The relay goes on without faults.
+    pub(super) fn detach(&mut self) {
+        let asked = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        assert!(asked.unwrap().success());
+        self.0.wait().unwrap();
     }
 
     fn end(&mut self) {

@@ -83,3 +83,50 @@ fn bombs_are_not_unpacked_and_claims_not_believed() {
         stage.relay.peak_memory().unwrap_or_default() >> 20
     );
 }
+
+/// The relay never reads into an image: it hashes the bytes, stores them and hands them out, whatever their header claims.
+/// Only the client reads DICOM, `formats::dicom`, and there the bounds are tested.
+#[test]
+fn dicom_that_would_explode_in_a_reader_passes_as_plain_bytes() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let doctor = stage.services.hpki().doctor();
+    let ordinary = stage.container(&pair, &doctor, |_, _| {});
+    assert_eq!(pair.clinic.submit(&stage.relay, &ordinary).status, 201);
+    // Explicit VR, little endian, as the kit's images are.
+    let with = |tail: &[u8]| [kit::dicom(1, 1, 1), tail.to_vec()].concat();
+    let sequence = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff";
+    for (what, image) in [
+        (
+            "pixels that claim 4 GiB",
+            with(b"\xe0\x7f\x10\x00OW\0\0\xfe\xff\xff\xff"),
+        ),
+        (
+            "a text that claims 4 GiB",
+            with(b"\xe0\x7f\x11\x00UT\0\0\xfe\xff\xff\xff"),
+        ),
+        ("sequences nested without end", with(&sequence.repeat(400_000))),
+        (
+            "a million empty elements",
+            with(&b"\xe1\x7f\x10\x00LO\0\0".repeat(1_000_000)),
+        ),
+    ] {
+        let before = stage.relay.peak_memory();
+        let container = stage.container(&pair, &doctor, |_, files| files[2].1.clone_from(&image));
+        let sent = pair.clinic.submit(&stage.relay, &container);
+        assert_eq!(sent.status, 201, "{what}: {}", sent.json());
+        if let (Some(before), Some(after)) = (before, stage.relay.peak_memory()) {
+            assert!(
+                after < before + (32 << 20),
+                "{what}: {} MiB more",
+                (after - before) >> 20
+            );
+        }
+        let id = sent.json()["id"].as_str().unwrap().to_owned();
+        let fetched = pair
+            .hospital
+            .get_as(&stage.relay, &format!("/v1/submissions/{id}/container"), "staff", &[]);
+        assert!(fetched.status == 200 && fetched.body == container, "{what}");
+    }
+    well(&stage);
+}
