@@ -315,8 +315,31 @@ pub struct RelayPolicy {
     pub log_vkey: String,
     /// Whether `POST /v1/timestamps` works here.
     pub timestamps: bool,
+    /// Hosts of the time stamp authorities behind `POST /v1/timestamps`, in the order they are asked.
+    #[serde(default)]
+    pub tsas: Vec<String>,
     /// Largest container taken, in bytes.
     pub max_container_bytes: u64,
+    /// The other bounds; `None` from a relay that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RelayLimits>,
+}
+
+/// Bounds of a relay that a client can meet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayLimits {
+    /// Unfinished uploads of one facility at the same time.
+    pub uploads_per_facility: u64,
+    /// Bytes of unfinished uploads of one facility together, as announced.
+    pub upload_bytes_per_facility: u64,
+    /// An unfinished upload is removed after so many seconds without a byte.
+    pub upload_expiry_seconds: u64,
+    /// Submissions of one facility that may wait for evidence.
+    pub pending_per_facility: u32,
+    /// A submission waits for evidence so many seconds at most.
+    pub pending_deadline_seconds: u64,
+    /// Time stamps per device and hour.
+    pub timestamps_per_device_per_hour: u32,
 }
 
 /// Body of `POST /v1/enrolment` (portal listener) and, without `code`, of `POST /v1/devices/renewal` (API listener).

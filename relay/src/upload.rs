@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 use headers::{Wish, tus};
 pub(crate) use progress::Progress;
 pub(crate) use reading::Reading;
-pub(crate) use shelf::{Upload, Uploads};
+pub(crate) use shelf::{PER_FACILITY, Upload, Uploads, bytes_per_facility};
 
 const OFFSET: &str = "upload-offset";
 const LENGTH: &str = "upload-length";

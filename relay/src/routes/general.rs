@@ -5,7 +5,7 @@ use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use formats::wire::RelayPolicy;
+use formats::wire::{RelayLimits, RelayPolicy};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::observe;
 use crate::peer::{Connection, Peer};
 use crate::problem::{self, Code, Language, Problem};
+use crate::upload;
 
 /// OpenAPI 3.1 of everything here.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -22,6 +23,8 @@ pub(super) const OPENAPI: &str = include_str!("openapi.json");
 pub(super) async fn policy(State(context): State<Context>, _peer: Peer) -> Json<RelayPolicy> {
     let anchors = &context.trust.anchors;
     let certificates = |set: &trust_store::AnchorSet| set.0.iter().map(|anchor| STANDARD.encode(&anchor.der)).collect();
+    let limits = &context.config.limits;
+    let authorities = context.config.timestamps.iter();
     Json(RelayPolicy {
         version: 1,
         policy_toml: context.trust.policy.to_toml(),
@@ -30,7 +33,16 @@ pub(super) async fn policy(State(context): State<Context>, _peer: Peer) -> Json<
         intermediates: anchors.intermediates.iter().map(|der| STANDARD.encode(der)).collect(),
         log_vkey: context.log_vkey.clone(),
         timestamps: !context.config.timestamps.is_empty(),
-        max_container_bytes: context.config.limits.max_container,
+        tsas: authorities.filter_map(|uri| uri.host()).map(str::to_owned).collect(),
+        max_container_bytes: limits.max_container,
+        limits: Some(RelayLimits {
+            uploads_per_facility: upload::PER_FACILITY as u64,
+            upload_bytes_per_facility: upload::bytes_per_facility(limits.max_container),
+            upload_expiry_seconds: limits.upload_expiry.as_secs(),
+            pending_per_facility: limits.pending_per_facility,
+            pending_deadline_seconds: limits.pending_deadline.as_secs(),
+            timestamps_per_device_per_hour: limits.timestamps_per_device_per_hour,
+        }),
     })
 }
 

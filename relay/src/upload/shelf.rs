@@ -24,11 +24,16 @@ use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 
 /// Unfinished uploads of one facility at the same time.
-const PER_FACILITY: usize = 64;
+pub(crate) const PER_FACILITY: usize = 64;
 /// Containers of the largest size one facility may have under way at the same time.
 const LARGEST_AT_ONCE: u64 = 4;
 /// Room left for the trail and the index.
 const HEADROOM: u64 = 256 << 20;
+
+/// Bytes of unfinished uploads one facility may have together, where a container has `most` at most.
+pub(crate) fn bytes_per_facility(most: u64) -> u64 {
+    most.saturating_mul(LARGEST_AT_ONCE)
+}
 
 /// What an upload is, as its file beside says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -305,7 +310,7 @@ impl Uploads {
             .map(|other| other.length)
             .sum::<u64>()
             .saturating_add(upload.length);
-        if own().count() >= PER_FACILITY || bytes > most.saturating_mul(LARGEST_AT_ONCE) {
+        if own().count() >= PER_FACILITY || bytes > bytes_per_facility(most) {
             return Err(Code::Quota.into());
         }
         let folder = self.folder.clone();
