@@ -150,26 +150,38 @@ fn what_is_signed_and_what_arrives_must_be_the_same() {
     let rows = [
         (
             "a file not in the manifest",
+            "container_profile",
             sealed(&stage, &all, &without("images/IM0002")),
         ),
         (
             "a file only in the manifest",
+            "container_profile",
             sealed(&stage, &without("images/IM0002"), &all),
         ),
         (
             "another letter than was signed",
+            "validation_failed",
             sealed(&stage, &with("letter/letter.pdf", b"%PDF-1.4 another"), &all),
         ),
         (
             "another envelope than was signed",
+            "validation_failed",
             sealed(&stage, &with("submission.json", envelope.as_bytes()), &all),
         ),
     ];
-    for (what, container) in &rows {
-        let reply = pair.clinic.submit(&stage.relay, container);
-        let code = reply.code();
-        assert_eq!(reply.status, 422, "{what}: {}", reply.json());
-        assert_eq!(code, "container_profile", "{what}: {}", reply.json());
+    for (what, code, container) in &rows {
+        let reply = refused(&stage, &pair, what, container, code);
+        let named = if *code == "validation_failed" {
+            "HASH_FAILURE".into()
+        } else {
+            serde_json::Value::Null
+        };
+        assert_eq!(
+            reply.json()["report"]["sub_indication"],
+            named,
+            "{what}: {}",
+            reply.json()
+        );
     }
     assert_eq!(
         pair.hospital.get(&stage.relay, "/v1/inbox").json()["items"],
