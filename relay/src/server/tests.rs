@@ -97,6 +97,19 @@ impl House {
         address: SocketAddr,
         device: Option<(&EnrolmentAnswer, &NewKey)>,
     ) -> std::io::Result<SendRequest<Full<Bytes>>> {
+        let stream = self.stream(address, device).await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    async fn stream(
+        &self,
+        address: SocketAddr,
+        device: Option<(&EnrolmentAnswer, &NewKey)>,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
@@ -118,12 +131,7 @@ impl House {
         };
         let stream = tokio::net::TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(std::io::Error::other)?;
-        tokio::spawn(connection);
-        Ok(sender)
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     async fn enrol(&self, code: &str, key: &NewKey) -> (StatusCode, Vec<u8>) {
@@ -395,4 +403,92 @@ fn seats_are_bounded_per_address_and_given_back() {
     assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:3"), "one subscriber's network");
     assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
     assert_eq!(of("::ffff:192.0.2.1"), a);
+}
+
+#[tokio::test]
+async fn uploads_are_bounded_and_one_that_goes_gives_its_room_back() {
+    let house = House::open().await;
+    let (mut api, ..) = house.device().await;
+    let create = [TUS, ("upload-length", "1048576")];
+    let mut place = String::new();
+    for _ in 0..4 {
+        let (parts, _) = ask(&mut api, Method::POST, "/v1/uploads", &create, "").await;
+        assert_eq!(parts.status, StatusCode::CREATED);
+        place = parts.headers["location"].to_str().unwrap().to_owned();
+        assert!(parts.headers.contains_key("upload-expires"));
+    }
+    let one = [TUS, ("upload-length", "1")];
+    let (parts, body) = ask(&mut api, Method::POST, "/v1/uploads", &one, "").await;
+    assert_eq!(
+        (parts.status, code_of(&body).as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, "quota")
+    );
+    let (parts, _) = ask(&mut api, Method::DELETE, &place, &[TUS], "").await;
+    assert_eq!(parts.status, StatusCode::NO_CONTENT);
+    let (parts, _) = ask(&mut api, Method::POST, "/v1/uploads", &one, "").await;
+    assert_eq!(parts.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_newer_patch_takes_over_from_one_that_hangs() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let house = House::open().await;
+    let (mut api, answer, key) = house.device().await;
+    let create = [TUS, ("upload-length", "10")];
+    let (parts, _) = ask(&mut api, Method::POST, "/v1/uploads", &create, "").await;
+    let place = parts.headers["location"].to_str().unwrap().to_owned();
+    let mut hanging = house.stream(house.relay.api, Some((&answer, &key))).await.unwrap();
+    let head = format!(
+        "PATCH {place} HTTP/1.1\r\nhost: localhost\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
+         content-type: application/offset+octet-stream\r\ncontent-length: 5\r\n\r\nPK"
+    );
+    hanging.write_all(head.as_bytes()).await.unwrap();
+    // Whatever of it was taken before HEAD or PATCH ended it, HEAD says so, and the rest goes on from there.
+    for attempt in 0.. {
+        let (parts, _) = ask(&mut api, Method::HEAD, &place, &[TUS], "").await;
+        let offset = parts.headers["upload-offset"].to_str().unwrap().to_owned();
+        let rest = b"PK\x03\x04\n".get(offset.parse().unwrap()..).unwrap();
+        let at = [TUS, OCTETS, ("upload-offset", offset.as_str())];
+        let (parts, _) = ask(&mut api, Method::PATCH, &place, &at, rest).await;
+        if parts.status == StatusCode::NO_CONTENT {
+            assert_eq!(parts.headers["upload-offset"], "5");
+            break;
+        }
+        assert!(attempt < 2, "{}", parts.status);
+    }
+    let mut told = vec![0; 12];
+    hanging.read_exact(&mut told).await.unwrap();
+    assert_eq!(told, b"HTTP/1.1 409");
+}
+
+#[tokio::test]
+async fn a_device_of_a_name_that_is_there_and_a_bad_stamp_request_are_told_by_code() {
+    let house = House::open().await;
+    let (mut api, ..) = house.device().await;
+    let (parts, body) = ask(&mut api, Method::POST, "/v1/timestamps", &[], "no request").await;
+    assert_eq!(
+        (parts.status.as_u16(), code_of(&body).as_str()),
+        (422, "timestamp_rejected")
+    );
+    house
+        .happens(Event::CodeIssued {
+            facility: facility(),
+            code_sha256: hex::encode(formats::digest::sha256(b"another")),
+            expires: clock::rfc3339(clock::now() + time::Duration::hours(1)),
+        })
+        .await;
+    let key = NewKey::generate().unwrap();
+    let (status, body) = house.enrol("another", &key).await;
+    assert_eq!(
+        (status, code_of(&body).as_str()),
+        (StatusCode::CONFLICT, "device_exists")
+    );
+    for _ in 0..10 {
+        assert_eq!(house.enrol("wrong", &key).await.0, StatusCode::FORBIDDEN);
+    }
+    let (status, body) = house.enrol("wrong", &key).await;
+    assert_eq!(
+        (status, code_of(&body).as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, "too_many_requests")
+    );
 }
