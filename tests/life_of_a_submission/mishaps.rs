@@ -31,6 +31,52 @@ fn the_same_again_gets_the_same_receipt_and_other_bytes_a_conflict() {
 }
 
 #[test]
+fn a_letter_whose_acknowledgement_was_lost_is_there_when_it_is_asked_for_again() {
+    use relay::store::{Fault as Failure, FaultyStore, SledStore};
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    // The same relay once more, in this process, over a store that commits the letter and then loses the answer.
+    stage.relay.stop();
+    let config = relay::config::Config::load(&stage.relay.config()).unwrap();
+    let key = std::fs::read_to_string(&config.log.key).unwrap();
+    let key = formats::trail::LogKey::parse(key.trim()).unwrap();
+    let store = SledStore::open(&config.data, key).unwrap();
+    let store = std::sync::Arc::new(FaultyStore::new(store, 1, Failure::AnswerLost));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let running = runtime.block_on(relay::Relay::start_on(config, store)).unwrap();
+
+    let begun = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+    let place = begun.header("location").to_owned();
+    let sent = pair.clinic.https(&stage.relay).send(append(&place, 0), &container);
+    assert_eq!(sent.unwrap().status, 204);
+    let lost = pair.clinic.submit_upload(&stage.relay, &place);
+    assert!(lost.status >= 500, "{}", lost.json());
+    // The record may become durable a moment after its answer was lost.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let again = loop {
+        let again = pair.clinic.submit_upload(&stage.relay, &place);
+        if again.status == 200 {
+            break again;
+        }
+        assert!(again.status >= 500 && Instant::now() < deadline, "{}", again.json());
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let receipt: Receipt = serde_json::from_slice(&again.body).unwrap();
+    receipt.verify(&vkey(&stage.relay)).unwrap();
+    let path = format!("/v1/submissions/{}/container", receipt.id);
+    let fetched = pair.hospital.get_as(&stage.relay, &path, "staff", &[]);
+    assert_eq!((fetched.status, fetched.body == container), (200, true));
+
+    // And after a restart, which puts aside what no record names.
+    runtime.block_on(running.stop());
+    drop(runtime);
+    stage.relay.restart();
+    let fetched = pair.hospital.get_as(&stage.relay, &path, "staff", &[]);
+    assert_eq!((fetched.status, fetched.body == container), (200, true));
+}
+
+#[test]
 fn what_cannot_be_asked_waits_and_is_accepted_by_itself() {
     let stage = Stage::new(&RelayOptions::default());
     let pair = stage.pair();

@@ -165,7 +165,7 @@ fn what_is_signed_and_what_arrives_must_be_the_same() {
         ),
         (
             "another envelope than was signed",
-            "validation_failed",
+            "container_profile",
             sealed(&stage, &with("submission.json", envelope.as_bytes()), &all),
         ),
     ];
