@@ -51,6 +51,7 @@ pub struct RelayCa {
     certificate: Vec<u8>,
     subject: Name,
     spki: SubjectPublicKeyInfoOwned,
+    identifier: OctetString,
     key: EcdsaKeyPair,
 }
 
@@ -96,6 +97,7 @@ impl RelayCa {
         let mut ca = Self {
             certificate: Vec::new(),
             subject: subject.clone(),
+            identifier: profile::key_identifier(&spki)?,
             spki,
             key,
         };
@@ -127,6 +129,7 @@ impl RelayCa {
             certificate: parsed.to_der().map_err(make)?,
             subject: tbs.subject().clone(),
             spki: tbs.subject_public_key_info().clone(),
+            identifier: profile::authority_identifier(&parsed)?,
             key: signing,
         })
     }
@@ -174,7 +177,7 @@ impl RelayCa {
         ])?;
         let uri = Ia5String::new(&device_uri(facility, device)).map_err(make)?;
         let names = vec![GeneralName::UniformResourceIdentifier(uri)];
-        let extensions = profile::end_entity(&spki, &self.spki, ID_KP_CLIENT_AUTH, names)?;
+        let extensions = profile::end_entity(&spki, &self.identifier, ID_KP_CLIENT_AUTH, names)?;
         self.sign(subject, spki, not_before, not_after, extensions)
     }
 
@@ -192,7 +195,7 @@ impl RelayCa {
         let spki = subject_key(spki)?;
         let first = names.first().ok_or_else(|| CaError::Name(String::new()))?;
         let alternatives = names.iter().map(|name| server_name(name)).collect::<Result<_, _>>()?;
-        let extensions = profile::end_entity(&spki, &self.spki, ID_KP_SERVER_AUTH, alternatives)?;
+        let extensions = profile::end_entity(&spki, &self.identifier, ID_KP_SERVER_AUTH, alternatives)?;
         self.sign(
             profile::name(&[(profile::COMMON_NAME, first)])?,
             spki,

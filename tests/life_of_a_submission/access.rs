@@ -165,3 +165,81 @@ fn a_device_renews_by_itself_and_ends_at_once() {
         std::thread::sleep(Duration::from_millis(100));
     }
 }
+
+/// A net that has a CA already: the operator gives its certificate and P-256 key, and a TLS certificate it has issued.
+#[test]
+fn the_operators_own_ca_enrols_desks() {
+    let stage = Stage::new(&RelayOptions::default());
+    stage.relay.stop();
+    let own = tempfile::tempdir().unwrap();
+    let path = |name: &str| own.path().join(name).to_str().unwrap().to_owned();
+    let openssl = |arguments: &[&str]| {
+        let output = kit::openssl(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    // Nothing but what is said here: the system's configuration adds extensions.
+    let bare = path("openssl.cnf");
+    std::fs::write(&bare, "[req]\ndistinguished_name = subject\n[subject]\n").unwrap();
+    let key = [
+        "-config",
+        &bare,
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ];
+    let (ca, ca_key, tls, tls_key, chain) = (
+        path("net.pem"),
+        path("net.key"),
+        path("t.pem"),
+        path("t.key"),
+        path("c.pem"),
+    );
+    let subject = ["-subj", "/C=JP/O=TEST Medical Network/CN=TEST Net CA", "-days", "3650"];
+    let usages = [
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    ];
+    openssl(
+        &[
+            &["req", "-x509", "-keyout", &ca_key, "-out", &ca],
+            &key[..],
+            &subject,
+            &usages,
+        ]
+        .concat(),
+    );
+    let subject = ["-subj", "/CN=relay", "-days", "90", "-CA", &ca, "-CAkey", &ca_key];
+    let extensions = [
+        ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
+        ["-addext", "extendedKeyUsage=serverAuth"],
+        ["-addext", "basicConstraints=critical,CA:FALSE"],
+    ];
+    let request = ["req", "-x509", "-keyout", &tls_key, "-out", &tls];
+    openssl(&[&request, &key[..], &subject, &extensions.concat()].concat());
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    std::fs::write(&chain, read(&tls) + &read(&ca)).unwrap();
+
+    let mut config: toml::Table = std::fs::read_to_string(stage.relay.config()).unwrap().parse().unwrap();
+    for (table, certificate, key) in [("ca", &ca, &ca_key), ("tls", &chain, &tls_key)] {
+        let files = [("certificate", certificate), ("key", key)];
+        let files = files.map(|(name, path)| (name.to_owned(), path.as_str().into()));
+        config.insert(table.to_owned(), toml::Table::from_iter(files).into());
+    }
+    std::fs::write(stage.relay.config(), config.to_string()).unwrap();
+    stage.relay.restart();
+
+    let pair = stage.pair();
+    let sent = send(&stage, &pair, &letter_and_images(&pair.clinic)).expect(0);
+    assert_eq!(sent.json["state"], "Accepted", "{}", sent.text);
+    let inbox = pair.hospital.json(["inbox"]).expect(0);
+    assert_eq!(inbox.json["items"][0]["id"], sent.json["id"], "{}", inbox.text);
+    // The desk's certificate is of that CA, and the desk trusts the relay by it alone.
+    let device = pair.clinic.home().join("device.pem");
+    openssl(&["verify", "-CAfile", &ca, device.to_str().unwrap()]);
+    let trusted = read(pair.clinic.home().join("relay-ca.pem").to_str().unwrap());
+    assert_eq!(trusted.trim(), read(&ca).trim());
+}

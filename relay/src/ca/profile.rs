@@ -129,12 +129,12 @@ pub(super) fn authority(spki: &SubjectPublicKeyInfoOwned) -> Result<Vec<Extensio
 /// Extensions of a TLS end entity.
 pub(super) fn end_entity(
     spki: &SubjectPublicKeyInfoOwned,
-    issuer: &SubjectPublicKeyInfoOwned,
+    issuer: &OctetString,
     purpose: ObjectIdentifier,
     names: Vec<GeneralName>,
 ) -> Result<Vec<Extension>, CaError> {
     let issuer = AuthorityKeyIdentifier {
-        key_identifier: Some(key_identifier(issuer)?),
+        key_identifier: Some(issuer.clone()),
         ..Default::default()
     };
     Ok(vec![
@@ -170,8 +170,18 @@ pub(super) fn acceptable_key(spki: &SubjectPublicKeyInfoOwned) -> bool {
     }
 }
 
+/// What names the CA's key in what it issues: the identifier its certificate states, which who made it has chosen
+/// ([RFC 5280 §4.2.1.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.1)), else one made of its key.
+pub(super) fn authority_identifier(certificate: &Certificate) -> Result<OctetString, CaError> {
+    let tbs = certificate.tbs_certificate();
+    match tbs.get_extension::<SubjectKeyIdentifier>() {
+        Ok(Some((_, SubjectKeyIdentifier(stated)))) => Ok(stated),
+        _ => key_identifier(tbs.subject_public_key_info()),
+    }
+}
+
 /// [RFC 7093 §2](https://www.rfc-editor.org/rfc/rfc7093#section-2) method 1.
-fn key_identifier(spki: &SubjectPublicKeyInfoOwned) -> Result<OctetString, CaError> {
+pub(super) fn key_identifier(spki: &SubjectPublicKeyInfoOwned) -> Result<OctetString, CaError> {
     let digest: [u8; 32] = Sha256::digest(spki.subject_public_key.raw_bytes()).into();
     OctetString::new(&digest[..20]).map_err(make)
 }
