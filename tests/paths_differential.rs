@@ -185,7 +185,7 @@ fn the_judges_say_the_same_of_every_chain() {
     let folder = tempfile::tempdir().unwrap();
     let (mut valid, mut judged, mut wrong) = (0, 0, Vec::new());
     for (ca_name, authority) in authorities(&hpki) {
-        let pool = CertificatePool::from_der(&[authority.clone()]);
+        let pool = CertificatePool::from_der(std::slice::from_ref(&authority));
         for (list_name, crls) in lists(&hpki) {
             let read = CrlPool::from_der(&crls);
             for (leaf_name, leaf) in leaves(&hpki) {

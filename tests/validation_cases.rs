@@ -47,6 +47,7 @@ struct Plan {
     sign: Option<Sign>,
     stamp: Option<TokenSpec>,
     /// Added after the stamp, as they are.
+    #[expect(clippy::type_complexity, reason = "a name for it would say less than it does")]
     tokens: Box<dyn Fn(&TestHpki, &[u8]) -> Vec<Vec<u8>>>,
     /// Cards that sign too.
     others: Vec<CardSpec>,
