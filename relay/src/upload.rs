@@ -8,6 +8,7 @@ mod headers;
 mod progress;
 mod reading;
 mod shelf;
+mod slip;
 mod station;
 
 use axum::body::Body;

@@ -1,20 +1,20 @@
 //! The shelf of uploads: which there are, whose they are, how much room they may take, and when they go.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use formats::wire::{FacilityCode, SubmissionId};
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 
 use super::headers::Wish;
 use super::progress::Progress;
+use super::slip::{Slip, remove_if_there, restored, write_slip};
 use super::station::blocking;
 use crate::clock;
 use crate::context::Context;
@@ -33,19 +33,6 @@ const HEADROOM: u64 = 256 << 20;
 /// Bytes of unfinished uploads one facility may have together, where a container has `most` at most.
 pub(crate) fn bytes_per_facility(most: u64) -> u64 {
     most.saturating_mul(LARGEST_AT_ONCE)
-}
-
-/// What an upload is, as its file beside says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Slip {
-    facility: FacilityCode,
-    length: u64,
-    sha256: Option<String>,
-    /// The submission it became.
-    submission: Option<SubmissionId>,
-    /// While its client states hashes: how far they were found right. What lies beyond is not kept by a restart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    checked: Option<u64>,
 }
 
 /// One upload.
@@ -369,44 +356,6 @@ impl Uploads {
 impl Upload {
     fn on_disk(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
-    }
-}
-
-/// Where an upload stands after a restart, and when a byte last arrived. What a request cut off had written is kept, for it is
-/// on disk before the client hears of it — but not what was sent under a hash that was never compared.
-fn restored(path: &Path, slip: &Slip) -> io::Result<(u64, OffsetDateTime)> {
-    let file = fs::OpenOptions::new().write(true).open(path)?;
-    let metadata = file.metadata()?;
-    let touched = metadata.modified()?;
-    let offset = metadata.len().min(slip.length).min(slip.checked.unwrap_or(u64::MAX));
-    file.set_len(offset)?;
-    file.sync_all()?;
-    file.set_modified(touched)?;
-    Ok((offset, touched.into()))
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Durable when it returns: what was there is replaced whole.
-fn write_slip(path: &Path, slip: &Slip) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = private_file().write(true).create(true).truncate(true).open(&beside)?;
-    file.write_all(&serde_json::to_vec(slip).map_err(io::Error::other)?)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
     }
 }
 
