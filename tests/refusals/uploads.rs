@@ -1,5 +1,7 @@
 //! Uploads that break, and a disk that is full.
 
+use kit::Fault;
+
 use super::*;
 
 #[test]
@@ -81,6 +83,64 @@ fn uploads_that_go_wrong_can_be_put_right() {
             .len(),
         1
     );
+    well(&stage);
+}
+
+#[test]
+fn what_is_used_up_is_said_and_what_nobody_finishes_goes() {
+    let stage = Stage::new(&RelayOptions {
+        limits: vec![
+            ("pending_per_facility", 1.into()),
+            ("timestamps_per_device_per_hour", 2.into()),
+            ("upload_expiry", "2s".into()),
+        ],
+        ..RelayOptions::default()
+    });
+    let pair = stage.pair();
+
+    // One letter may wait for evidence; the second is told so and is not lost: it is the sender's still.
+    stage.services.fault("/crl/", Some(Fault::Down));
+    let held = pair.clinic.submit(
+        &stage.relay,
+        &stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {}),
+    );
+    assert_eq!(held.status, 202, "{}", held.json());
+    let next = pair.clinic.submit(
+        &stage.relay,
+        &stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {}),
+    );
+    assert_eq!((next.status, next.code().as_str()), (429, "pending_limit"));
+    stage.services.fault("/crl/", None);
+
+    let stamp = |number: u8| {
+        let request = formats::timestamp::Request {
+            algorithm: formats::digest::DigestAlgorithm::Sha256,
+            imprint: vec![number; 32],
+            nonce: None,
+            cert_req: true,
+            policy: None,
+        };
+        let asked = Request::post("/v1/timestamps").header("content-type", "application/timestamp-query");
+        pair.clinic.https(&stage.relay).send(asked, &request.encode()).unwrap()
+    };
+    assert_eq!((stamp(1).status, stamp(2).status), (200, 200));
+    let third = stamp(3);
+    assert_eq!((third.status, third.code().as_str()), (429, "quota"));
+
+    // Nobody goes on with this upload: it expires, and its bytes go.
+    let left = pair.clinic.begin_upload(&stage.relay, 1000, None);
+    assert_eq!(left.status, 201);
+    let place = left.header("location").to_owned();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let asked = Request::head(place.as_str()).header("tus-resumable", "1.0.0");
+        let status = pair.clinic.https(&stage.relay).send(asked, &[]).unwrap().status;
+        if status == 404 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "still there: {status}");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
     well(&stage);
 }
 
