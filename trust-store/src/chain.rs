@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::anchors::AnchorSet;
 use crate::certificate::Certificate;
-use crate::path::{self, CertificatePool, CertificationPath, PathInputs};
+use crate::path::{self, CertificatePool, CertificationPath, PathFailure, PathInputs};
 use crate::policy::Freshness;
 use crate::revocation::{self, CrlPool, RevocationSources, RevocationStatus, Times};
 
@@ -15,6 +15,8 @@ use crate::revocation::{self, CrlPool, RevocationSources, RevocationStatus, Time
 pub struct ChainVerdict {
     /// Whether the certificate is valid.
     pub valid: bool,
+    /// The kind of verdict, a stable word.
+    pub code: ChainCode,
     /// Why, in one sentence.
     pub reason: String,
     /// Subjects from the leaf to the anchor; empty without a path.
@@ -22,6 +24,28 @@ pub struct ChainVerdict {
     /// Only revocation evidence is missing.
     #[serde(skip)]
     pub indeterminate: bool,
+}
+
+/// The kind of a [`ChainVerdict`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChainCode {
+    /// Valid.
+    Valid,
+    /// No path of sound signatures and matching names to an anchor.
+    NoPath,
+    /// A signature on the path is made with an algorithm or key that is not accepted.
+    AlgorithmNotAccepted,
+    /// RFC 5280 §6 refuses the path, or a CA is outside its validity.
+    ConstraintsViolated,
+    /// The certificate expired.
+    Expired,
+    /// The certificate is not valid yet.
+    NotYetValid,
+    /// A certificate of the path was revoked.
+    Revoked,
+    /// Only evidence of revocation is missing.
+    RevocationUnknown,
 }
 
 /// Inputs of RFC 5280 §6.1.1, and whether revocation is judged.
@@ -58,12 +82,12 @@ pub fn chain(
     };
     let paths = match path::build_all(leaf, anchors, intermediates, &inputs, at) {
         Ok(paths) => paths,
-        Err(failure) => return ChainVerdict::refused(failure.to_string(), Vec::new(), false),
+        Err(failure) => return ChainVerdict::refused(code_of(&failure), failure.to_string(), Vec::new()),
     };
     // The best of all paths: valid before undecided before revoked.
     let verdicts = paths.iter().map(|path| of_path(path, intermediates, crls, at, options));
     let best = verdicts.min_by_key(|verdict| (!verdict.valid, !verdict.indeterminate));
-    best.unwrap_or_else(|| ChainVerdict::refused("no path".into(), Vec::new(), false))
+    best.unwrap_or_else(|| ChainVerdict::refused(ChainCode::NoPath, "no path".into(), Vec::new()))
 }
 
 fn of_path(
@@ -96,7 +120,7 @@ fn of_path(
                 RevocationStatus::Good { .. } => {}
                 RevocationStatus::Revoked(revocation) => {
                     let reason = format!("{} was revoked at {}", certificate.subject, revocation.at);
-                    return ChainVerdict::refused(reason, names, false);
+                    return ChainVerdict::refused(ChainCode::Revoked, reason, names);
                 }
                 RevocationStatus::Unknown { reason } => {
                     missing.get_or_insert(format!("revocation of {} is unknown: {reason}", certificate.subject));
@@ -105,9 +129,10 @@ fn of_path(
         }
     }
     match missing {
-        Some(reason) => ChainVerdict::refused(reason, names, true),
+        Some(reason) => ChainVerdict::refused(ChainCode::RevocationUnknown, reason, names),
         None => ChainVerdict {
             valid: true,
+            code: ChainCode::Valid,
             reason: "valid".into(),
             path: names,
             indeterminate: false,
@@ -115,13 +140,24 @@ fn of_path(
     }
 }
 
+fn code_of(failure: &PathFailure) -> ChainCode {
+    match failure {
+        PathFailure::NoChain(_) => ChainCode::NoPath,
+        PathFailure::Algorithm(_) => ChainCode::AlgorithmNotAccepted,
+        PathFailure::Constraints(_) => ChainCode::ConstraintsViolated,
+        PathFailure::LeafExpired(_) => ChainCode::Expired,
+        PathFailure::LeafNotYetValid(_) => ChainCode::NotYetValid,
+    }
+}
+
 impl ChainVerdict {
-    fn refused(reason: String, path: Vec<String>, indeterminate: bool) -> Self {
+    fn refused(code: ChainCode, reason: String, path: Vec<String>) -> Self {
         Self {
             valid: false,
+            code,
             reason,
             path,
-            indeterminate,
+            indeterminate: code == ChainCode::RevocationUnknown,
         }
     }
 }
