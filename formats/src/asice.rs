@@ -6,6 +6,7 @@ mod entry;
 mod intake;
 pub mod manifest;
 pub mod names;
+mod own;
 mod reader;
 mod unpack;
 mod uri;
@@ -15,6 +16,8 @@ mod zip;
 pub use intake::{Intake, IntakeError, IntakeEvent, Limits};
 pub use unpack::{UnpackError, Unpacker, repack};
 pub use writer::{FilePlan, SignedManifest, WriteError, manifest_for, write};
+
+use std::collections::HashMap;
 
 use crate::digest::{DigestAlgorithm, Digests};
 use crate::envelope::Envelope;
@@ -31,6 +34,8 @@ pub const MAX_SIGNATURE_SIZE: usize = 10 * 1024 * 1024;
 pub const MAX_ALL_MANIFESTS: u64 = 2 * manifest::MAX_MANIFEST_SIZE;
 /// Greatest size of all signature files together in bytes.
 pub const MAX_ALL_SIGNATURES: u64 = 2 * MAX_SIGNATURE_SIZE as u64;
+/// Greatest number of archive manifests, and of time-stamp tokens beside the signatures: a renewal every few years for centuries.
+pub const MAX_ARCHIVES: usize = 64;
 /// Greatest number of signatures. All are held in memory at once, so there must be one.
 pub const MAX_SIGNATURES: usize = 16;
 
@@ -47,6 +52,12 @@ pub struct Container {
     pub manifests: Vec<Manifest>,
     /// `META-INF/*signature*.p7s`, in the order of their names.
     pub signatures: Vec<SignatureFile>,
+    /// `META-INF/ASiCArchiveManifest*.xml`, in the order of their names.
+    pub archives: Vec<ArchiveManifest>,
+    /// `META-INF/*timestamp*.tst`, in the order of their names.
+    pub tokens: Vec<TokenFile>,
+    /// What archive manifests refer to beside the files: `mimetype` and entries of META-INF.
+    pub own: Vec<FileEntry>,
     /// `submission.json`, where present and well-formed.
     pub envelope: Option<Envelope>,
     /// Every file but `mimetype` and META-INF, in container order (`submission.json` included).
@@ -66,6 +77,21 @@ pub struct Manifest {
     pub signature: String,
     /// What it covers.
     pub references: Vec<Reference>,
+}
+
+/// One ASiCArchiveManifest as read, ETSI EN 319 162-1 annex A.7: what one archive time stamp covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveManifest {
+    /// Entry name.
+    pub name: String,
+    /// Digests of its exact bytes: what its token stamps.
+    pub digests: Digests,
+    /// The token it names (`SigReference`), decoded.
+    pub token: String,
+    /// What it covers: files, and entries of META-INF.
+    pub references: Vec<Reference>,
+    /// The archive manifest before it: the reference marked `Rootfile="true"`.
+    pub previous: Option<String>,
 }
 
 /// One DataObjectReference.
@@ -90,6 +116,15 @@ pub struct SignatureFile {
     pub bytes: Vec<u8>,
 }
 
+/// One time-stamp token file, unparsed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenFile {
+    /// Entry name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// One file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
@@ -99,8 +134,17 @@ pub struct FileEntry {
     pub size: u64,
     /// Where its bytes begin in the container, if they lie there as they are (stored); `None` if they are compressed.
     pub offset: Option<u64>,
-    /// Digests under every algorithm the manifests name for it (SHA-256 where none does).
+    /// Digests under every algorithm the manifests and archive manifests name for it (SHA-256 where none does).
     pub digests: Digests,
+}
+
+impl Container {
+    /// What was found under each name a manifest or an archive manifest can refer to.
+    #[must_use]
+    pub fn entries(&self) -> HashMap<&str, &FileEntry> {
+        let entries = self.files.iter().chain(&self.own);
+        entries.map(|entry| (entry.path.as_str(), entry)).collect()
+    }
 }
 
 /// Something wrong or odd in a container.

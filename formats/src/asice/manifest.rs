@@ -1,4 +1,4 @@
-//! ASiCManifest, ETSI EN 319 162-1 annex A.4: read as a stream of XML events with bounds on everything, and written.
+//! ASiCManifest and ASiCArchiveManifest, ETSI EN 319 162-1 annexes A.4 and A.7: read as a stream of XML events with bounds on everything, and written.
 
 mod grammar;
 mod token;
@@ -14,13 +14,16 @@ use quick_xml::reader::NsReader;
 use self::grammar::Grammar;
 use self::token::Tokens;
 use super::uri;
-use super::{FilePlan, Manifest};
+use super::{ArchiveManifest, FilePlan, MAX_ARCHIVES, MAX_SIGNATURES, Manifest};
 use crate::digest::{DigestAlgorithm, MultiHasher};
 
 /// Greatest size of a manifest in bytes.
 pub const MAX_MANIFEST_SIZE: u64 = 48 * 1024 * 1024;
 /// Greatest number of references: 100,000 files and the envelope.
 pub const MAX_REFERENCES: usize = 100_001;
+
+/// Greatest number of references of an archive manifest: the files, and what META-INF has.
+pub const MAX_ARCHIVE_REFERENCES: usize = MAX_REFERENCES + 2 * MAX_ARCHIVES + 4 * MAX_SIGNATURES;
 
 const ASIC: &str = "http://uri.etsi.org/02918/v1.2.1#";
 const XMLDSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
@@ -121,6 +124,16 @@ impl ManifestReader {
     /// A reader that has seen nothing. `name` is the manifest's entry name.
     #[must_use]
     pub fn new(name: &str) -> Self {
+        Self::reading(name, MAX_REFERENCES)
+    }
+
+    /// As [`ManifestReader::new`], for an archive manifest. Its end is [`ManifestReader::finish_archive`].
+    #[must_use]
+    pub fn archive(name: &str) -> Self {
+        Self::reading(name, MAX_ARCHIVE_REFERENCES)
+    }
+
+    fn reading(name: &str, most: usize) -> Self {
         let mut xml = NsReader::from_reader(Cursor::new(Vec::new()));
         xml.config_mut().check_comments = true;
         xml.resolver_mut().set_max_namespace_bindings(MAX_BINDINGS);
@@ -133,7 +146,7 @@ impl ManifestReader {
             xml,
             event: Vec::new(),
             first: true,
-            grammar: Grammar::default(),
+            grammar: Grammar::new(most),
         }
     }
 
@@ -172,7 +185,28 @@ impl ManifestReader {
     /// The first rule broken.
     pub fn finish(mut self) -> Result<Manifest, ManifestError> {
         self.read_token(true)?;
-        self.grammar.finish(self.name, self.digests.finish())
+        let (manifest, _) = self.grammar.finish(self.name, self.digests.finish())?;
+        Ok(manifest)
+    }
+
+    /// The archive manifest, after its last byte. It has the schema of an ASiCManifest (annex A.7).
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn finish_archive(mut self) -> Result<ArchiveManifest, ManifestError> {
+        self.read_token(true)?;
+        let (manifest, mut roots) = self.grammar.finish(self.name, self.digests.finish())?;
+        let previous = roots.pop();
+        if !roots.is_empty() {
+            return Err(ManifestError::Schema("two references are marked as Rootfile"));
+        }
+        Ok(ArchiveManifest {
+            name: manifest.name,
+            digests: manifest.digests,
+            token: manifest.signature,
+            references: manifest.references,
+            previous,
+        })
     }
 
     /// How many bytes are held back at the moment.

@@ -8,9 +8,10 @@ use sha2::{Digest as _, Sha256};
 use super::directory::{Directory, Stop, fatal, shown, stop, warning};
 use super::entry::Entry;
 use super::manifest::{ManifestError, ManifestReader};
+use super::own::{Own, is_own, is_token, kind};
 use super::{
-    Container, FileEntry, MAX_ALL_MANIFESTS, MAX_ALL_SIGNATURES, MAX_FILES, MAX_SIGNATURE_SIZE, MAX_SIGNATURES,
-    MIMETYPE, Manifest, SignatureFile, consistency, manifest, zip,
+    ArchiveManifest, Container, FileEntry, MAX_ALL_MANIFESTS, MAX_ALL_SIGNATURES, MAX_ARCHIVES, MAX_FILES,
+    MAX_SIGNATURE_SIZE, MAX_SIGNATURES, MIMETYPE, Manifest, SignatureFile, TokenFile, consistency, manifest, zip,
 };
 use crate::digest::{DigestAlgorithm, MultiHasher};
 use crate::envelope::{ENVELOPE_PATH, Envelope, MAX_ENVELOPE_SIZE};
@@ -32,6 +33,9 @@ impl Container {
             size,
             manifests: Vec::new(),
             signatures: Vec::new(),
+            archives: Vec::new(),
+            tokens: Vec::new(),
+            own: Vec::new(),
             envelope: None,
             files: Vec::new(),
             findings: Vec::new(),
@@ -54,7 +58,9 @@ impl Container {
         let directory = Directory::read(reader, self.size, &mut self.findings)?;
         self.own_entries(reader, &directory)?;
         let mut algorithms: HashMap<&str, Vec<DigestAlgorithm>> = HashMap::new();
-        for reference in self.manifests.iter().flat_map(|manifest| &manifest.references) {
+        let signed = self.manifests.iter().flat_map(|manifest| &manifest.references);
+        let archived = self.archives.iter().flat_map(|archive| &archive.references);
+        for reference in signed.chain(archived) {
             let known = algorithms.entry(&reference.path).or_default();
             if !known.contains(&reference.algorithm) {
                 known.push(reference.algorithm);
@@ -76,9 +82,12 @@ impl Container {
                 );
                 return Err(Stop::Found(fatal(code, detail)));
             }
-            let wanted = algorithms
-                .get(entry.name.as_str())
-                .map_or(&[DigestAlgorithm::Sha256][..], Vec::as_slice);
+            let own = is_own(&entry.name);
+            let wanted = match algorithms.get(entry.name.as_str()) {
+                Some(wanted) => wanted.as_slice(),
+                None if own => &[],
+                None => &[DigestAlgorithm::Sha256],
+            };
             let mut hasher = MultiHasher::new(wanted.iter().copied());
             let streamed = entry.stream(&mut front, |bytes| {
                 hasher.update(bytes);
@@ -102,20 +111,25 @@ impl Container {
                 return Err(Stop::Found(fatal("overlapping_entries", detail)));
             };
             entry.descriptor(&mut front, gap)?;
-            if entry.folder || is_own(&entry.name) {
+            if entry.folder || (own && wanted.is_empty()) {
                 continue;
             }
-            if self.files.len() > MAX_FILES {
-                return Err(Stop::Found(fatal("too_many_files", "it has more files than allowed")));
-            }
-            self.files.push(FileEntry {
+            let found = FileEntry {
                 path: entry.name.clone(),
                 size: entry.header.size,
                 offset: data_at
                     .filter(|_| entry.header.method == zip::STORED)
                     .map(|data_at| entry.offset + data_at),
                 digests: hasher.finish(),
-            });
+            };
+            if own {
+                self.own.push(found);
+                continue;
+            }
+            if self.files.len() > MAX_FILES {
+                return Err(Stop::Found(fatal("too_many_files", "it has more files than allowed")));
+            }
+            self.files.push(found);
         }
         if front.position != directory.offset {
             return Err(Stop::Found(fatal(
@@ -142,11 +156,13 @@ impl Container {
                 .push(fatal("envelope_missing", "it has no submission.json"));
         }
         // What is held of them together is bounded before the first is read.
-        let (mut manifests, mut signatures) = (0u64, 0u64);
+        let (mut manifests, mut signatures, mut archives, mut tokens) = (0u64, 0u64, 0u64, 0u64);
         for entry in &own {
             let (all, limit) = match kind(&entry.name) {
                 Own::Manifest => (&mut manifests, MAX_ALL_MANIFESTS),
                 Own::Signature => (&mut signatures, MAX_ALL_SIGNATURES),
+                Own::Archive => (&mut archives, MAX_ALL_MANIFESTS),
+                Own::Token => (&mut tokens, MAX_ALL_SIGNATURES),
                 _ => continue,
             };
             *all = all.saturating_add(entry.header.size);
@@ -197,7 +213,28 @@ impl Container {
                         Err(error) => self.findings.push(fatal("envelope_malformed", error.to_string())),
                     }
                 }
-                Own::Archive => {}
+                Own::Archive => {
+                    if self.archives.len() >= MAX_ARCHIVES {
+                        return Err(too_many_archives());
+                    }
+                    match read_archive(reader, entry)? {
+                        Ok(archive) => self.archives.push(archive),
+                        // It proves nothing, but the signatures stand without it.
+                        Err(error) => self
+                            .findings
+                            .push(warning("archive_unreadable", format!("{}: {error}", shown(name)))),
+                    }
+                }
+                Own::Token => {
+                    if self.tokens.len() >= MAX_ARCHIVES {
+                        return Err(too_many_archives());
+                    }
+                    let (bytes, _) = whole(reader, entry, MAX_SIGNATURE_SIZE as u64)?;
+                    self.tokens.push(TokenFile {
+                        name: name.to_owned(),
+                        bytes,
+                    });
+                }
                 Own::Other => {
                     let detail = format!("{} is not used", shown(name));
                     self.findings.push(warning("meta_inf_ignored", detail));
@@ -231,53 +268,30 @@ impl Container {
     }
 }
 
-/// The entries that belong to the container itself. The stars of `META-INF/*signature*.p7s` do not match a slash.
-enum Own {
-    Mimetype,
-    Envelope,
-    Manifest,
-    Signature,
-    /// Archive manifests and time stamps: later layers, which the verdict on the signatures does not need.
-    Archive,
-    Other,
+fn read_manifest(reader: &mut (impl Read + Seek), entry: &Entry) -> Result<Result<Manifest, ManifestError>, Stop> {
+    let manifest = pushed(reader, entry, ManifestReader::new(&entry.name))?;
+    Ok(manifest.and_then(ManifestReader::finish))
 }
 
-fn kind(name: &str) -> Own {
-    let Some(meta) = name.strip_prefix("META-INF/") else {
-        return if name == ENVELOPE_PATH {
-            Own::Envelope
-        } else {
-            Own::Mimetype
-        };
-    };
-    let flat = !meta.contains('/');
-    if flat && meta.starts_with("ASiCManifest") && meta.ends_with(".xml") {
-        Own::Manifest
-    } else if flat && meta.contains("signature") && meta.ends_with(".p7s") {
-        Own::Signature
-    } else if (flat && meta.starts_with("ASiCArchiveManifest") && meta.ends_with(".xml")) || is_token(name) {
-        Own::Archive
-    } else {
-        Own::Other
-    }
-}
-
-fn is_token(name: &str) -> bool {
-    let meta = name.strip_prefix("META-INF/");
-    meta.is_some_and(|meta| !meta.contains('/') && meta.contains("timestamp") && meta.ends_with(".tst"))
-}
-
-fn is_own(name: &str) -> bool {
-    name == "mimetype" || name.starts_with("META-INF/")
+fn read_archive(
+    reader: &mut (impl Read + Seek),
+    entry: &Entry,
+) -> Result<Result<ArchiveManifest, ManifestError>, Stop> {
+    let archive = pushed(reader, entry, ManifestReader::archive(&entry.name))?;
+    Ok(archive.and_then(ManifestReader::finish_archive))
 }
 
 /// A manifest, never whole in memory.
-fn read_manifest(reader: &mut (impl Read + Seek), entry: &Entry) -> Result<Result<Manifest, ManifestError>, Stop> {
+fn pushed(
+    reader: &mut (impl Read + Seek),
+    entry: &Entry,
+    manifest: ManifestReader,
+) -> Result<Result<ManifestReader, ManifestError>, Stop> {
     if entry.header.size > manifest::MAX_MANIFEST_SIZE {
         return Err(too_large(entry));
     }
     reader.seek(SeekFrom::Start(entry.offset))?;
-    let mut manifest = Ok(ManifestReader::new(&entry.name));
+    let mut manifest = Ok(manifest);
     entry.stream(&mut BufReader::with_capacity(BUFFER, reader), |bytes| {
         if let Ok(reader) = &mut manifest
             && let Err(error) = reader.push(bytes)
@@ -286,7 +300,11 @@ fn read_manifest(reader: &mut (impl Read + Seek), entry: &Entry) -> Result<Resul
         }
         Ok(())
     })?;
-    Ok(manifest.and_then(ManifestReader::finish))
+    Ok(manifest)
+}
+
+fn too_many_archives() -> Stop {
+    stop("too_many_archives", "it has more archive time stamps than allowed")
 }
 
 fn too_large(entry: &Entry) -> Stop {

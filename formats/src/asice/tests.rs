@@ -6,6 +6,7 @@ use super::*;
 use crate::digest::sha256;
 
 mod arbitrary;
+mod archived;
 mod hostile;
 mod large;
 mod maker;

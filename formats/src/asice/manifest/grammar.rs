@@ -8,7 +8,7 @@ use quick_xml::name::{NamespaceResolver, ResolveResult};
 
 use super::super::names::MAX_NAME;
 use super::super::{MAX_NAMES, Manifest, Reference, uri};
-use super::{ASIC, MAX_REFERENCES, ManifestError, XMLDSIG};
+use super::{ASIC, ManifestError, XMLDSIG};
 use crate::digest::{DigestAlgorithm, Digests};
 
 const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
@@ -30,8 +30,10 @@ enum Place {
 }
 
 /// What has been read so far, and which elements are open.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Grammar {
+    /// Most references.
+    most: usize,
     open: Vec<Place>,
     done: bool,
     signature: Option<String>,
@@ -39,11 +41,29 @@ pub(super) struct Grammar {
     /// Length of all names together.
     names: usize,
     path: Option<(String, Option<String>)>,
+    /// References marked `Rootfile="true"`.
+    roots: Vec<String>,
     algorithm: Option<DigestAlgorithm>,
     digest: Option<String>,
 }
 
 impl Grammar {
+    /// A grammar that has seen nothing and takes up to `most` references.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            open: Vec::new(),
+            done: false,
+            signature: None,
+            references: Vec::new(),
+            names: 0,
+            path: None,
+            roots: Vec::new(),
+            algorithm: None,
+            digest: None,
+        }
+    }
+
     pub(super) fn open(&mut self, element: &BytesStart<'_>, names: &NamespaceResolver) -> Result<(), ManifestError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(ManifestError::TooLarge);
@@ -86,7 +106,7 @@ impl Grammar {
         element: &BytesStart<'_>,
         names: &NamespaceResolver,
     ) -> Result<(), ManifestError> {
-        let (mut uri, mut mime_type, mut algorithm) = (None, None, None);
+        let (mut uri, mut mime_type, mut root, mut algorithm) = (None, None, false, None);
         for (index, attribute) in element.attributes().enumerate() {
             let attribute = attribute.map_err(|_| ManifestError::NotXml)?;
             if index >= MAX_ATTRIBUTES {
@@ -124,7 +144,9 @@ impl Grammar {
                     }
                     mime_type = Some(value.into_owned());
                 }
-                (Place::DataObjectReference, ResolveResult::Unbound, "Rootfile") => {}
+                (Place::DataObjectReference, ResolveResult::Unbound, "Rootfile") => {
+                    root = matches!(value.trim(), "true" | "1");
+                }
                 (Place::DigestMethod, ResolveResult::Unbound, "Algorithm") => {
                     algorithm = Some(DigestAlgorithm::from_xml_uri(&value).ok_or(ManifestError::DigestAlgorithm)?);
                 }
@@ -134,7 +156,14 @@ impl Grammar {
         let missing = ManifestError::Schema("an attribute is missing");
         match place {
             Place::SigReference => self.signature = Some(uri.ok_or(missing)?),
-            Place::DataObjectReference => self.path = Some((uri.ok_or(missing)?, mime_type)),
+            Place::DataObjectReference => {
+                let path = uri.ok_or(missing)?;
+                // Two are one too many already; their number is an attacker's.
+                if root && self.roots.len() < 2 {
+                    self.roots.push(path.clone());
+                }
+                self.path = Some((path, mime_type));
+            }
             Place::DigestMethod => self.algorithm = Some(algorithm.ok_or(missing)?),
             Place::DigestValue => self.digest = Some(String::new()),
             Place::Manifest | Place::Extension => {}
@@ -178,7 +207,7 @@ impl Grammar {
                     return Err(ManifestError::Schema("a digest value has the wrong length"));
                 }
                 self.names += path.len();
-                if self.references.len() >= MAX_REFERENCES || self.names > MAX_NAMES {
+                if self.references.len() >= self.most || self.names > MAX_NAMES {
                     return Err(ManifestError::TooLarge);
                 }
                 self.references.push(Reference {
@@ -194,7 +223,8 @@ impl Grammar {
         Ok(())
     }
 
-    pub(super) fn finish(self, name: String, digests: Digests) -> Result<Manifest, ManifestError> {
+    /// The manifest, and what it marks `Rootfile="true"`.
+    pub(super) fn finish(self, name: String, digests: Digests) -> Result<(Manifest, Vec<String>), ManifestError> {
         if !self.done || !self.open.is_empty() {
             return Err(ManifestError::NotXml);
         }
@@ -205,11 +235,12 @@ impl Grammar {
             return Err(ManifestError::Schema("it has no reference"));
         }
         let references = self.references;
-        Ok(Manifest {
+        let manifest = Manifest {
             name,
             digests,
             signature,
             references,
-        })
+        };
+        Ok((manifest, self.roots))
     }
 }

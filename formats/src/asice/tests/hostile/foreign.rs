@@ -126,7 +126,7 @@ fn read_but_not_taken_in() {
         (
             "archive",
             added(Item::new("META-INF/ASiCArchiveManifest001.xml", b"")),
-            &[],
+            &["archive_unreadable"],
             "unexpected_entry",
         ),
         (
