@@ -103,7 +103,11 @@ impl Fetcher {
             let (missing, back) = ask(trust, subject, evidence, now).await;
             evidence = back;
             let mut wanted = Vec::new();
-            for EvidenceQuery::Crl { issuer, urls, .. } in missing {
+            for query in missing {
+                // Responders and issuers' certificates are not asked for yet.
+                let EvidenceQuery::Crl { issuer, urls, .. } = query else {
+                    continue;
+                };
                 let mut open = urls.into_iter().filter(|url| tried.get(url) != Some(&true));
                 match open.next() {
                     Some(url) if wanted.len() < URLS_A_ROUND => wanted.push((url, issuer)),

@@ -62,7 +62,8 @@ pub fn algorithm_names(
     Ok(vec![key_name(key)?.into(), scheme.digest().name().into()])
 }
 
-/// SHA-1, for one purpose only: the certificate hash inside ESS signing-certificate v1 of a time-stamp token.
+/// SHA-1, for two purposes only: the certificate hash inside ESS signing-certificate v1 of a time-stamp token, and the names of
+/// issuer and responder in OCSP, which identify and prove nothing.
 #[must_use]
 pub fn sha1(bytes: &[u8]) -> Vec<u8> {
     lc_digest::digest(&lc_digest::SHA1_FOR_LEGACY_USE_ONLY, bytes)

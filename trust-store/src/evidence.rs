@@ -5,6 +5,8 @@ mod file;
 
 pub use file::EvidenceError;
 
+use crate::revocation::OcspRequest;
+
 /// Evidence supplied from outside (検証情報). Unparsed: parsing and judging happen in the validation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -32,6 +34,38 @@ pub enum EvidenceQuery {
         /// Where it is published, in the certificate's order.
         urls: Vec<String>,
     },
+    /// The OCSP response about a certificate. Where the same subject is asked for by CRL too, either suffices. Its URLs come
+    /// from a certificate whose path to an anchor verifies.
+    Ocsp {
+        /// Issuer's name, for people.
+        issuer: String,
+        /// Subject of the certificate in question, for people.
+        subject: String,
+        /// Responders, in the certificate's order.
+        urls: Vec<String>,
+        /// What to ask them.
+        request: OcspRequest,
+    },
+    /// The certificate of an issuer that is nowhere at hand. Its URLs are the words of a certificate that leads to no anchor so
+    /// far: ask only hosts the operator lists. What comes back is trusted for nothing.
+    Certificate {
+        /// Name of the issuer that is missing.
+        issuer: String,
+        /// Subject of the certificate that names it, for people.
+        subject: String,
+        /// caIssuers, in the certificate's order.
+        urls: Vec<String>,
+    },
+}
+
+impl EvidenceQuery {
+    /// Where it may be had.
+    #[must_use]
+    pub fn urls(&self) -> &[String] {
+        match self {
+            Self::Crl { urls, .. } | Self::Ocsp { urls, .. } | Self::Certificate { urls, .. } => urls,
+        }
+    }
 }
 
 impl Evidence {

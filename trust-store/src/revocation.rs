@@ -1,16 +1,19 @@
 //! Revocation status (失効状態) at a time, from supplied evidence. [`crl`] reads, [`status`] finds what is
 //! authentic and in scope, [`judge`] weighs it.
 
+mod access;
 pub mod crl;
 mod distribution_point;
-pub(crate) mod ocsp;
+pub mod ocsp;
 mod status;
 
 use time::{Duration, OffsetDateTime};
 
+pub(crate) use access::names_ocsp;
+pub use access::{issuer_urls, ocsp_urls};
 pub use crl::CrlPool;
 pub use distribution_point::urls;
-pub(crate) use status::names_ocsp;
+pub use ocsp::{OcspPool, OcspRequest};
 pub use status::{RevocationSources, status};
 
 use crate::policy::Freshness;

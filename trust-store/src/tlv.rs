@@ -1,7 +1,7 @@
 //! A cursor over DER (X.690 §10): tags of one byte, definite minimal lengths, nothing copied, nothing nested by recursion.
 
 use const_oid::ObjectIdentifier;
-use time::{Date, Month, OffsetDateTime, Time};
+use time::{Date, Duration, Month, OffsetDateTime, Time};
 
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
@@ -128,6 +128,35 @@ impl<'a> Cursor<'a> {
             _ => Err(Malformed("a time of another type")),
         }
     }
+
+    /// As [`Cursor::time`], and fractions of a second too, which RFC 5280 forbids and some OCSP responders write.
+    pub(crate) fn fractional_time(&mut self) -> Result<OffsetDateTime, Malformed> {
+        const BAD: Malformed = Malformed("fractions of a second that do not parse");
+        let whole_seconds = 14;
+        let tlv = self.next()?;
+        match (tlv.tag, tlv.value.get(whole_seconds)) {
+            (GENERALIZED_TIME, Some(b'.')) => {
+                let (seconds, rest) = tlv.value.split_at_checked(whole_seconds).ok_or(BAD)?;
+                let digits = rest
+                    .strip_prefix(b".")
+                    .and_then(|rest| rest.strip_suffix(b"Z"))
+                    .ok_or(BAD)?;
+                if !(1..=9).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+                    return Err(BAD);
+                }
+                let nanoseconds = digits
+                    .iter()
+                    .chain(std::iter::repeat(&b'0'))
+                    .take(9)
+                    .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+                let whole = generalized_time(&[seconds, b"Z"].concat())?;
+                Ok(whole.saturating_add(Duration::nanoseconds(nanoseconds)))
+            }
+            (GENERALIZED_TIME, _) => generalized_time(tlv.value),
+            (UTC_TIME, _) => utc_time(tlv.value),
+            _ => Err(Malformed("a time of another type")),
+        }
+    }
 }
 
 pub(crate) fn oid(value: &[u8]) -> Result<ObjectIdentifier, Malformed> {
@@ -245,5 +274,26 @@ mod tests {
         assert_eq!(utc_time(b"491231235959Z").unwrap().year(), 2049);
         assert!(utc_time(b"4912312359Z").is_err());
         assert!(generalized_time(b"20230229000000Z").is_err());
+    }
+
+    #[test]
+    fn fractions_are_read_where_asked_for_and_nowhere_else() {
+        let written = |text: &str| [&[GENERALIZED_TIME, text.len() as u8], text.as_bytes()].concat();
+        let read = |text: &str| Cursor(&written(text)).fractional_time();
+        let whole = read("20260101000000Z").unwrap();
+        assert_eq!(
+            read("20260101000000.194663Z").unwrap() - whole,
+            Duration::microseconds(194_663)
+        );
+        assert!(Cursor(&written("20260101000000.194663Z")).time().is_err());
+        for bad in [
+            "20260101000000.Z",
+            "20260101000000.5",
+            "20260101000000.-5Z",
+            "20260101000000.1234567890Z",
+            "2026010100000.5Z",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

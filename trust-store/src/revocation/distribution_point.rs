@@ -16,17 +16,16 @@ pub fn urls(certificate: &Certificate) -> Vec<String> {
         Some(PointName::Full(names)) => names,
         _ => Vec::new(),
     });
-    let is_web = |url: &String| {
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        matches!(scheme.as_deref(), Some("http" | "https"))
+    names.filter_map(web_address).collect()
+}
+
+/// The name, if it is an http(s) URL.
+pub(super) fn web_address(name: GeneralName) -> Option<String> {
+    let GeneralName::Uri(url) = name else {
+        return None;
     };
-    names
-        .filter_map(|name| match name {
-            GeneralName::Uri(url) => Some(url),
-            _ => None,
-        })
-        .filter(is_web)
-        .collect()
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https")).then_some(url)
 }
 
 /// One of a certificate's.

@@ -1,4 +1,55 @@
-//! OCSP responses prove nothing yet: where a certificate names a responder and no CRL, its status stays unknown, with this reason.
+//! OCSP, RFC 6960: what to ask a responder, and what its answer says. Whether an answer is authentic is judged with the CRLs,
+//! in `status`.
 
-/// Why an OCSP response at hand does not help.
-pub(crate) const NOT_JUDGED: &str = "only an OCSP response could tell, and those are not judged yet";
+mod request;
+mod response;
+
+pub use request::{Answer, CertId, NotAnswered, OcspRequest};
+pub use response::{BasicResponse, CertStatus, OcspResponse, ResponderId, ResponseStatus, SingleResponse};
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+/// Signatures verified for one validation.
+const MAX_VERIFICATIONS: usize = 4_096;
+
+/// OCSP responses at hand, read once.
+#[derive(Debug, Clone, Default)]
+pub struct OcspPool {
+    responses: Vec<BasicResponse>,
+    /// Positions of response and single response by serial number.
+    by_serial: HashMap<Vec<u8>, Vec<(usize, usize)>>,
+    /// What responders said who gave no answer.
+    refusals: Vec<ResponseStatus>,
+    /// Signatures verified so far.
+    verified: Cell<usize>,
+}
+
+impl OcspPool {
+    /// More responses than this are not taken.
+    pub const MAX: usize = 4_096;
+
+    /// Reads OCSPResponses, and bare BasicOCSPResponses as CAdES revocation-values carry them; those that do not parse are left
+    /// out.
+    #[must_use]
+    pub fn from_der<'a>(responses: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
+        let mut pool = Self::default();
+        for bytes in responses.into_iter().take(Self::MAX) {
+            match OcspResponse::parse(bytes) {
+                Ok(OcspResponse { basic: Some(basic), .. }) => pool.add(basic),
+                Ok(OcspResponse { status, .. }) if !pool.refusals.contains(&status) => pool.refusals.push(status),
+                _ => {}
+            }
+        }
+        pool
+    }
+
+    fn add(&mut self, response: BasicResponse) {
+        let position = self.responses.len();
+        for (index, single) in response.singles.iter().enumerate() {
+            let about = self.by_serial.entry(single.cert_id.serial.clone()).or_default();
+            about.push((position, index));
+        }
+        self.responses.push(response);
+    }
+}

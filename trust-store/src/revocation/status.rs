@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::crl::Crl;
 use super::distribution_point::DistributionPoint;
-use super::{ALL_REASONS, CrlPool, Reason, RevocationStatus, Statement, Times, judge, ocsp, unknown};
+use super::{ALL_REASONS, CrlPool, Reason, RevocationStatus, Statement, Times, judge, names_ocsp, unknown};
 use crate::anchors::{AnchorSet, TrustAnchor};
 use crate::certificate::Certificate;
 use crate::path::{self, CertificatePool, PathInputs};
@@ -45,6 +45,7 @@ pub fn status(
     .status(certificate, issuer, &mut Vec::new())
 }
 
+const NOT_JUDGED: &str = "only an OCSP response could tell, and those are not judged yet";
 const GIVEN_UP: &str = "there are more CRLs and signers of CRLs than are examined";
 
 struct Finder<'a> {
@@ -101,7 +102,7 @@ impl<'a> Finder<'a> {
         match judge(&found, certificate.not_after, self.times) {
             RevocationStatus::Unknown { reason } if found.is_empty() => match problem {
                 Some(problem) => unknown(problem),
-                None if points.is_empty() && names_ocsp(certificate) => unknown(ocsp::NOT_JUDGED),
+                None if points.is_empty() && names_ocsp(certificate) => unknown(NOT_JUDGED),
                 None => unknown(reason),
             },
             RevocationStatus::Good { .. } if self.given_up.get() => unknown(GIVEN_UP),
@@ -288,13 +289,4 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
     };
     let (a, b) = (strip(a), strip(b));
     a.len().cmp(&b.len()).then_with(|| a.cmp(&b))
-}
-
-/// Whether authorityInfoAccess names an OCSP responder.
-pub(crate) fn names_ocsp(certificate: &Certificate) -> bool {
-    use const_oid::db::{rfc5280, rfc5912};
-    let ocsp = rfc5912::ID_AD_OCSP.as_bytes();
-    certificate
-        .extension(&rfc5280::ID_PE_AUTHORITY_INFO_ACCESS)
-        .is_some_and(|extension| extension.value.windows(ocsp.len()).any(|window| window == ocsp))
 }

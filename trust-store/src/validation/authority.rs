@@ -13,7 +13,7 @@ use crate::evidence::EvidenceQuery;
 use crate::path::{self, CertificationPath, PathFailure, PathInputs};
 use crate::policy::{Freshness, TsaRevocation};
 use crate::report::rfc3339;
-use crate::revocation::{self, Reason, Revocation, RevocationSources, RevocationStatus, Times};
+use crate::revocation::{self, OcspRequest, Reason, Revocation, RevocationSources, RevocationStatus, Times};
 
 /// Path and revocation of a signer's certificate at `time`. `proof`: whether a stamp proves that the signature existed then.
 pub(super) fn of_signer(
@@ -93,7 +93,7 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, set
                 );
                 ledger.fail("revocation", Row::TryLater, detail);
                 ledger.may_become(hoped_row);
-                ask(certificate, &mut queries);
+                ask(certificate, path.issuer_of(index), &mut queries);
             }
         }
     }
@@ -177,7 +177,7 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
                 );
                 ledger.fail("timestamp_revocation", Row::TryLater, detail);
                 ledger.may_become(revoked_row);
-                ask(certificate, &mut queries);
+                ask(certificate, path.issuer_of(index), &mut queries);
             }
         }
     }
@@ -297,16 +297,23 @@ fn status(
 }
 
 /// Asked only for certificates on a path that verifies: their URLs are an authority's words, not an attacker's.
-fn ask(certificate: &Certificate, queries: &mut Vec<EvidenceQuery>) {
-    let urls = revocation::urls(certificate);
-    let query = EvidenceQuery::Crl {
-        issuer: certificate.issuer.to_string(),
-        subject: certificate.subject.to_string(),
-        urls,
+fn ask(certificate: &Certificate, issuer: &Certificate, queries: &mut Vec<EvidenceQuery>) {
+    let (issuer_name, subject) = (certificate.issuer.to_string(), certificate.subject.to_string());
+    let by_crl = EvidenceQuery::Crl {
+        issuer: issuer_name.clone(),
+        subject: subject.clone(),
+        urls: revocation::urls(certificate),
     };
-    let EvidenceQuery::Crl { urls, .. } = &query;
-    if !urls.is_empty() && !queries.contains(&query) {
-        queries.push(query);
+    let by_ocsp = EvidenceQuery::Ocsp {
+        issuer: issuer_name,
+        subject,
+        urls: revocation::ocsp_urls(certificate),
+        request: OcspRequest::about(certificate, issuer),
+    };
+    for query in [by_crl, by_ocsp] {
+        if !query.urls().is_empty() && !queries.contains(&query) {
+            queries.push(query);
+        }
     }
 }
 
