@@ -1,11 +1,12 @@
 //! The signature: detached CAdES, ETSI EN 319 122-1 over RFC 5652. Reading in one step, writing in two.
 //!
 //! Reading: [`SignedData::parse`]. Writing: [`prepare`] gives the bytes a card signs, [`PreparedSignature::finish`] the file;
-//! [`with_timestamp`] adds a stamp to a finished one. Nothing here verifies: that is `trust-store`.
+//! [`with_timestamp`] adds a stamp to a finished one, [`with_evidence`] what it is judged by. Nothing here verifies: that is `trust-store`.
 
 mod algorithm;
 mod attributes;
 mod ess;
+mod evidence;
 mod parse;
 mod prepare;
 mod timestamped;
@@ -17,6 +18,7 @@ use time::OffsetDateTime;
 use crate::digest::DigestAlgorithm;
 use crate::tlv::TlvError;
 
+pub use evidence::with_evidence;
 pub use prepare::{Encapsulated, PreparedSignature, SignatureScheme, SigningIdentity, prepare, prepare_encapsulated};
 pub use timestamped::with_timestamp;
 
