@@ -1,5 +1,6 @@
 //! The container: ASiC-E with CAdES, ETSI EN 319 162-1, in the profile of `CONTRACTS.md` §1.
 
+pub mod archive;
 mod consistency;
 mod directory;
 mod entry;

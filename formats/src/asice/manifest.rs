@@ -14,7 +14,7 @@ use quick_xml::reader::NsReader;
 use self::grammar::Grammar;
 use self::token::Tokens;
 use super::uri;
-use super::{ArchiveManifest, FilePlan, MAX_ARCHIVES, MAX_SIGNATURES, Manifest};
+use super::{ArchiveManifest, FilePlan, MAX_ARCHIVES, MAX_SIGNATURES, Manifest, Reference};
 use crate::digest::{DigestAlgorithm, MultiHasher};
 
 /// Greatest size of a manifest in bytes.
@@ -87,6 +87,29 @@ pub fn encode(number: u16, files: &[FilePlan]) -> Vec<u8> {
         xml.push_str(DigestAlgorithm::Sha256.xml_uri());
         xml.push_str("\"/><ds:DigestValue>");
         xml.push_str(&STANDARD.encode(file.sha256));
+        xml.push_str("</ds:DigestValue></asic:DataObjectReference>");
+    }
+    xml.push_str("\n</asic:ASiCManifest>\n");
+    xml.into_bytes()
+}
+
+/// Writes the archive manifest that `token` stamps, annex A.7. `rootfile` is the archive manifest before it, one of the references.
+pub(super) fn encode_archive(token: &str, references: &[Reference], rootfile: Option<&str>) -> Vec<u8> {
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?>\n<asic:ASiCManifest xmlns:asic=\"{ASIC}\" xmlns:ds=\"{XMLDSIG}\">\
+         \n<asic:SigReference MimeType=\"application/vnd.etsi.timestamp-token\" URI=\"{}\"/>",
+        escape(uri::encode(token))
+    );
+    for reference in references {
+        xml.push_str("\n<asic:DataObjectReference URI=\"");
+        xml.push_str(&escape(uri::encode(&reference.path)));
+        if rootfile == Some(reference.path.as_str()) {
+            xml.push_str("\" Rootfile=\"true");
+        }
+        xml.push_str("\"><ds:DigestMethod Algorithm=\"");
+        xml.push_str(reference.algorithm.xml_uri());
+        xml.push_str("\"/><ds:DigestValue>");
+        xml.push_str(&STANDARD.encode(&reference.digest));
         xml.push_str("</ds:DigestValue></asic:DataObjectReference>");
     }
     xml.push_str("\n</asic:ASiCManifest>\n");

@@ -7,6 +7,7 @@ use crate::digest::sha256;
 
 mod arbitrary;
 mod archived;
+mod derived;
 mod hostile;
 mod large;
 mod maker;

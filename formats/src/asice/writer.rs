@@ -100,12 +100,7 @@ pub(super) fn write_with(
     mut copy: impl FnMut(&str, &mut dyn Write) -> Result<(), WriteError>,
 ) -> Result<u64, WriteError> {
     keeps_profile(signed, files)?;
-    let mut zip = Zip {
-        out,
-        offset: 0,
-        central: Vec::new(),
-        entries: 0,
-    };
+    let mut zip = Zip::new(out);
     zip.small("mimetype", MIMETYPE)?;
     for (number, signed) in (1..).zip(signed) {
         zip.small(&format!("META-INF/ASiCManifest{number:03}.xml"), signed.manifest)?;
@@ -188,15 +183,26 @@ fn keeps_profile(signed: &[SignedManifest<'_>], files: &[FilePlan]) -> Result<()
     Ok(())
 }
 
-struct Zip<'a, W> {
-    out: &'a mut W,
+/// A file of stored entries, one after the other.
+pub(super) struct Zip<'a, W> {
+    pub(super) out: &'a mut W,
     offset: u64,
     central: Vec<u8>,
     entries: u64,
 }
 
-impl<W: Write> Zip<'_, W> {
-    fn header(&mut self, name: &str, size: u64, crc32: u32) -> io::Result<()> {
+impl<'a, W: Write> Zip<'a, W> {
+    pub(super) fn new(out: &'a mut W) -> Self {
+        Self {
+            out,
+            offset: 0,
+            central: Vec::new(),
+            entries: 0,
+        }
+    }
+
+    /// The header of an entry; its bytes must follow.
+    pub(super) fn header(&mut self, name: &str, size: u64, crc32: u32) -> io::Result<()> {
         let entry = StoredEntry {
             name,
             size,
@@ -211,12 +217,14 @@ impl<W: Write> Zip<'_, W> {
         Ok(())
     }
 
-    fn small(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    /// A whole entry.
+    pub(super) fn small(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.header(name, bytes.len() as u64, crc32fast::hash(bytes))?;
         self.out.write_all(bytes)
     }
 
-    fn finish(self) -> Result<u64, WriteError> {
+    /// The central directory. Returns the size of the file.
+    pub(super) fn finish(self) -> Result<u64, WriteError> {
         let size = self.central.len() as u64;
         let end = zip::end_records(self.entries, self.offset, size);
         self.out.write_all(&self.central)?;
