@@ -107,6 +107,8 @@ pub struct Trust {
     pub fetch_private: Vec<PrivateTarget>,
     /// How often known CRLs are asked for anew.
     pub refresh: Duration,
+    /// How long a CA's or a time stamp authority's answer is waited for.
+    pub fetch_timeout: Duration,
 }
 
 /// Bounds.
@@ -128,6 +130,14 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one network address.
     pub connections_per_address: usize,
+}
+
+impl Limits {
+    /// A CA or time stamp authority that fails is left alone so long at most: what waits is judged again within one retry
+    /// interval of its return.
+    pub(crate) fn longest_rest(&self) -> Duration {
+        self.pending_retry.min(Duration::from_secs(60))
+    }
 }
 
 impl Config {
@@ -275,6 +285,7 @@ fn trust(file: TrustFile, base: &Path) -> Result<Trust, ConfigError> {
         fetch_hosts,
         fetch_private,
         refresh,
+        fetch_timeout: duration("trust.fetch_timeout", &file.fetch_timeout)?,
     })
 }
 

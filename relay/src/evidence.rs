@@ -5,6 +5,7 @@
 //! disk and asked for anew before it runs out, so that intake seldom waits for a certificate authority. What is fetched is
 //! trusted for nothing: the validation judges it.
 
+pub(crate) mod breaker;
 mod cache;
 pub(crate) mod outbound;
 
@@ -26,10 +27,7 @@ use cache::{Cached, Folder};
 use outbound::{Bounds, FetchError, exchange, is_public};
 
 /// Bounds of one CRL: the largest real ones are below 10 MiB.
-const CRL: Bounds = Bounds {
-    seconds: 20,
-    bytes: 32 << 20,
-};
+const CRL: usize = 32 << 20;
 /// Asking and fetching alternate at most so often: leaf and each CA may bring new questions.
 const ROUNDS: usize = 6;
 /// URLs fetched for one submission in one round.
@@ -250,7 +248,11 @@ impl Fetcher {
                 "host {host} is not in trust.fetch_hosts"
             )));
         }
-        let bytes = exchange(&uri, None, CRL, |host, address| {
+        let bounds = Bounds {
+            time: self.trust.fetch_timeout,
+            bytes: CRL,
+        };
+        let bytes = exchange(&uri, None, bounds, |host, address| {
             is_public(address)
                 || self
                     .trust

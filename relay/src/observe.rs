@@ -13,6 +13,8 @@
 //! | `hikyaku_pending_evidence` | gauge | submissions that wait for evidence |
 //! | `hikyaku_evidence_fetches_total{outcome}` | counter | CRL fetches: fetched, failed, forbidden |
 //! | `hikyaku_timestamps_total{outcome}` | counter | granted, failed |
+//! | `hikyaku_timestamp_authority_good{authority}` | gauge | 1 if its last token verified, 0 if it gave none |
+//! | `hikyaku_timestamp_drift_seconds{authority}` | gauge | genTime of its last token less the clock here |
 //! | `hikyaku_delivered_bytes_total` | counter | bytes of containers and files sent out |
 
 use std::sync::OnceLock;
@@ -30,6 +32,8 @@ pub(crate) const SUBMISSIONS: &str = "hikyaku_submissions_total";
 pub(crate) const PENDING: &str = "hikyaku_pending_evidence";
 pub(crate) const FETCHES: &str = "hikyaku_evidence_fetches_total";
 pub(crate) const TIMESTAMPS: &str = "hikyaku_timestamps_total";
+pub(crate) const TSA_GOOD: &str = "hikyaku_timestamp_authority_good";
+pub(crate) const TSA_DRIFT: &str = "hikyaku_timestamp_drift_seconds";
 pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
 
 const SECONDS: &[f64] = &[

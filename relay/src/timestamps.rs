@@ -1,69 +1,152 @@
-//! The time-stamp proxy: clinics in closed networks reach an RFC 3161 authority through the relay.
+//! Time stamps: `POST /v1/timestamps`, where clinics in closed networks reach an RFC 3161 authority, and the relay's own.
 //!
-//! The request that goes out is made here from the imprint alone, with the relay's own nonce, and what comes back must answer
-//! exactly that. The clinic's validation judges the token all the same.
+//! The request that goes out is made here from the imprint alone. The authorities are asked in the operator's order until one
+//! gives a token that verifies; one that fails rests for a while. The clinic's validation judges the token all the same.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod authority;
+mod quota;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response as Answer};
 use bytes::Bytes;
-use formats::timestamp::{Request, Response, Token};
-use formats::wire::{DeviceId, FacilityCode};
-use http::Uri;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use formats::digest::DigestAlgorithm;
+use formats::timestamp::{Request, Response};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use trust_store::TrustStore;
 
+use crate::clock;
+use crate::config::Config;
 use crate::context::Context;
-use crate::evidence::outbound::{Bounds, exchange};
-use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use authority::Authority;
+use quota::Quota;
 
 /// A request is no larger.
 const REQUEST: usize = 4096;
-const REPLY: Bounds = Bounds {
-    seconds: 15,
-    bytes: 256 * 1024,
-};
-const HOUR: Duration = Duration::from_secs(3600);
+/// An authority that was not needed for so long is asked for a token all the same: only a token shows that it gives tokens.
+const IDLE: Duration = Duration::from_secs(600);
 
-/// How many stamps each device has had in this hour.
-#[derive(Default)]
-pub(crate) struct Stamps(Mutex<Option<Hour>>);
-
-struct Hour {
-    began: Instant,
-    given: HashMap<(FacilityCode, DeviceId), u32>,
+/// The authorities, and how many stamps each device has had.
+pub(crate) struct Stamps {
+    authorities: Vec<Authority>,
+    trust: Arc<TrustStore>,
+    patience: Duration,
+    quota: Quota,
 }
 
-impl Hour {
-    fn begin() -> Self {
-        Self {
-            began: Instant::now(),
-            given: HashMap::new(),
-        }
-    }
+/// No authority gave a token that verifies.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no time stamp: {0}")]
+pub(crate) struct NoStamp(String);
+
+/// How an authority last showed itself, by a real request.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct AuthorityHealth {
+    /// Host and port.
+    pub(crate) authority: String,
+    /// Whether the last request brought a token that verifies; `None` before the first.
+    pub(crate) good: Option<bool>,
+    /// When the last good token came, RFC 3339.
+    pub(crate) last_good: Option<String>,
+    /// Its genTime.
+    pub(crate) gen_time: Option<String>,
+    /// genTime less the clock here, seconds.
+    pub(crate) drift_seconds: Option<f64>,
+    /// Since when it fails.
+    pub(crate) failing_since: Option<String>,
+    /// Why.
+    pub(crate) reason: Option<String>,
 }
 
 impl Stamps {
-    fn admit(&self, peer: &Peer, most: u32) -> Result<(), Problem> {
-        let mut hour = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hour = hour.get_or_insert_with(Hour::begin);
-        if hour.began.elapsed() > HOUR {
-            *hour = Hour::begin();
+    /// Nothing is asked yet.
+    pub(crate) fn new(config: &Config, trust: Arc<TrustStore>) -> Self {
+        let authority = |uri: &http::Uri| Authority::new(uri.clone(), config.limits.longest_rest());
+        Self {
+            authorities: config.timestamps.iter().map(authority).collect(),
+            trust,
+            patience: config.trust.fetch_timeout,
+            quota: Quota::default(),
         }
-        let left = HOUR.saturating_sub(hour.began.elapsed()).as_secs().max(1);
-        let count = hour
-            .given
-            .entry((peer.facility.code.clone(), peer.device.id.clone()))
-            .or_insert(0);
-        if *count >= most {
-            return Err(Problem::new(Code::Quota).header(RETRY_AFTER, left.into()));
+    }
+
+    /// A verified token over a digest: what the relay adds itself. Its bytes are the TimeStampToken, DER.
+    ///
+    /// # Errors
+    /// [`NoStamp`] if no authority gives one that verifies.
+    #[allow(dead_code, reason = "archives and letters without a stamp will ask")]
+    pub(crate) async fn token(&self, algorithm: DigestAlgorithm, digest: &[u8]) -> Result<Vec<u8>, NoStamp> {
+        self.answer(&Request {
+            algorithm,
+            imprint: digest.to_vec(),
+            nonce: Some(fresh_nonce()),
+            cert_req: true,
+            policy: None,
+        })
+        .await
+    }
+
+    /// The first token that answers `request` and verifies, of the authorities in their order.
+    async fn answer(&self, request: &Request) -> Result<Vec<u8>, NoStamp> {
+        for authority in &self.authorities {
+            if let Some(token) = authority.ask(request, &self.trust, self.patience).await {
+                return Ok(token);
+            }
         }
-        *count += 1;
-        Ok(())
+        let reasons = self.authorities.iter().filter_map(|authority| {
+            let failing = authority.failing()?;
+            Some(format!("{}: {}", authority.host(), failing.reason))
+        });
+        let reasons: Vec<String> = reasons.collect();
+        Err(NoStamp(if reasons.is_empty() {
+            "no authority is configured".to_owned()
+        } else {
+            reasons.join("; ")
+        }))
+    }
+
+    /// Every authority in the order they are asked.
+    pub(crate) fn health(&self) -> Vec<AuthorityHealth> {
+        let health = |authority: &Authority| {
+            let (failing, last) = (authority.failing(), authority.last());
+            AuthorityHealth {
+                authority: authority.host().to_owned(),
+                good: failing.as_ref().map(|_| false).or(last.map(|_| true)),
+                last_good: last.map(|good| clock::rfc3339(good.at)),
+                gen_time: last.map(|good| clock::rfc3339(good.gen_time)),
+                drift_seconds: last.map(|good| good.drift.as_seconds_f64()),
+                failing_since: failing.as_ref().map(|failing| clock::rfc3339(failing.since)),
+                reason: failing.map(|failing| failing.reason),
+            }
+        };
+        self.authorities.iter().map(health).collect()
+    }
+
+    /// Asks every authority that was not needed for a while for a token, and those that fail until they work again, until the
+    /// task is dropped.
+    pub(crate) async fn watch(&self) {
+        loop {
+            for authority in &self.authorities {
+                let idle = authority.last().is_none_or(|good| good.asked.elapsed() > IDLE);
+                if idle || authority.failing().is_some() {
+                    let digest = DigestAlgorithm::Sha256.digest(uuid::Uuid::now_v7().as_bytes());
+                    let request = Request {
+                        algorithm: DigestAlgorithm::Sha256,
+                        imprint: digest,
+                        nonce: Some(fresh_nonce()),
+                        cert_req: true,
+                        policy: None,
+                    };
+                    authority.ask(&request, &self.trust, self.patience).await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 }
 
@@ -74,54 +157,26 @@ pub(crate) async fn stamp(State(context): State<Context>, peer: Peer, body: Byte
     }
     let asked =
         Request::parse(&body).map_err(|error| Problem::new(Code::TimestampRejected).finding(error.to_string()))?;
-    if context.config.timestamps.is_empty() {
+    let stamps = &context.stamps;
+    if stamps.authorities.is_empty() {
         return Err(Code::TimestampUnavailable.into());
     }
-    context
-        .stamps
-        .admit(&peer, context.config.limits.timestamps_per_device_per_hour)?;
-    for authority in &context.config.timestamps {
-        match ask(authority, &asked).await {
-            Ok(token) => {
-                metrics::counter!(observe::TIMESTAMPS, "outcome" => "granted").increment(1);
-                let reply = Response::Granted(token).encode();
-                return Ok(([(CONTENT_TYPE, "application/timestamp-reply")], reply).into_response());
-            }
-            Err(reason) => {
-                metrics::counter!(observe::TIMESTAMPS, "outcome" => "failed").increment(1);
-                tracing::warn!(authority = %authority, reason, "no time stamp");
-            }
-        }
-    }
-    Err(Code::TimestampUnavailable.into())
-}
-
-/// The token, if it answers: same imprint and the nonce sent. The client's own nonce, where it has one, is the one sent, since
-/// the token is signed and the client will look for it.
-async fn ask(authority: &Uri, asked: &Request) -> Result<Vec<u8>, String> {
-    let nonce = asked.nonce.clone().unwrap_or_else(fresh_nonce);
+    let most = context.config.limits.timestamps_per_device_per_hour;
+    stamps.quota.admit(&peer, most)?;
+    // The client's own nonce, where it has one, is the one sent, since the token is signed and the client will look for it.
     let request = Request {
         algorithm: asked.algorithm,
-        imprint: asked.imprint.clone(),
-        nonce: Some(nonce.clone()),
+        imprint: asked.imprint,
+        nonce: Some(asked.nonce.unwrap_or_else(fresh_nonce)),
         cert_req: true,
         policy: None,
     };
-    let sent = Some((Bytes::from(request.encode()), "application/timestamp-query"));
-    // The operator names the authorities, so that their addresses may be private.
-    let reply = exchange(authority, sent, REPLY, |_, _| true)
-        .await
-        .map_err(|error| error.to_string())?;
-    let bytes = Response::parse(&reply).map_err(|error| error.to_string())?;
-    let token = Token::parse(&bytes).map_err(|error| error.to_string())?;
-    let same = token.info.imprint_algorithm == Some(asked.algorithm) && token.info.imprint == asked.imprint;
-    if !same {
-        return Err("the token is over another imprint".into());
-    }
-    if token.info.nonce.as_ref() != Some(&nonce) {
-        return Err("the token carries another nonce".into());
-    }
-    Ok(bytes)
+    let token = stamps.answer(&request).await.map_err(|error| {
+        tracing::debug!(%error, "a device gets no time stamp");
+        Problem::from(Code::TimestampUnavailable)
+    })?;
+    let reply = Response::Granted(token).encode();
+    Ok(([(CONTENT_TYPE, "application/timestamp-reply")], reply).into_response())
 }
 
 /// Content octets of a positive INTEGER of 64 bits.

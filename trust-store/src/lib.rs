@@ -26,4 +26,4 @@ pub use certificate::Certificate;
 pub use evidence::{Evidence, EvidenceQuery};
 pub use policy::Policy;
 pub use report::{Indication, SubIndication, ValidationReport};
-pub use validation::{Subject, TrustStore, Validated, Verified};
+pub use validation::{JudgedToken, Subject, TokenRefusal, TrustStore, Validated, Verified};

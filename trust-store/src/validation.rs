@@ -10,6 +10,7 @@ mod profile;
 mod signature;
 mod signer;
 mod stamp;
+mod token;
 mod verdict;
 
 use formats::asice::Container;
@@ -26,6 +27,7 @@ use ledger::Row;
 use material::Material;
 use signature::{Content, Judged};
 
+pub use token::{JudgedToken, TokenRefusal};
 pub use verdict::{Validated, Verified};
 
 /// Anchors and policy: everything a verdict depends on beside its subject, its evidence and the time.

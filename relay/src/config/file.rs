@@ -65,6 +65,8 @@ pub struct TrustFile {
     pub fetch_private: Vec<String>,
     #[serde(default = "default_refresh")]
     pub refresh: String,
+    #[serde(default = "default_fetch_timeout")]
+    pub fetch_timeout: String,
 }
 
 /// The distribution points named in HPKI certificates.
@@ -76,6 +78,10 @@ fn default_fetch_hosts() -> Vec<String> {
 
 fn default_refresh() -> String {
     "6h".into()
+}
+
+fn default_fetch_timeout() -> String {
+    "15s".into()
 }
 
 /// `[timestamps]`.

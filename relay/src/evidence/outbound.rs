@@ -30,7 +30,7 @@ pub(crate) enum FetchError {
 /// Bounds of one exchange.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    pub(crate) seconds: u64,
+    pub(crate) time: Duration,
     pub(crate) bytes: usize,
 }
 
@@ -45,11 +45,11 @@ pub(crate) async fn exchange(
     permits: impl Fn(&str, IpAddr) -> bool,
 ) -> Result<Bytes, FetchError> {
     let work = within(uri, sent, bounds.bytes, permits);
-    match tokio::time::timeout(Duration::from_secs(bounds.seconds), work).await {
+    match tokio::time::timeout(bounds.time, work).await {
         Ok(done) => done,
         Err(_) => Err(FetchError::Unreachable(format!(
             "no answer within {} s",
-            bounds.seconds
+            bounds.time.as_secs_f64()
         ))),
     }
 }

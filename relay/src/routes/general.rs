@@ -62,15 +62,23 @@ pub(super) async fn health() -> Response {
     Json(json!({ "healthy": true })).into_response()
 }
 
-/// `GET /readyz`: it can take submissions in; otherwise why not.
-pub(super) async fn readiness(State(context): State<Context>) -> Response {
+/// `GET /readyz`: it can take submissions in; otherwise why not. Devices and the machine itself are told more: how those the
+/// relay depends on last answered. While they do not, letters wait, so that the relay stays ready.
+pub(super) async fn readiness(
+    State(context): State<Context>,
+    Extension(connection): Extension<Connection>,
+) -> Response {
     let reasons = context.hindrances().await;
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let mut response = Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })).into_response();
+    let mut said = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    if connection.device.is_some() || connection.address.ip().to_canonical().is_loopback() {
+        said["timestamps"] = json!(context.stamps.health());
+    }
+    let mut response = Json(said).into_response();
     *response.status_mut() = status;
     // The body says more than a problem would, and monitoring expects this shape.
     response.extensions_mut().insert(problem::AsIs);

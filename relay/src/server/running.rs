@@ -127,10 +127,10 @@ impl Relay {
             containers,
             uploads: Uploads::open(&config.data, config.limits.upload_expiry)?,
             store: Arc::clone(&store),
-            trust,
+            trust: Arc::clone(&trust),
             ca,
             fetcher: Arc::clone(&fetcher),
-            stamps: Stamps::default(),
+            stamps: Stamps::new(&config, Arc::clone(&trust)),
             throttle: Throttle::default(),
             holding: tokio::sync::Mutex::default(),
             config: with_ports(config, api_address, portal_address),
@@ -157,11 +157,12 @@ impl Relay {
             };
             listeners.spawn(listening.serve(stopped.clone()));
         }
-        let reaping = context.clone();
+        let (reaping, stamping) = (context.clone(), context.clone());
         let background = vec![
             tokio::spawn(fetcher.refresh()),
             tokio::spawn(async move { reaping.uploads.reap().await }),
             tokio::spawn(intake::retry(context.clone())),
+            tokio::spawn(async move { stamping.stamps.watch().await }),
         ];
         for reason in context.hindrances().await {
             tracing::warn!(reason, "not ready");

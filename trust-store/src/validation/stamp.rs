@@ -3,6 +3,7 @@
 
 use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_KP_TIME_STAMPING};
 use formats::cades::CadesError;
+use formats::digest::DigestAlgorithm;
 use formats::timestamp::{TimestampError, Token, TstInfo};
 use time::OffsetDateTime;
 
@@ -45,6 +46,11 @@ pub(super) fn is_of(bytes: &[u8], signature_value: &[u8]) -> bool {
 
 /// Judges one token over `signature_value`.
 pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>) -> Stamp {
+    judge_over(bytes, &|algorithm| algorithm.digest(signature_value), setting)
+}
+
+/// Judges one token over something known by its digest: `digest` gives it under an algorithm.
+pub(super) fn judge_over(bytes: &[u8], digest: &dyn Fn(DigestAlgorithm) -> Vec<u8>, setting: &Setting<'_>) -> Stamp {
     let mut stamp = Stamp {
         gen_time: None,
         ledger: Ledger::default(),
@@ -78,7 +84,7 @@ pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>)
     stamp.summary.policy = Some(token.info.policy.to_string());
     let ledger = &mut stamp.ledger;
 
-    imprint(&token.info, signature_value, setting, ledger);
+    imprint(&token.info, digest, setting, ledger);
     content(&token, ledger);
     policy(&token.info, setting, ledger);
 
@@ -96,7 +102,7 @@ pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>)
 }
 
 /// The imprint is of this SignatureValue: a token moved here from another signature proves nothing.
-fn imprint(info: &TstInfo, signature_value: &[u8], setting: &Setting<'_>, ledger: &mut Ledger) {
+fn imprint(info: &TstInfo, digest: &dyn Fn(DigestAlgorithm) -> Vec<u8>, setting: &Setting<'_>, ledger: &mut Ledger) {
     let hash = info.imprint_algorithm.map(|algorithm| algorithm.name());
     if let Some(detail) = hash.and_then(|hash| signer::outlived(setting.policy, hash, setting.now)) {
         let detail = format!("The time stamp's imprint is made with {detail}.");
@@ -107,7 +113,7 @@ fn imprint(info: &TstInfo, signature_value: &[u8], setting: &Setting<'_>, ledger
             let detail = "The time stamp's imprint is made with a hash that is not accepted.";
             ledger.fail("timestamp_imprint", Row::CryptoConstraintsFailure, detail);
         }
-        Some(algorithm) if algorithm.digest(signature_value) == info.imprint => {
+        Some(algorithm) if digest(algorithm) == info.imprint => {
             ledger.pass("timestamp_imprint", "The time stamp is of this signature.");
         }
         Some(_) => ledger.fail(
