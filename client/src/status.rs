@@ -65,6 +65,7 @@ pub fn recipient_state<'a>(state: RecipientState, output: &Output) -> &'a str {
         RecipientState::Delivered => output.pick("受信済み", "delivered"),
         RecipientState::Viewed => output.pick("閲覧済み", "viewed"),
         RecipientState::Acknowledged => output.pick("受領確認済み", "acknowledged"),
+        RecipientState::Stopped => output.pick("配送停止", "stopped"),
     }
 }
 
@@ -119,6 +120,7 @@ fn kind<'a>(kind: &'a str, output: &Output) -> &'a str {
         "Delivered" => output.pick("受信", "delivered   "),
         "Viewed" => output.pick("閲覧", "viewed      "),
         "Acknowledged" => output.pick("受領確認", "acknowledged"),
+        "VerdictRevised" => output.pick("検証結果の変更", "verdict revised"),
         other => other,
     }
 }

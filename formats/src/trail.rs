@@ -166,6 +166,27 @@ pub enum Event {
         /// Patient number at the sender.
         patient: String,
     },
+    /// Evidence that came later shows that an accepted submission must not be relied on: its delivery stops.
+    VerdictRevised {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Its recipients.
+        recipients: Vec<FacilityCode>,
+        /// Patient number at the sender.
+        patient: String,
+        /// The new verdict and its reason.
+        revision: Revision,
+    },
+    /// The relay judges by other anchors, intermediates or another policy from here on.
+    TrustChanged {
+        /// The `digest` of before; `None` the first time.
+        before: Option<String>,
+        /// By what it judges now.
+        #[serde(flatten)]
+        trusted: Trusted,
+    },
     /// Someone read the trail.
     TrailRead {
         /// The facility whose records were read; `None`: the operator, all.
@@ -216,6 +237,38 @@ pub struct Submission {
     pub hc_roles: Vec<String>,
     /// Name of the stored container among the containers.
     pub stored_as: String,
+}
+
+/// A later verdict on an accepted submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Indication of the new report.
+    pub indication: String,
+    /// Its sub-indication.
+    pub sub_indication: Option<String>,
+    /// The evidence that changed the verdict, in one sentence with names.
+    pub because: String,
+    /// SHA-256 of that piece of evidence, hex.
+    pub because_sha256: String,
+    /// SHA-256 of all the evidence used, hex.
+    pub evidence_sha256: String,
+    /// SHA-256 of the stored report, hex.
+    pub report_sha256: String,
+}
+
+/// By what a relay judges: digests only, hex, each list sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    /// SHA-256 over policy and anchors: the `policy_sha256` of acceptances.
+    pub digest: String,
+    /// SHA-256 over the policy alone.
+    pub policy: String,
+    /// SHA-256 of each anchor for signers.
+    pub hpki: Vec<String>,
+    /// SHA-256 of each anchor for time stamps.
+    pub tsa: Vec<String>,
+    /// SHA-256 of each intermediate certificate.
+    pub intermediates: Vec<String>,
 }
 
 /// A look at a submission.

@@ -125,6 +125,8 @@ pub enum RecipientState {
     Viewed,
     /// The recipient has said so.
     Acknowledged,
+    /// Its verdict was revised: it is delivered no more.
+    Stopped,
 }
 
 /// How the relay knows a person. More ways join later.
@@ -227,6 +229,24 @@ pub struct SubmissionStatus {
     /// For PendingEvidence: what is waited for and until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingAnswer>,
+    /// Set if its verdict was revised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revised: Option<RevisedVerdict>,
+}
+
+/// Why an accepted submission is delivered no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisedVerdict {
+    /// Trail position of the revision.
+    pub position: u64,
+    /// When it was recorded, RFC 3339 UTC.
+    pub time: String,
+    /// Indication of the new report.
+    pub indication: String,
+    /// Its sub-indication.
+    pub sub_indication: Option<String>,
+    /// The evidence that changed the verdict, in one sentence with names.
+    pub because: String,
 }
 
 /// One recipient's state.
@@ -269,7 +289,7 @@ pub struct InboxPage {
 pub struct InboxItem {
     /// Submission id.
     pub id: SubmissionId,
-    /// Trail position of its acceptance.
+    /// Trail position of its acceptance; of the revision, once its verdict was revised: it then appears anew.
     pub position: u64,
     /// How far it has come for this facility.
     pub state: RecipientState,
@@ -279,6 +299,9 @@ pub struct InboxItem {
     pub sender: Party,
     /// What it contains.
     pub documents: Vec<DocumentSummary>,
+    /// Set if its verdict was revised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revised: Option<RevisedVerdict>,
 }
 
 /// One line of `GET /v1/submissions/{id}/events`.

@@ -14,7 +14,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use formats::digest::sha256;
 use formats::trail::{Access, Event};
-use formats::wire::{Purpose, RecipientState, RecipientStatus, SubmissionId, SubmissionState};
+use formats::wire::{Purpose, RecipientState, RecipientStatus, RevisedVerdict, SubmissionId, SubmissionState};
 use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
-use crate::store::{Batch, Condition, SubmissionRow};
+use crate::store::{Batch, Condition, StoreError, SubmissionRow};
 use range::Portion;
 
 const CONTAINER_TYPE: &str = "application/vnd.etsi.asic-e+zip";
@@ -132,6 +132,7 @@ pub(crate) async fn acknowledge(
         .ok_or(Code::NotFound)?;
     match state {
         RecipientState::Acknowledged => {}
+        RecipientState::Stopped => return Err(Code::VerdictRevised.into()),
         RecipientState::Waiting => {
             return Err(Problem::new(Code::StateConflict).detail(
                 "まだ取り出していない送信は受領確認できません。",
@@ -163,11 +164,22 @@ async fn addressed(context: &Context, peer: &Peer, id: &str) -> Result<Submissio
         .recipients
         .iter()
         .any(|(recipient, _)| *recipient == peer.facility.code);
-    if ours && row.state == SubmissionState::Accepted {
-        Ok(row)
-    } else {
-        Err(Code::NotFound.into())
+    if !ours || row.state != SubmissionState::Accepted {
+        return Err(Code::NotFound.into());
     }
+    match row.revised_verdict() {
+        Some(revised) => Err(stopped(&revised)),
+        None => Ok(row),
+    }
+}
+
+/// Delivered no more: what came to light, and where the new report is.
+fn stopped(revised: &RevisedVerdict) -> Problem {
+    let verdict = revised.sub_indication.as_deref().unwrap_or(&revised.indication);
+    Problem::new(Code::VerdictRevised).detail(
+        format!("{verdict}: {}", revised.because),
+        format!("{verdict}: {}", revised.because),
+    )
 }
 
 fn whole(row: &SubmissionRow) -> Representation {
@@ -271,8 +283,16 @@ async fn commit(
             Condition::Recipient(id.clone(), peer.facility.code.clone()),
         ],
     };
-    context.store.commit(batch).committed().await?;
-    Ok(())
+    match context.store.commit(batch).committed().await {
+        Ok(_) => Ok(()),
+        // Stopped between the look at its state and the record.
+        Err(StoreError::Conflict(Condition::Recipient(..))) => {
+            let row = context.store.submission(id).await?;
+            let revised = row.and_then(|row| row.revised_verdict());
+            Err(revised.map_or_else(|| Code::NotFound.into(), |revised| stopped(&revised)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Representation {

@@ -19,8 +19,10 @@ pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub use sled::{OpenError, SledStore};
 
-use formats::trail::{Actor, Event};
-use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, RecipientState, SubmissionId, SubmissionState};
+use formats::trail::{Actor, Event, Revision, Trusted};
+use formats::wire::{
+    DeviceId, FacilityCode, MemberId, Receipt, RecipientState, RevisedVerdict, SubmissionId, SubmissionState,
+};
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 
@@ -49,12 +51,16 @@ pub trait Store: Send + Sync + 'static {
     fn submission(&self, id: &SubmissionId) -> Read<'_, Option<SubmissionRow>>;
     /// What waits for or has reached a facility, oldest first: positions greater than `after`, at most `limit`.
     fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>>;
+    /// Submissions by id, Accepted or PendingEvidence: those after `after`, at most `limit`.
+    fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Read<'_, Vec<SubmissionRow>>;
     /// All that is PendingEvidence.
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>>;
     /// Records that concern a submission, oldest first.
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>>;
     /// Records from position `from` on, at most `limit`; only those that concern `facility` where one is given.
     fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>>;
+    /// By what the relay judged when that last changed; `None` before the first such record.
+    fn trusted(&self) -> Read<'_, Option<Trusted>>;
     /// Number of records in the log.
     fn size(&self) -> Read<'_, u64>;
     /// The record at `position` with an inclusion proof against the newest checkpoint.
@@ -96,8 +102,10 @@ pub enum Condition {
     SubmissionAbsent(SubmissionId),
     /// The submission is in this state.
     SubmissionIs(SubmissionId, SubmissionState),
-    /// The submission is Accepted and addressed to this facility.
+    /// The submission is Accepted, addressed to this facility, and not Stopped.
     Recipient(SubmissionId, FacilityCode),
+    /// The submission is Accepted and its verdict has not been revised.
+    VerdictStands(SubmissionId),
 }
 
 /// The promise of a commit.
@@ -206,6 +214,45 @@ pub struct SubmissionRow {
     pub recipients: Vec<(FacilityCode, RecipientState)>,
     /// For PendingEvidence: what is waited for, and until when.
     pub pending: Option<(String, String)>,
+    /// Set once its verdict was revised.
+    #[serde(default)]
+    pub revised: Option<RevisedRow>,
+}
+
+/// A revision as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RevisedRow {
+    /// Trail position of its record.
+    pub position: u64,
+    /// Time of that record.
+    pub time: String,
+    /// The new verdict.
+    pub revision: Revision,
+}
+
+impl SubmissionRow {
+    /// Where it stands in the inboxes of its recipients.
+    #[must_use]
+    pub fn inbox_position(&self) -> u64 {
+        self.revised.as_ref().map_or(self.position, |revised| revised.position)
+    }
+
+    /// Why it is delivered no more, as sender and recipients are told.
+    #[must_use]
+    pub fn revised_verdict(&self) -> Option<RevisedVerdict> {
+        let RevisedRow {
+            position,
+            time,
+            revision,
+        } = self.revised.clone()?;
+        Some(RevisedVerdict {
+            position,
+            time,
+            indication: revision.indication,
+            sub_indication: revision.sub_indication,
+            because: revision.because,
+        })
+    }
 }
 
 /// A record as stored.

@@ -42,7 +42,7 @@ pub(crate) async fn inbox(
         .await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|row| row.position);
+    let next = rows.last().filter(|_| more).map(SubmissionRow::inbox_position);
     let items = rows
         .into_iter()
         .filter_map(|row| item(row, &peer.facility.code))
@@ -53,8 +53,9 @@ pub(crate) async fn inbox(
 fn item(row: SubmissionRow, facility: &FacilityCode) -> Option<InboxItem> {
     let (_, state) = row.recipients.iter().find(|(recipient, _)| recipient == facility)?;
     Some(InboxItem {
+        revised: row.revised_verdict(),
+        position: row.inbox_position(),
         id: row.submission.submission,
-        position: row.position,
         state: *state,
         received: row.received,
         sender: row.submission.sender,
@@ -93,6 +94,7 @@ pub(crate) async fn status(
     Path(id): Path<String>,
 ) -> Result<Json<SubmissionStatus>, Problem> {
     let (row, standing) = visible(&context, &peer, &id).await?;
+    let revised = row.revised_verdict();
     let submission = row.submission;
     let recipients = submission
         .recipients
@@ -125,6 +127,7 @@ pub(crate) async fn status(
         size: submission.size,
         container_sha256: submission.container_sha256,
         pending,
+        revised,
     }))
 }
 
@@ -161,6 +164,7 @@ fn line(position: u64, record: Record) -> Option<SubmissionEvent> {
         Event::Delivered(access) => ("Delivered", Some(access.recipient), access.scope),
         Event::Viewed(access) => ("Viewed", Some(access.recipient), access.scope),
         Event::Acknowledged { recipient, .. } => ("Acknowledged", Some(recipient), Vec::new()),
+        Event::VerdictRevised { revision, .. } => ("VerdictRevised", None, vec![revision.because]),
         _ => return None,
     };
     let device = record.actor.device.map(String::from);

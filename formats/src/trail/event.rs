@@ -54,6 +54,8 @@ impl Event {
             Self::Delivered(_) => "Delivered",
             Self::Viewed(_) => "Viewed",
             Self::Acknowledged { .. } => "Acknowledged",
+            Self::VerdictRevised { .. } => "VerdictRevised",
+            Self::TrustChanged { .. } => "TrustChanged",
             Self::TrailRead { .. } => "TrailRead",
         }
     }
@@ -81,6 +83,10 @@ impl Event {
                 BTreeSet::from([access.sender.clone(), access.recipient.clone()])
             }
             Self::Acknowledged { sender, recipient, .. } => BTreeSet::from([sender.clone(), recipient.clone()]),
+            Self::VerdictRevised { sender, recipients, .. } => {
+                std::iter::once(sender).chain(recipients).cloned().collect()
+            }
+            Self::TrustChanged { .. } => BTreeSet::new(),
             Self::TrailRead { facility, .. } => facility.iter().cloned().collect(),
         }
     }
@@ -92,13 +98,14 @@ impl Event {
             Self::Accepted(submission) | Self::Pending { submission, .. } => Some(&submission.submission),
             Self::Refused { submission, .. } => submission.as_ref(),
             Self::Delivered(access) | Self::Viewed(access) => Some(&access.submission),
-            Self::Acknowledged { submission, .. } => Some(submission),
+            Self::Acknowledged { submission, .. } | Self::VerdictRevised { submission, .. } => Some(submission),
             Self::FacilityAdded { .. }
             | Self::CodeIssued { .. }
             | Self::DeviceEnrolled { .. }
             | Self::DeviceRenewed { .. }
             | Self::DeviceRevoked { .. }
             | Self::MemberAdded { .. }
+            | Self::TrustChanged { .. }
             | Self::TrailRead { .. } => None,
         }
     }

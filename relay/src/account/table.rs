@@ -153,6 +153,29 @@ fn row(event: &Event, of: Option<&FacilityCode>) -> Row {
             outcome: "acknowledged".into(),
             ..Row::default()
         },
+        Event::VerdictRevised {
+            sender,
+            recipients,
+            patient,
+            revision,
+            ..
+        } => Row {
+            facility: Some(sender.clone()),
+            partner: other(sender, recipients),
+            patient: patient.clone(),
+            scope: revision.because.clone(),
+            sha256: revision.report_sha256.clone(),
+            outcome: format!(
+                "stopped: {}",
+                revision.sub_indication.as_deref().unwrap_or(&revision.indication)
+            ),
+        },
+        Event::TrustChanged { trusted, .. } => Row {
+            scope: "trust".into(),
+            sha256: trusted.digest.clone(),
+            outcome: "changed".into(),
+            ..Row::default()
+        },
         Event::FacilityAdded { facility, name } => Row {
             facility: Some(facility.clone()),
             scope: name.clone(),

@@ -138,6 +138,9 @@ problems! {
     StateConflict "state_conflict" 409
         ["いまの状態ではできません", "Not possible in the present state"]
         ["状態を確かめてください。", "Look at the submission's state."]
+    VerdictRevised "verdict_revised" 410
+        ["受付後に届いた失効情報により検証結果が改められ、配送を止めました", "Its verdict was revised by evidence that came later; it is delivered no more"]
+        ["内容に依拠せず、送信元に確かめてください。新しい検証結果は `/v1/submissions/ID/report` にあります。", "Do not rely on it; ask the sender. The new report is at `/v1/submissions/ID/report`."]
     StoreUnavailable "store_unavailable" 503
         ["中継所は記録を書けない状態です", "The relay cannot keep records now"]
         ["時間をおいて試し、続くときは運用者に知らせてください。", "Try later; tell the operator if it lasts."]

@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 
 use super::{Batch, Condition, Store, StoreError};
 
+mod revised;
+
 /// Runs all of it on an empty store whose log has this verification key.
 pub async fn all(store: Arc<dyn Store>, vkey: &str) {
     an_empty_store_has_a_checkpoint(&*store, vkey).await;
@@ -22,6 +24,8 @@ pub async fn all(store: Arc<dyn Store>, vkey: &str) {
     an_inbox_is_paged_in_order(&*store).await;
     states_never_go_back(&*store).await;
     what_waits_is_decided_once(&*store).await;
+    revised::a_revised_verdict_stops_everybody_once(&*store).await;
+    revised::trust_is_what_was_recorded_last(&*store).await;
     time_never_goes_back(&*store).await;
     concurrent_writers_lose_nothing(Arc::clone(&store), 200).await;
     sequences_are_gapless(&*store).await;

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use formats::trail::{LogKey, Record};
+use formats::trail::{LogKey, Record, Trusted};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
@@ -165,6 +165,14 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
     fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
         let facility = facility.clone();
         self.engine().read(move |query| query.inbox(&facility, after, limit))
+    }
+    fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
+        let after = after.cloned();
+        self.engine()
+            .read(move |query| query.submissions(after.as_ref(), limit))
+    }
+    fn trusted(&self) -> Read<'_, Option<Trusted>> {
+        self.engine().read(|query| query.trusted())
     }
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>> {
         self.engine().read(|query| query.pending())

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use formats::trail::Trusted;
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
@@ -77,6 +78,12 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
         self.inner.inbox(facility, after, limit)
+    }
+    fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
+        self.inner.submissions(after, limit)
+    }
+    fn trusted(&self) -> Read<'_, Option<Trusted>> {
+        self.inner.trusted()
     }
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>> {
         self.inner.pending()

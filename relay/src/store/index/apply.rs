@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use formats::trail::{Event, Record, commitment, tree};
+use formats::trail::{Event, Record, Revision, commitment, tree};
 use formats::wire::{FacilityCode, RecipientState, SubmissionId, SubmissionState};
 
 use super::{Fetch, Key, Pending, node, number, row};
-use crate::store::{Code, Condition, Device, Facility, Member, StoreError, StoredRecord, SubmissionRow};
+use crate::store::{Code, Condition, Device, Facility, Member, RevisedRow, StoreError, StoredRecord, SubmissionRow};
 use crate::trail::Place;
 
 /// A record about to be applied, parsed and as stored.
@@ -68,8 +68,12 @@ pub(in crate::store) fn holds(index: &impl Fetch, condition: &Condition) -> Resu
         Condition::SubmissionAbsent(id) => submission(id)?.is_none(),
         Condition::SubmissionIs(id, state) => submission(id)?.is_some_and(|row| row.state == *state),
         Condition::Recipient(id, facility) => submission(id)?.is_some_and(|row| {
-            row.state == SubmissionState::Accepted && row.recipients.iter().any(|(code, _)| code == facility)
+            let open = |(code, state): &(FacilityCode, _)| code == facility && *state != RecipientState::Stopped;
+            row.state == SubmissionState::Accepted && row.recipients.iter().any(open)
         }),
+        Condition::VerdictStands(id) => {
+            submission(id)?.is_some_and(|row| row.state == SubmissionState::Accepted && row.revised.is_none())
+        }
     })
 }
 
@@ -157,6 +161,7 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
                 submission: (**submission).clone(),
                 recipients: waiting(submission),
                 pending: Some((waiting_for.clone(), deadline.clone())),
+                revised: None,
             };
             index.put(Key::pending(&submission.submission), Vec::new());
             index.put_row(key, &row)
@@ -185,6 +190,10 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
         Event::Acknowledged {
             submission, recipient, ..
         } => raise(index, submission, recipient, RecipientState::Acknowledged),
+        Event::VerdictRevised {
+            submission, revision, ..
+        } => revised(index, position, record, submission, revision),
+        Event::TrustChanged { trusted, .. } => index.put_row(Key::trusted(), trusted),
         Event::Refused { submission: None, .. } | Event::TrailRead { .. } => Ok(()),
     }
 }
@@ -207,11 +216,40 @@ fn accepted(
         submission: submission.clone(),
         recipients: waiting(submission),
         pending: None,
+        revised: None,
     };
     index.remove(Key::pending(id));
     for (facility, _) in &row.recipients {
         index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
     }
+    index.put_row(key, &row)
+}
+
+/// Delivery stops, and the submission moves to the end of its recipients' inboxes, where who follows them finds it anew.
+fn revised(
+    index: &mut Pending<'_>,
+    position: u64,
+    record: &Record,
+    id: &SubmissionId,
+    revision: &Revision,
+) -> Result<(), StoreError> {
+    let key = Key::submission(id);
+    let Some(mut row) = row::<SubmissionRow>(&*index, &key)? else {
+        return Ok(());
+    };
+    if row.state != SubmissionState::Accepted || row.revised.is_some() {
+        return Ok(());
+    }
+    for (facility, state) in &mut row.recipients {
+        *state = RecipientState::Stopped;
+        index.remove(Key::inbox(facility, row.position));
+        index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
+    }
+    row.revised = Some(RevisedRow {
+        position,
+        time: record.time.clone(),
+        revision: revision.clone(),
+    });
     index.put_row(key, &row)
 }
 

@@ -61,6 +61,9 @@ impl Key {
     pub(in crate::store) fn submission(id: &SubmissionId) -> Self {
         Self::text(SUBMISSION, id.as_str())
     }
+    pub(in crate::store) fn all_submissions() -> Self {
+        Self(vec![SUBMISSION])
+    }
     pub(in crate::store) fn inbox(facility: &FacilityCode, position: u64) -> Self {
         Self::inbox_of(facility).then(&position.to_be_bytes())
     }
@@ -101,6 +104,10 @@ impl Key {
     /// Time of the newest record.
     pub(in crate::store) fn time() -> Self {
         Self::text(META, "time")
+    }
+    /// By what the relay judges.
+    pub(in crate::store) fn trusted() -> Self {
+        Self::text(META, "trusted")
     }
     /// The newest signed checkpoint.
     pub(in crate::store) fn checkpoint() -> Self {

@@ -1,6 +1,6 @@
 //! The questions of the `Store` trait, asked of the index.
 
-use formats::trail::tree;
+use formats::trail::{Trusted, tree};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use serde::de::DeserializeOwned;
 
@@ -71,6 +71,25 @@ impl Query<'_> {
                 self.submission(&id)?.ok_or_else(unreadable)
             })
             .collect()
+    }
+
+    pub(in crate::store) fn submissions(
+        &self,
+        after: Option<&SubmissionId>,
+        limit: usize,
+    ) -> Result<Vec<SubmissionRow>, StoreError> {
+        let space = Key::all_submissions();
+        // Ids are of one length: the key of one with a byte more lies before that of the next.
+        let from = match after {
+            Some(id) => [Key::submission(id).as_bytes(), &[0]].concat(),
+            None => space.as_bytes().to_vec(),
+        };
+        let found = self.table.scan(space.as_bytes(), &from, limit)?;
+        found.iter().map(|row| parse(&row.value)).collect()
+    }
+
+    pub(in crate::store) fn trusted(&self) -> Result<Option<Trusted>, StoreError> {
+        row(self.table, &Key::trusted())
     }
 
     pub(in crate::store) fn pending(&self) -> Result<Vec<SubmissionRow>, StoreError> {
