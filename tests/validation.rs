@@ -11,7 +11,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use trust_store::report::Language;
-use trust_store::{AnchorSet, Anchors, Evidence, Policy, Subject, TrustAnchor, TrustStore};
+use trust_store::{AnchorSet, Anchors, Evidence, Policy, Subject, TrustAnchor, TrustStore, ValidationReport};
 
 #[path = "validation_cases.rs"]
 mod cases;
@@ -88,7 +88,11 @@ fn judge(folder: &Path) -> Result<(), String> {
         let foreseen = store.foresee(container, evidence.clone(), now);
         let same = foreseen.is_none_or(|report| report.sub_indication == validated.report().sub_indication);
         assert!(same, "{}: what is foreseen is what is found", folder.display());
-        let foreseen = store.foresee(container, Evidence::default(), now).is_some();
+        let foreseen = store.foresee(container, Evidence::default(), now);
+        if let Some(report) = &foreseen {
+            replay(report);
+        }
+        let foreseen = foreseen.is_some();
         assert!(!foreseen || !validated.report().passed(), "{}", folder.display());
         let no_known_role = folder.ends_with("unknown_role");
         assert!(
@@ -96,6 +100,8 @@ fn judge(folder: &Path) -> Result<(), String> {
             "what the certificate lacks, no evidence brings"
         );
     }
+    replay(validated.report());
+    assert_eq!(validated.report().speaks_of(&subject), Ok(()), "{}", folder.display());
     let again = store.validate(subject, evidence, now);
     assert_eq!(
         validated.report(),
@@ -136,6 +142,14 @@ fn judge(folder: &Path) -> Result<(), String> {
     let passed = validated.report().passed();
     assert_eq!(validated.into_verified().is_ok(), passed && is_container);
     Ok(())
+}
+
+/// The report alone, written and read, gives the same report byte for byte.
+fn replay(report: &ValidationReport) {
+    let text = serde_json::to_string(report).unwrap();
+    let read = ValidationReport::from_json(text.as_bytes()).unwrap();
+    let again = read.replay().unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), text);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `hikyaku verify`: judges a container or a detached signature offline, with the evidence given.
 
+mod replay;
+
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use formats::asice::Container;
 use formats::digest::DigestAlgorithm;
@@ -18,20 +20,23 @@ use crate::{files, sign, trust};
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Container (.asice) or signature (.p7s)
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "replay")]
+    pub file: Option<PathBuf>,
     /// The file a detached signature signs
     #[arg(long, value_name = "FILE")]
     pub content: Option<PathBuf>,
     /// Trust directory: hpki/, tsa/, intermediates/, policy.toml
-    #[arg(long, value_name = "DIR")]
-    pub trust: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "replay")]
+    pub trust: Option<PathBuf>,
     /// Evidence: a folder of certificates, CRLs and tokens, or the .evidence.json that `fetch` kept
     #[arg(long, value_name = "DIR|FILE")]
     pub evidence: Option<PathBuf>,
     /// Judge as at this time, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// Judge again what this report was made from; with FILE, see that it is about that file; with --trust, by those anchors
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["evidence", "at"])]
+    pub replay: Option<PathBuf>,
     /// Show every check, not only failures and doubts
     #[arg(long)]
     pub verbose: bool,
@@ -42,13 +47,19 @@ pub struct Options {
 /// # Errors
 /// What could not be tried: arguments, files, trust directory. A bad signature is no error but a report.
 pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
-    let trust = trust::load(&options.trust)?;
+    if let Some(report) = &options.replay {
+        return replay::run(context, options, report);
+    }
+    let (Some(file), Some(trust)) = (&options.file, &options.trust) else {
+        return Err(Failure::new(Code::Arguments, "FILE --trust DIR"));
+    };
+    let trust = trust::load(trust)?;
     let evidence = options
         .evidence
         .as_deref()
         .map_or_else(|| Ok(Evidence::default()), trust::evidence)?;
     let at = trust::moment(options.at.as_deref())?;
-    let subject = read(options, context.output)?;
+    let subject = read(options, file, context.output)?;
     let validated = trust.validate(subject, evidence, at);
     let report = validated.report();
     let value = serde_json::to_value(report).unwrap_or(Value::Null);
@@ -102,28 +113,24 @@ pub fn text(report: &ValidationReport, output: Output, verbose: bool) -> String 
 
 /// A file is a signature if it is one DER or BER SEQUENCE (or PEM), and a container else: even if it is no ZIP, so that what is
 /// wrong with it is reported.
-fn read(options: &Options, output: Output) -> Result<Subject, Failure> {
-    let mut file = files::open(&options.file)?;
+fn read(options: &Options, path: &Path, output: Output) -> Result<Subject, Failure> {
+    let mut file = files::open(path)?;
     let mut first = [0_u8; 1];
-    let is_signature = file
-        .read(&mut first)
-        .map_err(|error| files::unreadable(&options.file, &error))?
-        == 1
-        && first == [0x30]
-        || options.file.extension().is_some_and(|extension| extension == "p7s");
+    let is_signature = file.read(&mut first).map_err(|error| files::unreadable(path, &error))? == 1 && first == [0x30]
+        || path.extension().is_some_and(|extension| extension == "p7s");
     if is_signature {
         let content = match &options.content {
             Some(content) => Some(sign::digest_of(content, &DigestAlgorithm::ALL, output)?),
             None => None,
         };
-        let bytes = files::read_small(&options.file)?;
+        let bytes = files::read_small(path)?;
         return Ok(Subject::Signature { bytes, content });
     }
     if options.content.is_some() {
         return Err(Failure::new(Code::Arguments, "--content goes with a .p7s"));
     }
     file.seek(SeekFrom::Start(0))
-        .map_err(|error| files::unreadable(&options.file, &error))?;
-    let container = Container::read(&mut file).map_err(|error| files::unreadable(&options.file, &error))?;
+        .map_err(|error| files::unreadable(path, &error))?;
+    let container = Container::read(&mut file).map_err(|error| files::unreadable(path, &error))?;
     Ok(Subject::Container(Box::new(container)))
 }

@@ -18,6 +18,7 @@ pub use intake::{Intake, IntakeError, IntakeEvent, Limits};
 pub use unpack::{UnpackError, Unpacker, repack};
 pub use writer::{FilePlan, SignedManifest, WriteError, manifest_for, write};
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::digest::{DigestAlgorithm, Digests};
@@ -153,8 +154,8 @@ impl Container {
 pub struct Finding {
     /// Whether it makes the container unacceptable (FORMAT_FAILURE) or is only worth knowing.
     pub severity: Severity,
-    /// Stable snake_case word for programs, e.g. `overlapping_entries`.
-    pub code: &'static str,
+    /// Stable snake_case word for programs, e.g. `overlapping_entries`. Borrowed from this software, or owned where a report states it.
+    pub code: Cow<'static, str>,
     /// One sentence, with names, without patient data.
     pub detail: String,
 }

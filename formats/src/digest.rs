@@ -104,6 +104,11 @@ impl Digests {
         hasher.finish()
     }
 
+    /// Each digest with its algorithm, in the order computed.
+    pub fn iter(&self) -> impl Iterator<Item = (DigestAlgorithm, &[u8])> {
+        self.0.iter().map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
+    }
+
     /// The digest under `algorithm`, if it was computed.
     #[must_use]
     pub fn get(&self, algorithm: DigestAlgorithm) -> Option<&[u8]> {
@@ -111,6 +116,12 @@ impl Digests {
             .iter()
             .find(|(known, _)| *known == algorithm)
             .map(|(_, digest)| digest.as_slice())
+    }
+}
+
+impl FromIterator<(DigestAlgorithm, Vec<u8>)> for Digests {
+    fn from_iter<I: IntoIterator<Item = (DigestAlgorithm, Vec<u8>)>>(digests: I) -> Self {
+        Self(digests.into_iter().collect())
     }
 }
 

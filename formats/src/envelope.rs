@@ -97,6 +97,41 @@ impl Envelope {
         parse::envelope(bytes)
     }
 
+    /// An envelope that says which documents there are and nothing else: all a validation needs of one, and all that a report keeps.
+    /// [`Envelope::parse`] would not take it.
+    #[must_use]
+    pub fn of_documents(documents: impl IntoIterator<Item = (String, DocumentKind)>) -> Option<Self> {
+        let nobody = Party {
+            facility: "x-0".parse().ok()?,
+            name: String::new(),
+            department: None,
+            person: None,
+        };
+        let document = |(path, kind)| Document {
+            path,
+            kind,
+            category: Category::Other,
+            media_type: String::new(),
+            title: String::new(),
+        };
+        Some(Self {
+            version: 1,
+            id: "00000000-0000-7000-8000-000000000000".parse().ok()?,
+            created: String::new(),
+            sender: nobody,
+            recipients: Vec::new(),
+            patient: Patient {
+                id: String::new(),
+                name: String::new(),
+                kana: None,
+                birth_date: String::new(),
+                sex: Sex::U,
+            },
+            documents: documents.into_iter().map(document).collect(),
+            in_reply_to: None,
+        })
+    }
+
     /// Writes `submission.json`.
     ///
     /// # Errors

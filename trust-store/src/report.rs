@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::validation::Snapshot;
+
 pub use sentence::Language;
 
 /// Main indication, EN 319 102-1 §5.1.3.
@@ -69,8 +71,25 @@ pub struct ValidationReport {
     pub signatures: Vec<SignatureReport>,
     /// SHA-256 of the container, hex.
     pub container_sha256: Option<String>,
-    /// What a replay needs; empty for now.
-    pub diagnostic: serde_json::Value,
+    /// How it came about.
+    pub diagnostic: Diagnostic,
+}
+
+/// How a report came about (診断情報).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnostic {
+    /// Name of the check that decided; `None` with TOTAL-PASSED.
+    pub decided_by: Option<String>,
+    /// The validator's clock, RFC 3339 UTC.
+    pub at: String,
+    /// SHA-256 over the evidence, hex.
+    pub evidence_sha256: String,
+    /// SHA-256 over policy and anchors, hex.
+    pub policy_sha256: String,
+    /// Everything the verdict was made from; `None` in a report made brief.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Box<Snapshot>>,
 }
 
 impl ValidationReport {
@@ -86,10 +105,35 @@ impl ValidationReport {
         sentence::sentence(self, language)
     }
 
+    /// The same report without what a replay needs: for an answer that must stay small.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        Self {
+            version: self.version,
+            indication: self.indication,
+            sub_indication: self.sub_indication,
+            level: self.level.clone(),
+            best_signature_time: self.best_signature_time.clone(),
+            signer: self.signer.clone(),
+            files: self.files.clone(),
+            timestamps: self.timestamps.clone(),
+            checks: self.checks.clone(),
+            signatures: self.signatures.clone(),
+            container_sha256: self.container_sha256.clone(),
+            diagnostic: Diagnostic {
+                decided_by: self.diagnostic.decided_by.clone(),
+                at: self.diagnostic.at.clone(),
+                evidence_sha256: self.diagnostic.evidence_sha256.clone(),
+                policy_sha256: self.diagnostic.policy_sha256.clone(),
+                replay: None,
+            },
+        }
+    }
+
     /// The check that decided, if something went wrong.
     #[must_use]
     pub fn reason(&self) -> Option<&Check> {
-        let name = self.diagnostic.get("decided_by").and_then(serde_json::Value::as_str)?;
+        let name = self.diagnostic.decided_by.as_deref()?;
         let wanted = match self.indication {
             Indication::TotalPassed => return None,
             Indication::TotalFailed => CheckResult::Failed,

@@ -4,6 +4,7 @@
 
 mod authority;
 mod container;
+mod diagnostic;
 mod ledger;
 mod material;
 mod profile;
@@ -17,6 +18,7 @@ use formats::asice::Container;
 use formats::cades::{Profile, SignedData};
 use formats::digest::Digests;
 use formats::hc_role::HcRole;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::anchors::Anchors;
@@ -27,6 +29,7 @@ use ledger::Row;
 use material::Material;
 use signature::{Content, Judged};
 
+pub use diagnostic::{MAX_REPORT, Mismatch, ReplayError, Snapshot};
 pub use token::{JudgedToken, TokenRefusal};
 pub use verdict::{Validated, Verified};
 
@@ -60,7 +63,8 @@ const HINT: &str = "Judge it at the time it was taken in, with `--at <intake tim
 const MAX_SIGNATURES: usize = 32;
 
 /// How much of a container is there to be judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Extent {
     Whole,
     /// META-INF, envelope and the first files; the rest is still to come.
@@ -101,7 +105,7 @@ impl TrustStore {
     #[must_use]
     pub fn validate(&self, subject: Subject, evidence: Evidence, now: OffsetDateTime) -> Validated {
         let judged = self.judge(&subject, &evidence, now, false);
-        verdict::sum_up(self, &subject, evidence, now, judged)
+        verdict::sum_up(self, &subject, Extent::Whole, evidence, now, judged)
     }
 
     /// The report on a container that is still arriving, if nothing still to come could make it pass: META-INF and envelope
@@ -124,8 +128,7 @@ impl TrustStore {
         let judged = self.judge_container(arrived, Extent::Arriving, &evidence, now, false);
         let subject = Subject::Container(Box::new(arrived.clone()));
         // Only the report leaves: a container that is not whole is never `Verified`.
-        let mut report = verdict::sum_up(self, &subject, evidence, now, judged).report().clone();
-        report.container_sha256 = None;
+        let report = verdict::sum_up(self, &subject, Extent::Arriving, evidence, now, judged).into_report();
         let hopeless = !report.passed() && report.sub_indication != Some(SubIndication::TryLater);
         hopeless.then(|| Box::new(report))
     }

@@ -6,18 +6,15 @@ use super::directory::{fatal, shown};
 use super::{Container, Finding, Manifest, names};
 
 /// The rules a manifest keeps or breaks by itself: each reference once, none to the container's own entries.
-pub(super) fn references(manifest: &Manifest) -> Option<Finding> {
+pub(super) fn references(manifest: &Manifest) -> Option<(&'static str, String)> {
     let mut seen = BTreeSet::new();
     manifest.references.iter().find_map(|reference| {
         let path = shown(&reference.path);
         if names::is_reserved(&reference.path) {
-            return Some(fatal(
-                "reference_reserved",
-                format!("{} refers to {path}", manifest.name),
-            ));
+            return Some(("reference_reserved", format!("{} refers to {path}", manifest.name)));
         }
         (!seen.insert(&reference.path)).then(|| {
-            fatal(
+            (
                 "reference_duplicate",
                 format!("{} refers twice to {path}", manifest.name),
             )
@@ -36,7 +33,7 @@ pub(super) fn whole(container: &Container) -> Vec<Finding> {
     }
     let mut signed = BTreeMap::new();
     for manifest in &container.manifests {
-        findings.extend(references(manifest));
+        findings.extend(references(manifest).map(|(code, detail)| fatal(code, detail)));
         findings.extend(against_files(container, manifest));
         if let Some(other) = signed.insert(&manifest.signature, &manifest.name) {
             findings.push(fatal(

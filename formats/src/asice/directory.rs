@@ -37,7 +37,7 @@ impl From<io::Error> for Stop {
 pub(super) fn fatal(code: &'static str, detail: impl Into<String>) -> Finding {
     Finding {
         severity: Severity::Fatal,
-        code,
+        code: code.into(),
         detail: detail.into(),
     }
 }
@@ -45,7 +45,7 @@ pub(super) fn fatal(code: &'static str, detail: impl Into<String>) -> Finding {
 pub(super) fn warning(code: &'static str, detail: impl Into<String>) -> Finding {
     Finding {
         severity: Severity::Warning,
-        code,
+        code: code.into(),
         detail: detail.into(),
     }
 }

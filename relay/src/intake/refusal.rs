@@ -30,12 +30,12 @@ impl From<Problem> for Refusal {
 }
 
 impl Refusal {
-    /// By a verdict.
+    /// By a verdict. What a replay needs is in the report that is kept, not in the answer: it would stay in memory with the upload.
     ///
     /// # Errors
     /// `internal` if the report cannot be written.
     pub(super) fn by_verdict(report: Box<ValidationReport>) -> Result<Self, Problem> {
-        let value = serde_json::to_value(&report).map_err(|error| Problem::internal(&error))?;
+        let value = serde_json::to_value(report.brief()).map_err(|error| Problem::internal(&error))?;
         Ok(Self {
             problem: Problem::new(Code::ValidationFailed).report(value),
             report: Some(report),

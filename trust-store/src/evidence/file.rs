@@ -29,21 +29,48 @@ struct EvidenceFile {
 }
 
 pub(super) fn write(evidence: &Evidence) -> String {
-    let encode = |parts: &[Vec<u8>]| parts.iter().map(|part| STANDARD.encode(part)).collect();
-    let file = EvidenceFile {
-        version: 1,
-        certificates: encode(&evidence.certificates),
-        crls: encode(&evidence.crls),
-        ocsp: encode(&evidence.ocsp),
-        tokens: encode(&evidence.tokens),
-        unreadable: evidence.unreadable.clone(),
-    };
     // A struct of strings always serialises.
-    serde_json::to_string(&file).unwrap_or_default()
+    serde_json::to_string(&encoded(evidence)).unwrap_or_default()
 }
 
 pub(super) fn read(text: &str) -> Result<Evidence, EvidenceError> {
-    let file: EvidenceFile = serde_json::from_str(text).map_err(|error| EvidenceError::Malformed(error.to_string()))?;
+    decoded(serde_json::from_str(text).map_err(|error| EvidenceError::Malformed(error.to_string()))?)
+}
+
+/// The same shape inside a report.
+impl Serialize for Evidence {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        encoded(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Evidence {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        decoded(EvidenceFile::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+fn encoded(evidence: &Evidence) -> EvidenceFile {
+    let encode = |parts: &[Vec<u8>]| parts.iter().map(|part| STANDARD.encode(part)).collect();
+    // Every field by name: one that is new does not compile until it is kept too, or the verdict could not be replayed.
+    let Evidence {
+        certificates,
+        crls,
+        ocsp,
+        tokens,
+        unreadable,
+    } = evidence;
+    EvidenceFile {
+        version: 1,
+        certificates: encode(certificates),
+        crls: encode(crls),
+        ocsp: encode(ocsp),
+        tokens: encode(tokens),
+        unreadable: unreadable.clone(),
+    }
+}
+
+fn decoded(file: EvidenceFile) -> Result<Evidence, EvidenceError> {
     if file.version != 1 {
         return Err(EvidenceError::Version(file.version));
     }

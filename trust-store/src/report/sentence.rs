@@ -207,7 +207,7 @@ fn attribute(subject: &str, key: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Check, CheckResult, Indication};
+    use super::super::{Check, CheckResult, Diagnostic, Indication};
     use super::*;
 
     fn report(sub_indication: Option<SubIndication>) -> ValidationReport {
@@ -238,7 +238,13 @@ mod tests {
             }],
             signatures: Vec::new(),
             container_sha256: None,
-            diagnostic: serde_json::json!({ "decided_by": "role" }),
+            diagnostic: Diagnostic {
+                decided_by: Some("role".into()),
+                at: String::new(),
+                evidence_sha256: String::new(),
+                policy_sha256: String::new(),
+                replay: None,
+            },
         }
     }
 

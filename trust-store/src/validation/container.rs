@@ -17,8 +17,8 @@ pub(super) fn structure(container: &Container, extent: Extent) -> Ledger {
     let mut ledger = Ledger::default();
     for finding in &container.findings {
         match finding.severity {
-            Severity::Fatal => ledger.fail(finding.code, Row::FormatFailure, finding.detail.as_str()),
-            Severity::Warning => ledger.warn(finding.code, finding.detail.as_str()),
+            Severity::Fatal => ledger.fail(&finding.code, Row::FormatFailure, finding.detail.as_str()),
+            Severity::Warning => ledger.warn(&finding.code, finding.detail.as_str()),
         }
     }
     if ledger.row().is_none() && extent == Extent::Whole {

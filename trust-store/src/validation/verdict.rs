@@ -5,9 +5,9 @@ use time::OffsetDateTime;
 
 use super::ledger::Ledger;
 use super::signature::Judged;
-use super::{Subject, TrustStore, container};
+use super::{Extent, Snapshot, Subject, TrustStore, container};
 use crate::evidence::Evidence;
-use crate::report::{Indication, SignatureReport, ValidationReport, rfc3339};
+use crate::report::{Diagnostic, Indication, SignatureReport, ValidationReport, rfc3339};
 
 /// A validation happened (検証済み): its report, and what it was made from.
 pub struct Validated {
@@ -45,6 +45,10 @@ impl Validated {
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
+    }
+
+    pub(super) fn into_report(self) -> ValidationReport {
+        self.report
     }
 
     /// The proof that a container passed, or the report that says why not.
@@ -126,6 +130,7 @@ impl TrustStore {
 pub(super) fn sum_up(
     store: &TrustStore,
     subject: &Subject,
+    extent: Extent,
     evidence: Evidence,
     now: OffsetDateTime,
     mut judged: Vec<Judged>,
@@ -160,12 +165,13 @@ pub(super) fn sum_up(
     } else {
         judged.swap_remove(deciding)
     };
-    let diagnostic = serde_json::json!({
-        "decided_by": deciding.ledger.decided_by(),
-        "at": rfc3339(now),
-        "evidence_sha256": hex::encode(evidence_sha256),
-        "policy_sha256": hex::encode(policy_sha256),
-    });
+    let diagnostic = Diagnostic {
+        decided_by: deciding.ledger.decided_by().map(str::to_owned),
+        at: rfc3339(now),
+        evidence_sha256: hex::encode(evidence_sha256),
+        policy_sha256: hex::encode(policy_sha256),
+        replay: Some(Box::new(Snapshot::of(store, subject, extent, &evidence))),
+    };
     let deciding = one(&deciding);
     let report = ValidationReport {
         version: 1,
@@ -180,7 +186,10 @@ pub(super) fn sum_up(
         timestamps: deciding.timestamps,
         checks: deciding.checks,
         signatures,
-        container_sha256: container.map(|container| hex::encode(container.sha256)),
+        // Of what is still arriving nobody knows it yet.
+        container_sha256: container
+            .filter(|_| extent == Extent::Whole)
+            .map(|container| hex::encode(container.sha256)),
         diagnostic,
     };
     Validated { report, evidence, seal }

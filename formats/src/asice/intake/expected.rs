@@ -83,8 +83,8 @@ impl Expected {
                 format!("{} names another signature", manifest.name),
             ));
         }
-        if let Some(finding) = consistency::references(manifest) {
-            return Err((finding.code, finding.detail));
+        if let Some(broken) = consistency::references(manifest) {
+            return Err(broken);
         }
         let references = &manifest.references;
         let Some(envelope) = references.iter().position(|reference| reference.path == ENVELOPE_PATH) else {
