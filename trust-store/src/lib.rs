@@ -9,6 +9,7 @@
 
 pub mod algorithm;
 pub mod anchors;
+pub mod archive;
 pub mod certificate;
 pub mod chain;
 pub mod evidence;

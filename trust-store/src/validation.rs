@@ -5,6 +5,7 @@
 mod authority;
 mod container;
 mod diagnostic;
+mod ending;
 mod ledger;
 mod material;
 mod profile;
@@ -30,6 +31,7 @@ use material::Material;
 use signature::{Content, Judged};
 
 pub use diagnostic::{MAX_REPORT, Mismatch, ReplayError, Snapshot};
+pub use ending::{EndOf, StampEnd};
 pub use token::{JudgedToken, TokenRefusal};
 pub use verdict::{Validated, Verified};
 

@@ -4,6 +4,8 @@ mod content;
 mod expected;
 mod record;
 
+use std::collections::HashMap;
+
 use sha2::{Digest as _, Sha256};
 
 use self::expected::Expected;
@@ -207,6 +209,38 @@ impl Intake {
     #[must_use]
     pub fn container(&self) -> &Container {
         &self.container
+    }
+
+    /// The container as its manifests promise it, once [`Intake::has_head`]: files with the digests the manifests state, not those
+    /// of bytes. For a container of which all of it was judged before; its size and SHA-256 are for the caller to fill in.
+    #[must_use]
+    pub fn promised(&self) -> Container {
+        let mut container = self.container.clone();
+        let mut stated: HashMap<&str, Vec<_>> = HashMap::new();
+        for reference in self
+            .container
+            .manifests
+            .iter()
+            .flat_map(|manifest| &manifest.references)
+        {
+            let known = stated.entry(&reference.path).or_default();
+            known.push((reference.algorithm, reference.digest.clone()));
+        }
+        let first = self.container.manifests.first();
+        let files = first.into_iter().flat_map(|manifest| &manifest.references);
+        container.files = files
+            .map(|reference| FileEntry {
+                path: reference.path.clone(),
+                size: 0,
+                offset: None,
+                digests: stated
+                    .remove(reference.path.as_str())
+                    .unwrap_or_default()
+                    .into_iter()
+                    .collect(),
+            })
+            .collect();
+        container
     }
 
     /// Whether META-INF and envelope have passed, so that they can be judged before the files arrive.
