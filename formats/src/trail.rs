@@ -187,6 +187,53 @@ pub enum Event {
         #[serde(flatten)]
         trusted: Trusted,
     },
+    /// An archive was made, or stamped again: it is kept beside the container from now on.
+    ArchiveMade {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Its recipients.
+        recipients: Vec<FacilityCode>,
+        /// Patient number at the sender.
+        patient: String,
+        /// SHA-256 of the container it belongs to, hex.
+        container_sha256: String,
+        /// SHA-256 of the stored archive, hex.
+        archive_sha256: String,
+        /// Archive stamps in it.
+        stamps: u64,
+        /// genTime of the newest, RFC 3339 UTC.
+        stamped: String,
+        /// Until when the newest can be checked by itself, RFC 3339 UTC: then a newer one must be over it.
+        stands_until: String,
+    },
+    /// Every recipient has the container; it will be erased.
+    ErasureAnnounced {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Its recipients.
+        recipients: Vec<FacilityCode>,
+        /// Patient number at the sender.
+        patient: String,
+        /// Not before this, RFC 3339 UTC.
+        erase_after: String,
+    },
+    /// The container is erased. Evidence, report and archive stay.
+    ContainerErased {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Its recipients.
+        recipients: Vec<FacilityCode>,
+        /// Patient number at the sender.
+        patient: String,
+        /// SHA-256 of what was erased, hex.
+        container_sha256: String,
+    },
     /// Someone read the trail.
     TrailRead {
         /// The facility whose records were read; `None`: the operator, all.

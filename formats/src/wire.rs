@@ -302,6 +302,15 @@ pub struct InboxItem {
     /// Set if its verdict was revised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revised: Option<RevisedVerdict>,
+    /// Whether its archive can be fetched.
+    #[serde(default)]
+    pub archive: bool,
+    /// In its last days at the relay: when the container will be erased, RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erase_after: Option<String>,
+    /// When it was erased, RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<String>,
 }
 
 /// One line of `GET /v1/submissions/{id}/events`.

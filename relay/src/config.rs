@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use file::{CertificateFile, File, LimitsFile, ListenerFile, LogFile, TimestampsFile, TrustFile};
+pub use file::{
+    ArchiveFile, CertificateFile, File, LimitsFile, ListenerFile, LogFile, RetentionFile, TimestampsFile, TrustFile,
+};
 pub use network::PrivateTarget;
 
 /// Why there is no configuration.
@@ -67,6 +69,26 @@ pub struct Config {
     pub timestamps: Vec<http::Uri>,
     /// Bounds.
     pub limits: Limits,
+    /// Archives of what was accepted.
+    pub archive: Archive,
+    /// How long containers are kept; `None`: for ever.
+    pub retention: Option<Retention>,
+}
+
+/// Archives.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// An archive gets a new stamp so long before its newest one ends.
+    pub renew_before: Duration,
+}
+
+/// How long containers are kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// After every recipient has had the container.
+    pub containers: Duration,
+    /// The last part of that time, in which its recipients are told.
+    pub offer: Duration,
 }
 
 /// Where to listen, and what others call it.
@@ -186,6 +208,10 @@ impl Config {
             trust: trust(file.trust, base)?,
             timestamps,
             limits: limits(&file.limits)?,
+            archive: Archive {
+                renew_before: duration("archive.renew_before", &file.archive.renew_before)?,
+            },
+            retention: file.retention.as_ref().map(retention).transpose()?,
         })
     }
 }
@@ -310,6 +336,21 @@ fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
     })
 }
 
+fn retention(file: &RetentionFile) -> Result<Retention, ConfigError> {
+    let retention = Retention {
+        containers: duration("retention.containers", &file.containers)?,
+        offer: duration("retention.offer", &file.offer)?,
+    };
+    if retention.offer > retention.containers {
+        return Err(refused(
+            "retention.offer",
+            &file.offer,
+            "must be no longer than retention.containers",
+        ));
+    }
+    Ok(retention)
+}
+
 fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
     quantity::duration(text).ok_or_else(|| refused(key, text, quantity::DURATION))
 }
@@ -359,6 +400,8 @@ mod tests {
         assert_eq!(config.limits.max_container, 8 << 30);
         assert_eq!(config.limits.pending_deadline, Duration::from_secs(72 * 3600));
         assert!(config.timestamps.is_empty());
+        assert_eq!(config.archive.renew_before, Duration::from_secs(90 * 86_400));
+        assert!(config.retention.is_none(), "nothing is erased unasked");
     }
 
     #[test]
@@ -370,6 +413,9 @@ mod tests {
             ("timestamps = { urls = [\"ftp://tsa.example\"] }", "timestamps.urls"),
             ("timestamps = { urls = [\"https://tsa.example\"] }", "timestamps.urls"),
             ("limits = { pending_retry = \"0\" }", "limits.pending_retry"),
+            ("archive = { renew_before = \"never\" }", "archive.renew_before"),
+            ("retention = { containers = \"long\" }", "retention.containers"),
+            ("retention = { containers = \"7d\" }", "retention.offer"),
         ] {
             let message = read(&format!("{SMALLEST}\n{line}")).unwrap_err().to_string();
             assert!(

@@ -162,6 +162,19 @@ impl Containers {
             .map_err(from_store)
     }
 
+    /// Removes a container alone; what lies beside it stays.
+    ///
+    /// # Errors
+    /// [`ContainerError::Absent`] if there is none, or what the disk says.
+    pub async fn erase(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let folder = self.folder.join(checked(stored_as)?);
+        blocking(move || {
+            std::fs::remove_file(folder.join(CONTAINER))?;
+            sync_folder(&folder)
+        })
+        .await
+    }
+
     /// Removes a container and everything beside it; one that is not there is no error.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub(crate) async fn container_size(
     peer: Peer,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let row = addressed(&context, &peer, &id).await?;
+    let row = held(&context, &peer, &id).await?;
     whole(&row).head()
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn container(
     Query(query): Query<PurposeQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let row = addressed(&context, &peer, &id).await?;
+    let row = held(&context, &peer, &id).await?;
     let sent = whole(&row);
     send(
         &context,
@@ -84,7 +84,7 @@ pub(crate) async fn file_size(
     peer: Peer,
     Path((id, path)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let row = addressed(&context, &peer, &id).await?;
+    let row = held(&context, &peer, &id).await?;
     one_file(&context, &row, &path).await?.head()
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn file(
     Query(query): Query<PurposeQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let row = addressed(&context, &peer, &id).await?;
+    let row = held(&context, &peer, &id).await?;
     let sent = one_file(&context, &row, &path).await?;
     send(
         &context,
@@ -147,7 +147,7 @@ pub(crate) async fn acknowledge(
                 patient: row.submission.patient.clone(),
             };
             let actor = person.map_or_else(|| peer.actor(), |person| peer.actor_for(&person));
-            commit(&context, &peer, &row.submission.submission, actor, event).await?;
+            commit(&context, &peer, &row.submission.submission, actor, event, None).await?;
         }
     }
     Ok(Json(RecipientStatus {
@@ -180,6 +180,15 @@ fn stopped(revised: &RevisedVerdict) -> Problem {
         format!("{verdict}: {}", revised.because),
         format!("{verdict}: {}", revised.because),
     )
+}
+
+/// [`addressed`], with its container still here.
+async fn held(context: &Context, peer: &Peer, id: &str) -> Result<SubmissionRow, Problem> {
+    let row = addressed(context, peer, id).await?;
+    if row.erased.is_some() {
+        return Err(Code::ContainerErased.into());
+    }
+    Ok(row)
 }
 
 fn whole(row: &SubmissionRow) -> Representation {
@@ -254,7 +263,16 @@ async fn send(
         Purpose::Import => Event::Delivered(access),
         Purpose::View => Event::Viewed(access),
     };
-    commit(context, peer, &submission.submission, peer.actor_for(&person), event).await?;
+    let kept = Some(Condition::Kept(submission.submission.clone()));
+    commit(
+        context,
+        peer,
+        &submission.submission,
+        peer.actor_for(&person),
+        event,
+        kept,
+    )
+    .await?;
     metrics::counter!(observe::DELIVERED_BYTES).increment(bytes.end - bytes.start);
     let stream = stream.inspect_err(|error| tracing::error!(%error, "a stored container cannot be read"));
     let mut response = Response::new(Body::from_stream(stream));
@@ -273,15 +291,18 @@ async fn commit(
     id: &SubmissionId,
     actor: formats::trail::Actor,
     event: Event,
+    kept: Option<Condition>,
 ) -> Result<(), Problem> {
+    let mut conditions = vec![
+        peer.active(),
+        Condition::Recipient(id.clone(), peer.facility.code.clone()),
+    ];
+    conditions.extend(kept);
     let batch = Batch {
         actor,
         time: clock::now(),
         events: vec![event],
-        conditions: vec![
-            peer.active(),
-            Condition::Recipient(id.clone(), peer.facility.code.clone()),
-        ],
+        conditions,
     };
     match context.store.commit(batch).committed().await {
         Ok(_) => Ok(()),

@@ -23,12 +23,17 @@
 //!    The moment of acceptance; what waits for evidence gets `PendingEvidence` here and returns to step 5 until its deadline;
 //!    a refusal gets a record too.
 //! 9. **The receipt.** After the record is durable and never before, because it is the relay's signature under it.
-//! 10. **The recipient looks** ([`view`], [`deliver`]). The record of who looks is durable before the first byte leaves, because
+//! 10. **The archive** ([`archive`]). Evidence and an archive stamp while everything is still valid, made in the background,
+//!     because a time-stamp authority that is down must hold no letter; renewed before the stamp ends.
+//! 11. **The recipient looks** ([`view`], [`deliver`]). The record of who looks is durable before the first byte leaves, because
 //!     a look cannot be taken back when its record fails.
-//! 11. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
+//! 12. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
+//! 13. **The container goes** ([`retention`]), where its operator limits its time: after every recipient has had it and was told,
+//!     and only it. Evidence, report and archive stay.
 
 pub mod account;
 pub mod admin;
+mod archive;
 pub mod ca;
 mod clock;
 pub mod config;
@@ -42,6 +47,7 @@ pub mod intake;
 pub mod observe;
 pub mod peer;
 pub mod problem;
+mod retention;
 pub mod routes;
 pub mod server;
 pub mod store;

@@ -15,6 +15,8 @@
 //! | `hikyaku_timestamps_total{outcome}` | counter | granted, failed |
 //! | `hikyaku_timestamp_authority_good{authority}` | gauge | 1 if its last token verified, 0 if it gave none |
 //! | `hikyaku_timestamp_drift_seconds{authority}` | gauge | genTime of its last token less the clock here |
+//! | `hikyaku_archives_due` | gauge | submissions without archive, or whose archive ends within the margin |
+//! | `hikyaku_archives_total{outcome}` | counter | tries: made, no_stamp, no_gain, failed |
 //! | `hikyaku_delivered_bytes_total` | counter | bytes of containers and files sent out |
 
 use std::sync::OnceLock;
@@ -34,6 +36,8 @@ pub(crate) const FETCHES: &str = "hikyaku_evidence_fetches_total";
 pub(crate) const TIMESTAMPS: &str = "hikyaku_timestamps_total";
 pub(crate) const TSA_GOOD: &str = "hikyaku_timestamp_authority_good";
 pub(crate) const TSA_DRIFT: &str = "hikyaku_timestamp_drift_seconds";
+pub(crate) const ARCHIVES_DUE: &str = "hikyaku_archives_due";
+pub(crate) const ARCHIVES: &str = "hikyaku_archives_total";
 pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
 
 const SECONDS: &[f64] = &[

@@ -111,6 +111,7 @@ impl From<StoreError> for Problem {
                 Condition::DeviceAbsent(..) => Code::DeviceExists,
                 Condition::CodeUnused(..) => Code::CodeInvalid,
                 Condition::Recipient(..) => Code::NotFound,
+                Condition::Kept(_) => Code::ContainerErased,
                 _ => Code::StateConflict,
             }),
             StoreError::Broken(reason) => {

@@ -60,6 +60,7 @@ fn api_routes() -> Vec<Route> {
         route("GET", "/v1/submissions/{id}/receipt", view::receipt),
         route("GET", "/v1/submissions/{id}/report", view::report),
         route("GET", "/v1/submissions/{id}/evidence", view::evidence),
+        route("GET", "/v1/submissions/{id}/archive", view::archive),
         route("HEAD", "/v1/submissions/{id}/container", deliver::container_size),
         route("GET", "/v1/submissions/{id}/container", deliver::container),
         route("HEAD", "/v1/submissions/{id}/files/{*path}", deliver::file_size),

@@ -55,6 +55,12 @@ pub trait Store: Send + Sync + 'static {
     fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Read<'_, Vec<SubmissionRow>>;
     /// All that is PendingEvidence.
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>>;
+    /// Accepted submissions that have no archive, then those whose newest archive stamp stands until `before` (RFC 3339 UTC) at
+    /// most, the earliest first; at most `limit`. Those whose container is erased are not among them.
+    fn archives_due(&self, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>>;
+    /// Submissions that came to this step of retention, or whose time for the next has come, at `before` (RFC 3339 UTC) at the
+    /// latest, the earliest first; at most `limit`.
+    fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>>;
     /// Records that concern a submission, oldest first.
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>>;
     /// Records from position `from` on, at most `limit`; only those that concern `facility` where one is given.
@@ -106,6 +112,8 @@ pub enum Condition {
     Recipient(SubmissionId, FacilityCode),
     /// The submission is Accepted and its verdict has not been revised.
     VerdictStands(SubmissionId),
+    /// The submission is Accepted and its container is not erased.
+    Kept(SubmissionId),
 }
 
 /// The promise of a commit.
@@ -217,6 +225,36 @@ pub struct SubmissionRow {
     /// Set once its verdict was revised.
     #[serde(default)]
     pub revised: Option<RevisedRow>,
+    /// The newest archive.
+    #[serde(default)]
+    pub archive: Option<ArchiveRow>,
+    /// When the last of its recipients had it, RFC 3339 UTC.
+    #[serde(default)]
+    pub delivered: Option<String>,
+    /// When its container will be erased, once that is announced, RFC 3339 UTC.
+    #[serde(default)]
+    pub erase_after: Option<String>,
+    /// When its container was erased, RFC 3339 UTC.
+    #[serde(default)]
+    pub erased: Option<String>,
+}
+
+/// The newest archive of a submission.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ArchiveRow {
+    /// SHA-256 of the archive file, hex.
+    pub sha256: String,
+    /// Until when its newest stamp can be checked by itself, RFC 3339 UTC.
+    pub stands_until: String,
+}
+
+/// How far a submission has come on its container's way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetentionStep {
+    /// Every recipient has it; counted from then.
+    Delivered,
+    /// Its erasure is announced; counted to then.
+    Announced,
 }
 
 /// A revision as the index knows it.

@@ -1,4 +1,4 @@
-//! What can be seen of submissions without opening a document: inbox, state, events, receipt, report, evidence.
+//! What can be seen of submissions without opening a document: inbox, state, events, receipt, report, evidence, archive.
 //!
 //! Sender and recipients only; for everyone else the submission does not exist. A recipient sees itself, not who else receives.
 
@@ -60,6 +60,9 @@ fn item(row: SubmissionRow, facility: &FacilityCode) -> Option<InboxItem> {
         received: row.received,
         sender: row.submission.sender,
         documents: row.submission.documents,
+        archive: row.archive.is_some(),
+        erase_after: row.erase_after.filter(|_| row.erased.is_none()),
+        erased: row.erased,
     })
 }
 
@@ -165,6 +168,9 @@ fn line(position: u64, record: Record) -> Option<SubmissionEvent> {
         Event::Viewed(access) => ("Viewed", Some(access.recipient), access.scope),
         Event::Acknowledged { recipient, .. } => ("Acknowledged", Some(recipient), Vec::new()),
         Event::VerdictRevised { revision, .. } => ("VerdictRevised", None, vec![revision.because]),
+        Event::ArchiveMade { .. } => ("ArchiveMade", None, Vec::new()),
+        Event::ErasureAnnounced { .. } => ("ErasureAnnounced", None, Vec::new()),
+        Event::ContainerErased { .. } => ("ContainerErased", None, Vec::new()),
         _ => return None,
     };
     let device = record.actor.device.map(String::from);
@@ -236,6 +242,19 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let (row, _) = visible(&context, &peer, &id).await?;
     beside(&context, &row, crate::intake::EVIDENCE).await
+}
+
+/// `GET /v1/submissions/{id}/archive`: the entries that turn the container into its archive.
+pub(crate) async fn archive(
+    State(context): State<Context>,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (row, _) = visible(&context, &peer, &id).await?;
+    if row.archive.is_none() {
+        return Err(Code::ArchiveAbsent.into());
+    }
+    beside(&context, &row, crate::archive::ARCHIVE).await
 }
 
 async fn beside(context: &Context, row: &SubmissionRow, what: &str) -> Result<Response, Problem> {

@@ -56,6 +56,9 @@ impl Event {
             Self::Acknowledged { .. } => "Acknowledged",
             Self::VerdictRevised { .. } => "VerdictRevised",
             Self::TrustChanged { .. } => "TrustChanged",
+            Self::ArchiveMade { .. } => "ArchiveMade",
+            Self::ErasureAnnounced { .. } => "ErasureAnnounced",
+            Self::ContainerErased { .. } => "ContainerErased",
             Self::TrailRead { .. } => "TrailRead",
         }
     }
@@ -87,6 +90,11 @@ impl Event {
                 std::iter::once(sender).chain(recipients).cloned().collect()
             }
             Self::TrustChanged { .. } => BTreeSet::new(),
+            Self::ArchiveMade { sender, recipients, .. }
+            | Self::ErasureAnnounced { sender, recipients, .. }
+            | Self::ContainerErased { sender, recipients, .. } => {
+                std::iter::once(sender).chain(recipients).cloned().collect()
+            }
             Self::TrailRead { facility, .. } => facility.iter().cloned().collect(),
         }
     }
@@ -98,7 +106,11 @@ impl Event {
             Self::Accepted(submission) | Self::Pending { submission, .. } => Some(&submission.submission),
             Self::Refused { submission, .. } => submission.as_ref(),
             Self::Delivered(access) | Self::Viewed(access) => Some(&access.submission),
-            Self::Acknowledged { submission, .. } | Self::VerdictRevised { submission, .. } => Some(submission),
+            Self::Acknowledged { submission, .. }
+            | Self::VerdictRevised { submission, .. }
+            | Self::ArchiveMade { submission, .. }
+            | Self::ErasureAnnounced { submission, .. }
+            | Self::ContainerErased { submission, .. } => Some(submission),
             Self::FacilityAdded { .. }
             | Self::CodeIssued { .. }
             | Self::DeviceEnrolled { .. }

@@ -222,6 +222,50 @@ fn row(event: &Event, of: Option<&FacilityCode>) -> Row {
             outcome: "added".into(),
             ..Row::default()
         },
+        Event::ArchiveMade {
+            sender,
+            recipients,
+            patient,
+            archive_sha256,
+            stamps,
+            stands_until,
+            ..
+        } => Row {
+            facility: Some(sender.clone()),
+            partner: other(sender, recipients),
+            patient: patient.clone(),
+            scope: "archive".into(),
+            sha256: archive_sha256.clone(),
+            outcome: format!("stamped {stamps}, stands until {stands_until}"),
+        },
+        Event::ErasureAnnounced {
+            sender,
+            recipients,
+            patient,
+            erase_after,
+            ..
+        } => Row {
+            facility: Some(sender.clone()),
+            partner: other(sender, recipients),
+            patient: patient.clone(),
+            scope: "*".into(),
+            outcome: format!("erased after {erase_after}"),
+            ..Row::default()
+        },
+        Event::ContainerErased {
+            sender,
+            recipients,
+            patient,
+            container_sha256,
+            ..
+        } => Row {
+            facility: Some(sender.clone()),
+            partner: other(sender, recipients),
+            patient: patient.clone(),
+            scope: "*".into(),
+            sha256: container_sha256.clone(),
+            outcome: "erased".into(),
+        },
         Event::TrailRead {
             facility,
             from,

@@ -24,6 +24,9 @@ pub struct File {
     pub timestamps: TimestampsFile,
     #[serde(default)]
     pub limits: LimitsFile,
+    #[serde(default)]
+    pub archive: ArchiveFile,
+    pub retention: Option<RetentionFile>,
 }
 
 /// `[api]`, `[portal]`.
@@ -90,6 +93,40 @@ fn default_fetch_timeout() -> String {
 #[expect(missing_docs, reason = "see `Config::timestamps`")]
 pub struct TimestampsFile {
     pub urls: Vec<String>,
+}
+
+/// `[archive]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "see `Archive`")]
+pub struct ArchiveFile {
+    pub renew_before: String,
+}
+
+impl Default for ArchiveFile {
+    fn default() -> Self {
+        Self {
+            renew_before: "90d".into(),
+        }
+    }
+}
+
+/// `[retention]`; without the table nothing is erased.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "see `Retention`")]
+pub struct RetentionFile {
+    pub containers: String,
+    pub offer: String,
+}
+
+impl Default for RetentionFile {
+    fn default() -> Self {
+        Self {
+            containers: "90d".into(),
+            offer: "14d".into(),
+        }
+    }
 }
 
 /// `[limits]`.

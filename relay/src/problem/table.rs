@@ -102,6 +102,12 @@ problems! {
     NotFound "not_found" 404
         ["見つかりません", "Not found"]
         ["番号と宛先を確かめてください。", "Check the id and the address."]
+    ArchiveAbsent "archive_absent" 404
+        ["アーカイブはまだありません", "There is no archive yet"]
+        ["時間をおいてもう一度試してください。", "Try again later."]
+    ContainerErased "container_erased" 410
+        ["コンテナは保存期間を過ぎて消去されました", "The container was erased after its time was over"]
+        ["取得済みの控えを使ってください。検証結果・証拠・アーカイブは残っています。", "Use the copy fetched before; report, evidence and archive are still here."]
     MethodNotAllowed "method_not_allowed" 405
         ["この操作はできません", "Method not allowed"]
         ["`/v1/openapi.json` を参照してください。", "See `/v1/openapi.json`."]

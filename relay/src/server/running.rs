@@ -19,7 +19,7 @@ use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, TrustError};
 use crate::upload::Uploads;
-use crate::{intake, observe, routes};
+use crate::{archive, intake, observe, retention, routes};
 
 /// Why the relay does not start. Each says which file, key or address is in the way.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +163,8 @@ impl Relay {
             tokio::spawn(async move { reaping.uploads.reap().await }),
             tokio::spawn(intake::retry(context.clone())),
             tokio::spawn(async move { stamping.stamps.watch().await }),
+            tokio::spawn(archive::keep(context.clone())),
+            tokio::spawn(retention::keep(context.clone())),
         ];
         for reason in context.hindrances().await {
             tracing::warn!(reason, "not ready");

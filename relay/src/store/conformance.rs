@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{Batch, Condition, Store, StoreError};
 
+mod archived;
 mod revised;
 
 /// Runs all of it on an empty store whose log has this verification key.
@@ -25,6 +26,8 @@ pub async fn all(store: Arc<dyn Store>, vkey: &str) {
     states_never_go_back(&*store).await;
     what_waits_is_decided_once(&*store).await;
     revised::a_revised_verdict_stops_everybody_once(&*store).await;
+    archived::what_needs_an_archive_is_found_the_most_urgent_first(&*store).await;
+    archived::a_container_goes_step_by_step(&*store).await;
     revised::trust_is_what_was_recorded_last(&*store).await;
     time_never_goes_back(&*store).await;
     concurrent_writers_lose_nothing(Arc::clone(&store), 200).await;

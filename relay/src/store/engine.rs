@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply};
-use super::{Batch, Code, Device, Facility, Member, Read, Store, StoreError, StoredRecord, SubmissionRow, Ticket};
+use super::{
+    Batch, Code, Device, Facility, Member, Read, RetentionStep, Store, StoreError, StoredRecord, SubmissionRow, Ticket,
+};
 use crate::trail::Place;
 
 /// Table, bodies and committer of an embedded store. The committer ends when this is dropped, after what was handed to it.
@@ -176,6 +178,15 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
     }
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>> {
         self.engine().read(|query| query.pending())
+    }
+    fn archives_due(&self, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
+        let before = before.to_owned();
+        self.engine().read(move |query| query.archives_due(&before, limit))
+    }
+    fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
+        let before = before.to_owned();
+        self.engine()
+            .read(move |query| query.retention_due(step, &before, limit))
     }
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>> {
         let id = id.clone();

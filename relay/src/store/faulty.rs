@@ -6,7 +6,9 @@ use formats::trail::Trusted;
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
-use super::{Batch, Code, Device, Facility, Member, Read, Store, StoreError, StoredRecord, SubmissionRow, Ticket};
+use super::{
+    Batch, Code, Device, Facility, Member, Read, RetentionStep, Store, StoreError, StoredRecord, SubmissionRow, Ticket,
+};
 
 /// How the write fails.
 #[derive(Debug, Clone)]
@@ -87,6 +89,12 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>> {
         self.inner.pending()
+    }
+    fn archives_due(&self, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
+        self.inner.archives_due(before, limit)
+    }
+    fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
+        self.inner.retention_due(step, before, limit)
     }
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>> {
         self.inner.submission_records(id)

@@ -6,7 +6,10 @@ use formats::trail::{Event, Record, Revision, commitment, tree};
 use formats::wire::{FacilityCode, RecipientState, SubmissionId, SubmissionState};
 
 use super::{Fetch, Key, Pending, node, number, row};
-use crate::store::{Code, Condition, Device, Facility, Member, RevisedRow, StoreError, StoredRecord, SubmissionRow};
+use crate::store::{
+    ArchiveRow, Code, Condition, Device, Facility, Member, RetentionStep, RevisedRow, StoreError, StoredRecord,
+    SubmissionRow,
+};
 use crate::trail::Place;
 
 /// A record about to be applied, parsed and as stored.
@@ -73,6 +76,9 @@ pub(in crate::store) fn holds(index: &impl Fetch, condition: &Condition) -> Resu
         }),
         Condition::VerdictStands(id) => {
             submission(id)?.is_some_and(|row| row.state == SubmissionState::Accepted && row.revised.is_none())
+        }
+        Condition::Kept(id) => {
+            submission(id)?.is_some_and(|row| row.state == SubmissionState::Accepted && row.erased.is_none())
         }
     })
 }
@@ -161,6 +167,10 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
                 submission: (**submission).clone(),
                 recipients: waiting(submission),
                 pending: Some((waiting_for.clone(), deadline.clone())),
+                archive: None,
+                delivered: None,
+                erase_after: None,
+                erased: None,
                 revised: None,
             };
             index.put(Key::pending(&submission.submission), Vec::new());
@@ -185,11 +195,54 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
             }
             Ok(())
         }
-        Event::Delivered(access) => raise(index, &access.submission, &access.recipient, RecipientState::Delivered),
-        Event::Viewed(access) => raise(index, &access.submission, &access.recipient, RecipientState::Viewed),
+        Event::Delivered(access) => raise(
+            index,
+            record,
+            &access.submission,
+            &access.recipient,
+            RecipientState::Delivered,
+        ),
+        Event::Viewed(access) => raise(
+            index,
+            record,
+            &access.submission,
+            &access.recipient,
+            RecipientState::Viewed,
+        ),
         Event::Acknowledged {
             submission, recipient, ..
-        } => raise(index, submission, recipient, RecipientState::Acknowledged),
+        } => raise(index, record, submission, recipient, RecipientState::Acknowledged),
+        Event::ArchiveMade {
+            submission,
+            archive_sha256,
+            stands_until,
+            ..
+        } => kept(index, submission, |index, row| {
+            index.remove(Key::archive(stands_until_of(row), submission));
+            index.put(Key::archive(stands_until, submission), Vec::new());
+            row.archive = Some(ArchiveRow {
+                sha256: archive_sha256.clone(),
+                stands_until: stands_until.clone(),
+            });
+        }),
+        Event::ErasureAnnounced {
+            submission,
+            erase_after,
+            ..
+        } => kept(index, submission, |index, row| {
+            forget_retention(index, row);
+            index.put(
+                Key::retention(RetentionStep::Announced, erase_after, submission),
+                Vec::new(),
+            );
+            row.erase_after = Some(erase_after.clone());
+        }),
+        Event::ContainerErased { submission, .. } => kept(index, submission, |index, row| {
+            forget_retention(index, row);
+            // Its recipients hold their own; what is not held is not renewed.
+            index.remove(Key::archive(stands_until_of(row), submission));
+            row.erased = Some(record.time.clone());
+        }),
         Event::VerdictRevised {
             submission, revision, ..
         } => revised(index, position, record, submission, revision),
@@ -217,8 +270,13 @@ fn accepted(
         recipients: waiting(submission),
         pending: None,
         revised: None,
+        archive: None,
+        delivered: None,
+        erase_after: None,
+        erased: None,
     };
     index.remove(Key::pending(id));
+    index.put(Key::archive("", id), Vec::new());
     for (facility, _) in &row.recipients {
         index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
     }
@@ -245,6 +303,8 @@ fn revised(
         index.remove(Key::inbox(facility, row.position));
         index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
     }
+    // What is delivered no more is not renewed.
+    index.remove(Key::archive(stands_until_of(&row), id));
     row.revised = Some(RevisedRow {
         position,
         time: record.time.clone(),
@@ -264,9 +324,48 @@ fn waiting(submission: &formats::trail::Submission) -> Vec<(FacilityCode, Recipi
     recipients
 }
 
+/// Changes the row of a submission whose container is there.
+fn kept(
+    index: &mut Pending<'_>,
+    id: &SubmissionId,
+    change: impl FnOnce(&mut Pending<'_>, &mut SubmissionRow),
+) -> Result<(), StoreError> {
+    let key = Key::submission(id);
+    match row::<SubmissionRow>(&*index, &key)? {
+        Some(mut row) if row.state == SubmissionState::Accepted && row.erased.is_none() => {
+            change(index, &mut row);
+            index.put_row(key, &row)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn stands_until_of(row: &SubmissionRow) -> &str {
+    row.archive.as_ref().map_or("", |archive| archive.stands_until.as_str())
+}
+
+fn forget_retention(index: &mut Pending<'_>, row: &SubmissionRow) {
+    let id = &row.submission.submission;
+    if let Some(time) = &row.delivered {
+        index.remove(Key::retention(RetentionStep::Delivered, time, id));
+    }
+    if let Some(time) = &row.erase_after {
+        index.remove(Key::retention(RetentionStep::Announced, time, id));
+    }
+}
+
+/// Whether bytes have gone out, or more.
+fn has_it(state: RecipientState) -> bool {
+    matches!(
+        state,
+        RecipientState::Delivered | RecipientState::Viewed | RecipientState::Acknowledged
+    )
+}
+
 /// States never go back.
 fn raise(
     index: &mut Pending<'_>,
+    record: &Record,
     id: &SubmissionId,
     facility: &FacilityCode,
     to: RecipientState,
@@ -279,6 +378,10 @@ fn raise(
         if recipient == facility {
             *state = (*state).max(to);
         }
+    }
+    if row.delivered.is_none() && row.recipients.iter().all(|(_, state)| has_it(*state)) {
+        index.put(Key::retention(RetentionStep::Delivered, &record.time, id), Vec::new());
+        row.delivered = Some(record.time.clone());
     }
     index.put_row(key, &row)
 }

@@ -2,6 +2,8 @@
 
 use formats::wire::{DeviceId, FacilityCode, MemberId, SubmissionId};
 
+use crate::store::RetentionStep;
+
 /// code → `Facility`
 const FACILITY: u8 = b'f';
 /// facility, device → `Device`
@@ -16,6 +18,12 @@ const SUBMISSION: u8 = b's';
 const INBOX: u8 = b'i';
 /// id → nothing: what waits for evidence
 const PENDING: u8 = b'p';
+/// time, id → nothing: until when the newest archive stands; no time: there is none yet
+const ARCHIVE: u8 = b'v';
+/// time, id → nothing: when the last recipient had it
+const DELIVERED: u8 = b'x';
+/// time, id → nothing: when the container will be erased
+const ANNOUNCED: u8 = b'y';
 /// id, position → nothing: records of a submission
 const SUBMISSION_RECORD: u8 = b'r';
 /// facility, position → nothing: records of a facility
@@ -76,6 +84,24 @@ impl Key {
     pub(in crate::store) fn all_pending() -> Self {
         Self(vec![PENDING])
     }
+    pub(in crate::store) fn archive(stands_until: &str, id: &SubmissionId) -> Self {
+        Self::text(ARCHIVE, stands_until).then(id.as_str().as_bytes())
+    }
+    pub(in crate::store) fn archives() -> Self {
+        Self(vec![ARCHIVE])
+    }
+    pub(in crate::store) fn retention(step: RetentionStep, time: &str, id: &SubmissionId) -> Self {
+        Self::text(Self::step(step), time).then(id.as_str().as_bytes())
+    }
+    pub(in crate::store) fn retained(step: RetentionStep) -> Self {
+        Self(vec![Self::step(step)])
+    }
+    fn step(step: RetentionStep) -> u8 {
+        match step {
+            RetentionStep::Delivered => DELIVERED,
+            RetentionStep::Announced => ANNOUNCED,
+        }
+    }
     pub(in crate::store) fn submission_record(id: &SubmissionId, position: u64) -> Self {
         Self::submission_records(id).then(&position.to_be_bytes())
     }
@@ -128,6 +154,13 @@ impl Key {
         self.0.extend(part);
         self
     }
+}
+
+/// Time and id of a key made of both, behind its first byte.
+pub(super) fn timed(key: &[u8]) -> Option<(&str, SubmissionId)> {
+    let text = std::str::from_utf8(key.get(1..)?).ok()?;
+    let (time, id) = text.split_once(char::from(END))?;
+    Some((time, id.parse().ok()?))
 }
 
 /// The position at the end of a key.

@@ -4,9 +4,9 @@ use formats::trail::{Trusted, tree};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use serde::de::DeserializeOwned;
 
-use super::keys::position;
+use super::keys::{position, timed};
 use super::{Key, Row, Table, node, number, parse, row, unreadable};
-use crate::store::{Code, Device, Facility, Member, StoreError, StoredRecord, SubmissionRow};
+use crate::store::{Code, Device, Facility, Member, RetentionStep, StoreError, StoredRecord, SubmissionRow};
 use crate::trail::Place;
 
 /// Where bodies are read.
@@ -104,6 +104,33 @@ impl Query<'_> {
             rows.extend(self.submission(&id)?.filter(|row| row.pending.is_some()));
         }
         Ok(rows)
+    }
+
+    pub(in crate::store) fn archives_due(&self, before: &str, limit: usize) -> Result<Vec<SubmissionId>, StoreError> {
+        self.until(&Key::archives(), before, limit)
+    }
+
+    pub(in crate::store) fn retention_due(
+        &self,
+        step: RetentionStep,
+        before: &str,
+        limit: usize,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        self.until(&Key::retained(step), before, limit)
+    }
+
+    /// The ids of a space of times and ids, up to a time.
+    fn until(&self, space: &Key, before: &str, limit: usize) -> Result<Vec<SubmissionId>, StoreError> {
+        let found = self.table.scan(space.as_bytes(), space.as_bytes(), limit)?;
+        let mut ids = Vec::new();
+        for row in &found {
+            let (time, id) = timed(&row.key).ok_or_else(unreadable)?;
+            if time > before {
+                break;
+            }
+            ids.push(id);
+        }
+        Ok(ids)
     }
 
     pub(in crate::store) fn submission_records(&self, id: &SubmissionId) -> Result<Vec<StoredRecord>, StoreError> {

@@ -1,0 +1,160 @@
+//! How long containers are kept. One that every recipient has is offered once more, with its archive, before it is erased;
+//! evidence, report and archive stay. Each step is a record, and the record comes before the act.
+//!
+//! Off unless the configuration has `[retention]`.
+
+use std::time::Duration;
+
+use formats::trail::{Actor, Event};
+use formats::wire::{FacilityCode, SubmissionId};
+use time::OffsetDateTime;
+
+use crate::clock;
+use crate::containers::{ContainerError, Containers};
+use crate::context::Context;
+use crate::problem::Problem;
+use crate::store::{Batch, Condition, RetentionStep, Store, StoreError, SubmissionRow};
+
+/// Submissions looked at in one go.
+const MOST: usize = 1_000;
+/// What is due is looked for so often, or as often as its shortest time if that is shorter.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Announces and erases what is due, until the task is dropped.
+pub(crate) async fn keep(context: Context) {
+    if let Err(problem) = finish(&*context.store, &context.containers).await {
+        tracing::warn!(
+            code = problem.code().as_str(),
+            "erased containers that are still there stay until the next start"
+        );
+    }
+    let Some(retention) = context.config.retention.clone() else {
+        return;
+    };
+    let look = LOOK
+        .min(retention.offer)
+        .min(retention.containers)
+        .max(Duration::from_millis(200));
+    loop {
+        let now = clock::now();
+        // Offered in the last days of its time.
+        let before = now - retention.containers.saturating_sub(retention.offer);
+        for id in due(&context, RetentionStep::Delivered, before).await {
+            log(
+                announce(&context, &id, now, retention.offer, retention.containers).await,
+                &id,
+            );
+        }
+        for id in due(&context, RetentionStep::Announced, now).await {
+            log(erase(&context, &id).await, &id);
+        }
+        tokio::time::sleep(look).await;
+    }
+}
+
+async fn due(context: &Context, step: RetentionStep, before: OffsetDateTime) -> Vec<SubmissionId> {
+    let due = context.store.retention_due(step, &clock::rfc3339(before), MOST).await;
+    due.unwrap_or_default()
+}
+
+fn log(done: Result<(), Problem>, id: &SubmissionId) {
+    if let Err(problem) = done {
+        tracing::warn!(%id, code = problem.code().as_str(), "retention waits");
+    }
+}
+
+/// Tells the recipients until when they can fetch it, at least `offer` from now. Where the relay makes archives, not before
+/// there is one to offer.
+async fn announce(
+    context: &Context,
+    id: &SubmissionId,
+    now: OffsetDateTime,
+    offer: Duration,
+    containers: Duration,
+) -> Result<(), Problem> {
+    let Some(row) = context.store.submission(id).await? else {
+        return Ok(());
+    };
+    let Some(delivered) = row.delivered.as_deref().and_then(clock::parse_rfc3339) else {
+        return Ok(());
+    };
+    // Where the verdict is in dispute, the container is what the dispute is about.
+    if row.revised.is_some() {
+        return Ok(());
+    }
+    if row.archive.is_none() && !context.config.timestamps.is_empty() {
+        return Ok(());
+    }
+    let (sender, recipients, patient) = concerned(&row);
+    let event = Event::ErasureAnnounced {
+        submission: id.clone(),
+        sender,
+        recipients,
+        patient,
+        erase_after: clock::rfc3339((now + offer).max(delivered + containers)),
+    };
+    record(context, id, event).await.map(|_| ())
+}
+
+/// The record first: from then on it is not sent any more, whatever happens to the file.
+async fn erase(context: &Context, id: &SubmissionId) -> Result<(), Problem> {
+    let Some(row) = context.store.submission(id).await?.filter(|row| row.revised.is_none()) else {
+        return Ok(());
+    };
+    let (sender, recipients, patient) = concerned(&row);
+    let event = Event::ContainerErased {
+        submission: id.clone(),
+        sender,
+        recipients,
+        patient,
+        container_sha256: row.submission.container_sha256.clone(),
+    };
+    if record(context, id, event).await? {
+        context.containers.erase(&row.submission.stored_as).await?;
+        tracing::info!(%id, "a container was erased: its time was over and every recipient has had it");
+    }
+    Ok(())
+}
+
+/// Whether it was recorded; not, if it is erased already.
+async fn record(context: &Context, id: &SubmissionId, event: Event) -> Result<bool, Problem> {
+    let batch = Batch {
+        actor: Actor::default(),
+        time: clock::now(),
+        events: vec![event],
+        conditions: vec![Condition::Kept(id.clone())],
+    };
+    match context.store.commit(batch).committed().await {
+        Ok(_) => Ok(true),
+        Err(StoreError::Conflict(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn concerned(row: &SubmissionRow) -> (FacilityCode, Vec<FacilityCode>, String) {
+    let recipients = row.recipients.iter().map(|(facility, _)| facility.clone());
+    (
+        row.submission.sender.facility.clone(),
+        recipients.collect(),
+        row.submission.patient.clone(),
+    )
+}
+
+/// Removes containers whose erasure is recorded and which a crash left behind.
+async fn finish(store: &dyn Store, containers: &Containers) -> Result<(), Problem> {
+    for name in containers.names().await? {
+        let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
+        let Some(id) = id else { continue };
+        let erased = store
+            .submission(&id)
+            .await?
+            .is_some_and(|row| row.submission.stored_as == name && row.erased.is_some());
+        if erased {
+            match containers.erase(&name).await {
+                Ok(()) | Err(ContainerError::Absent) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
