@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure, choose_language};
 use crate::output::Output;
-use crate::{card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, status, verify};
+use crate::{archive, card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, status, verify};
 
 /// `hikyaku`: signs, sends, fetches and verifies medical documents.
 #[derive(Debug, Parser)]
@@ -51,6 +51,8 @@ enum Command {
     Inbox(inbox::Options),
     /// Fetch a letter, verify it and unpack it
     Fetch(fetch::Options),
+    /// Make a file that outlives its certificates (B-LTA), or renew a folder of them
+    Archive(archive::Options),
 }
 
 /// Runs one command line and says how it ended.
@@ -77,6 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Status(options) => status::run(&context, &options),
         Command::Inbox(options) => inbox::run(&context, &options),
         Command::Fetch(options) => fetch::run(&context, &options),
+        Command::Archive(options) => archive::run(&context, &options),
     };
     result.unwrap_or_else(|failure| {
         context.output.print_failure(&failure);

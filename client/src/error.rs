@@ -93,6 +93,7 @@ pub enum Code {
     NothingSigned,
     OutboxBusy,
     WouldBeRefused,
+    NoArchive,
 }
 
 impl Code {
@@ -139,6 +140,7 @@ impl Code {
             Self::NothingSigned => "nothing_signed",
             Self::OutboxBusy => "outbox_busy",
             Self::WouldBeRefused => "would_be_refused",
+            Self::NoArchive => "no_archive",
         }
     }
 
@@ -153,6 +155,7 @@ impl Code {
             | Self::TimestampRefused
             | Self::TimestampMismatch
             | Self::WouldBeRefused => Exit::Refused,
+            Self::NoArchive => Exit::Indeterminate,
             _ => Exit::CouldNotTry,
         }
     }

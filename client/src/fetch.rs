@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use formats::asice::Unpacker;
+use formats::asice::archive::Archive;
 use formats::wire::{MemberId, Purpose, SubmissionId, SubmissionStatus};
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
@@ -15,6 +16,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use trust_store::report::{Indication, ValidationReport};
 use trust_store::{Evidence, Subject, TrustStore};
 
+use crate::archive::{Made, derive_to};
 use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Code, Exit, Failure};
@@ -42,6 +44,8 @@ pub struct Fetched {
     pub folder: Option<PathBuf>,
     /// Number of unpacked files.
     pub files: usize,
+    /// The archive, B-LTA, where it was asked for.
+    pub archive: Option<PathBuf>,
 }
 
 /// Options of `fetch`.
@@ -59,6 +63,9 @@ pub struct Options {
     /// Judge with these anchors and this policy [default: the relay's]
     #[arg(long, value_name = "DIR")]
     pub trust: Option<PathBuf>,
+    /// Make the file that outlives its certificates too (B-LTA): ID.archive.asice
+    #[arg(long)]
+    pub archival: bool,
     /// Tell the sender that it has arrived and is readable
     #[arg(long)]
     pub acknowledge: bool,
@@ -77,7 +84,10 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
             Some(trust) => trust,
             None => relay_trust(&api.policy().await?)?,
         };
-        let fetched = fetch(&api, &options.id, &options.person, &trust, &options.out, output).await?;
+        let mut fetched = fetch(&api, &options.id, &options.person, &trust, &options.out, output).await?;
+        if options.archival && fetched.report.passed() {
+            archival(&api, &options.id, &trust, &mut fetched).await?;
+        }
         let acknowledge = options.acknowledge && fetched.report.passed();
         if acknowledge {
             api.acknowledge(&options.id, &options.person).await?;
@@ -86,7 +96,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     })?;
     let value = json!({
         "id": options.id, "container": fetched.container, "evidence": fetched.evidence, "folder": fetched.folder,
-        "files": fetched.files, "acknowledged": acknowledged, "report": fetched.report,
+        "files": fetched.files, "archive": fetched.archive, "acknowledged": acknowledged, "report": fetched.report,
     });
     output.print(&value, &describe(&fetched, output));
     Ok(match fetched.report.indication {
@@ -142,7 +152,36 @@ pub async fn fetch(
         report,
         folder,
         files: paths.len(),
+        archive: None,
     })
+}
+
+/// Turns the fetched container into its archive with the entries the relay keeps. Done only when the file passes at B-LTA by its
+/// own evidence, read back from the disk; the report is then the archive's.
+async fn archival(api: &RelayApi, id: &SubmissionId, trust: &TrustStore, fetched: &mut Fetched) -> Result<(), Failure> {
+    let text = api.archive(id).await?;
+    let entries = Archive::from_json(&text).map_err(|error| Failure::new(Code::RelayAnswer, error.to_string()))?;
+    let mut source = BufReader::new(files::open(&fetched.container)?);
+    let target = fetched.container.with_extension("archive.asice");
+    let sha256 = sha256_of(&fetched.container);
+    if sha256 != Some(hex::encode(entries.container_sha256)) {
+        return Err(Failure::new(
+            Code::RelayAnswer,
+            format!("{id}: the relay sent the archive of another container"),
+        ));
+    }
+    match derive_to(trust, &mut source, &entries, &target, &Evidence::default())? {
+        Made::Archive { report, .. } => {
+            fetched.report = *report;
+            fetched.archive = Some(target);
+            Ok(())
+        }
+        Made::Fails { report } => {
+            let reason = report.reason().map_or_else(String::new, |check| check.detail.clone());
+            Err(Failure::new(Code::NoArchive, format!("{id}: {reason}")))
+        }
+        _ => Err(Failure::new(Code::NoArchive, id.to_string())),
+    }
 }
 
 /// Brings the container down, going on where an earlier try ended, and compares it with what the relay has recorded.
@@ -289,12 +328,13 @@ fn describe(fetched: &Fetched, output: &Output) -> String {
             )
             .to_owned(),
     };
-    [
+    let mut lines = vec![
         fetched.report.sentence(output.language),
         fetched.container.display().to_string(),
-        unpacked,
-    ]
-    .join("\n")
+    ];
+    lines.extend(fetched.archive.as_ref().map(|archive| archive.display().to_string()));
+    lines.push(unpacked);
+    lines.join("\n")
 }
 
 /// A container's name as a relative path of this system. Windows gives meaning to characters and names that others do not.

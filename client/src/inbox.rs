@@ -61,6 +61,32 @@ fn kind(kind: DocumentKind, output: &Output) -> &'static str {
     output.pick(japanese, kind_name(kind))
 }
 
+/// What to do before the relay lets a container go, or that it has.
+fn farewell(item: &InboxItem, output: &Output) -> String {
+    let (time, text) = match (&item.erased, &item.erase_after) {
+        (Some(time), _) => (
+            time,
+            output.pick("{} に中継所から消去されました", "erased at the relay on {}"),
+        ),
+        (None, Some(time)) if item.archive => (
+            time,
+            output.pick(
+                "{} に中継所から消去されます。`hikyaku fetch --archival` で長期保存用に取得してください",
+                "will be erased at the relay on {}; keep it with `hikyaku fetch --archival`",
+            ),
+        ),
+        (None, Some(time)) => (
+            time,
+            output.pick(
+                "{} に中継所から消去されます。`hikyaku fetch` で取得してください",
+                "will be erased at the relay on {}; keep it with `hikyaku fetch`",
+            ),
+        ),
+        (None, None) => return String::new(),
+    };
+    format!("\n    {}", text.replace("{}", &japan_time(time)))
+}
+
 fn describe(items: &[InboxItem], output: &Output) -> String {
     if items.is_empty() {
         return output.pick("受信箱は空です。", "The inbox is empty.").to_owned();
@@ -78,7 +104,7 @@ fn describe(items: &[InboxItem], output: &Output) -> String {
             japan_time(&item.received),
             item.sender.name,
             documents.join(", ")
-        )
+        ) + &farewell(item, output)
     };
     items.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -11,10 +11,12 @@
 //! | [`enrol`] | the device key and its certificate |
 //! | [`send`], [`outbox`] | the relay's judgement at the desk; what waits until the receipt is on this disk |
 //! | [`inbox`], [`fetch`], [`status`] | what has come, how it comes down, what became of what was sent |
+//! | [`archive`] | files that outlive their certificates, made and renewed |
 //! | [`relay_api`], [`relay_trust`] | the relay as the client sees it; its own judgement made here |
 //! | [`tsa`] | time stamps over HTTP, RFC 3161 |
 //! | [`context`], [`config`], [`files`], [`pin`], [`output`], [`error`] | the ground they stand on |
 
+pub mod archive;
 pub mod card;
 pub mod chain;
 pub mod cli;

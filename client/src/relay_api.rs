@@ -198,6 +198,16 @@ impl RelayApi {
         String::from_utf8(bytes.to_vec()).map_err(|_| ApiError::Unexpected("the evidence is not text".to_owned()))
     }
 
+    /// `GET /v1/submissions/{id}/archive`: one JSON file, `formats::asice::archive`.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn archive(&self, id: &SubmissionId) -> Result<String, ApiError> {
+        let response = self.get(&format!("/v1/submissions/{id}/archive"), None, None).await?;
+        let bytes = collect(response).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| ApiError::Unexpected("the archive is not text".to_owned()))
+    }
+
     /// `GET /v1/submissions/{id}/container`, from byte `from` on, as `person`.
     ///
     /// # Errors

@@ -120,6 +120,9 @@ fn kind<'a>(kind: &'a str, output: &Output) -> &'a str {
         "Delivered" => output.pick("受信", "delivered   "),
         "Viewed" => output.pick("閲覧", "viewed      "),
         "Acknowledged" => output.pick("受領確認", "acknowledged"),
+        "ArchiveMade" => output.pick("アーカイブ", "archived    "),
+        "ErasureAnnounced" => output.pick("消去予告", "will be erased"),
+        "ContainerErased" => output.pick("消去", "erased      "),
         "VerdictRevised" => output.pick("検証結果の変更", "verdict revised"),
         other => other,
     }

@@ -4,6 +4,10 @@ use super::Code;
 
 pub(super) fn text(code: Code) -> (&'static str, &'static str) {
     match code {
+        Code::NoArchive => (
+            "The archive does not pass by its own evidence: {}",
+            "Try again later; the container itself was fetched.",
+        ),
         Code::Arguments => ("The command line is not right: {}", "See `hikyaku help`."),
         Code::FileUnreadable => ("Cannot read {}", "Check that the file exists and that you may read it."),
         Code::FileUnwritable => ("Cannot write {}", "Check the folder, your rights and the free space."),

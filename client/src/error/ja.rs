@@ -4,6 +4,10 @@ use super::Code;
 
 pub(super) fn text(code: Code) -> (&'static str, &'static str) {
     match code {
+        Code::NoArchive => (
+            "アーカイブが自身の検証情報だけでは合格しません: {}",
+            "時間をおいてもう一度試してください。コンテナ自体は取得済みです。",
+        ),
         Code::Arguments => (
             "コマンドの指定が正しくありません: {}",
             "`hikyaku help` をご覧ください。",
