@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kit::{Card, CardSpec, Services, bin, pem};
+use kit::{Ca, Card, CardSpec, OcspSpec, Services, bin, pem};
+use trust_store::revocation::OcspRequest;
 
 #[test]
 fn five_judges_accept_what_we_sign_and_refuse_a_flipped_byte() {
@@ -11,13 +12,17 @@ fn five_judges_accept_what_we_sign_and_refuse_a_flipped_byte() {
     let hpki = services.hpki();
     let python = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python"));
     let jars = ["bcprov", "bcpkix", "bcutil"].map(|name| format!("/usr/share/java/{name}.jar"));
-    for (card, pss) in [
-        (hpki.doctor(), false),
-        (hpki.doctor(), true),
-        (hpki.ec_doctor(), false),
-        (hpki.card(CardSpec::p384_doctor()), false),
+    for (card, pss, evidence) in [
+        (hpki.doctor(), false, false),
+        (hpki.doctor(), true, false),
+        (hpki.ec_doctor(), false, false),
+        (hpki.card(CardSpec::p384_doctor()), false, false),
+        (hpki.doctor(), false, true),
     ] {
         let bench = Bench::signed(&services, &card, pss);
+        if evidence {
+            bench.add_evidence(&services, &card);
+        }
         let chain = bench.write(
             "chain.pem",
             card.chain
@@ -193,6 +198,22 @@ impl Bench {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         bench
+    }
+
+    /// The signature with all it is judged by, an OCSP response among it, as an archive has it.
+    fn add_evidence(&self, services: &Services, card: &Card) {
+        let hpki = services.hpki();
+        let parse = |der: &[u8]| trust_store::Certificate::parse(der).unwrap();
+        let request = OcspRequest::about(&parse(&card.certificate), &parse(&card.chain[0]));
+        let now = time::OffsetDateTime::now_utc();
+        let response = hpki.ocsp(card.ca, &request.encode(None), &OcspSpec::at(now));
+        let lists: Vec<Vec<u8>> = hpki.evidence(now, &[]).into_iter().map(|(_, list)| list).collect();
+        let mut certificates = card.chain.clone();
+        certificates.push(hpki.ca(Ca::TsaRoot));
+        let plain = std::fs::read(self.path("signature.p7s")).unwrap();
+        let full = formats::cades::with_evidence(&plain, &certificates, &lists, &[response]).unwrap();
+        assert!(full.len() > plain.len());
+        self.write("signature.p7s", &full);
     }
 
     fn path(&self, name: &str) -> PathBuf {

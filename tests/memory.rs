@@ -54,6 +54,22 @@ fn two_gigabytes_are_signed_and_verified_in_flat_memory() {
         .arg(folder.path().join("evidence"));
     let verifying = peak(&mut verify);
     println!("sign: {} KiB, verify: {} KiB", signing >> 10, verifying >> 10);
+    // Room for the archive, which is as large again.
+    fs::remove_file(&large).unwrap();
+    let mut archive = Command::new(bin("hikyaku"));
+    archive
+        .env("HIKYAKU_HOME", folder.path().join("home"))
+        .arg("archive")
+        .arg(&container)
+        .arg("--trust")
+        .arg(folder.path().join("trust"))
+        .arg("--evidence")
+        .arg(folder.path().join("evidence"))
+        .args(["--tsa", &stage.tsa_url()]);
+    let archiving = peak(&mut archive);
+    println!("archive: {} KiB", archiving >> 10);
+    assert!(fs::metadata(folder.path().join("large.archive.asice")).unwrap().len() > 2048 * MIB);
+    assert!(archiving < CLIENT, "archive had {archiving} bytes resident");
     assert!(signing < CLIENT, "sign had {signing} bytes resident");
     assert!(verifying < CLIENT, "verify had {verifying} bytes resident");
 }

@@ -27,6 +27,8 @@ pub struct RelayOptions {
     pub anchors: bool,
     /// Where `data` lies; below the relay's folder if `None`.
     pub data: Option<PathBuf>,
+    /// Keys of other tables: table, key, value.
+    pub more: Vec<(&'static str, &'static str, Value)>,
 }
 
 impl Default for RelayOptions {
@@ -35,6 +37,7 @@ impl Default for RelayOptions {
             limits: Vec::new(),
             anchors: true,
             data: None,
+            more: Vec::new(),
         }
     }
 }
@@ -349,6 +352,9 @@ fn configure(file: &Path, services: &Services, options: &RelayOptions, api: u16,
     set("limits", "pending_retry", "1s".into());
     for (key, value) in &options.limits {
         set("limits", key, value.clone());
+    }
+    for (table, key, value) in &options.more {
+        set(table, key, value.clone());
     }
     if let Some(data) = &options.data {
         let data = data.to_str().expect("a path of UTF-8").to_owned();

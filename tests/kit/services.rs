@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::CrlReason;
 use crate::card::Card;
 use crate::hpki::{Ca, TestHpki};
+use crate::keys::Key;
 use crate::ocsp::Responder;
 use crate::revocation_lists::Revoked;
 use crate::tsa::Ess;
@@ -72,6 +73,7 @@ struct State {
 struct Changing {
     now: Option<OffsetDateTime>,
     ess: Option<Ess>,
+    tsa: Option<(Vec<u8>, Key)>,
     revoked: Vec<(Ca, Revoked)>,
     unknown: Vec<(Ca, u64)>,
     responder: Responder,
@@ -181,6 +183,11 @@ impl Services {
     /// Stops the services' clock at `now`, or lets it run again.
     pub fn set_now(&self, now: Option<OffsetDateTime>) {
         self.state.changing().now = now;
+    }
+
+    /// The authority's certificate and key from now on; [`TestHpki::tsa`] at first.
+    pub fn set_tsa(&self, certificate: Vec<u8>, key: Key) {
+        self.state.changing().tsa = Some((certificate, key));
     }
 
     /// Which ESS attribute the authority's tokens carry from now on; v2 at first.

@@ -199,7 +199,10 @@ fn stamp(state: &State, body: &[u8], fault: Option<&Fault>) -> Vec<u8> {
     let mut spec = {
         let mut changing = state.changing();
         changing.tokens += 1;
+        let (certificate, key) = changing.tsa.clone().unzip();
         TokenSpec {
+            certificate,
+            key: key.unwrap_or(Key::Tsa),
             serial: changing.tokens,
             ess: changing.ess.unwrap_or(Ess::V2),
             with_certificate: request.cert_req,
