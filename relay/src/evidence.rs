@@ -23,7 +23,8 @@ use trust_store::{Evidence, EvidenceQuery, Subject, TrustStore};
 use crate::clock;
 use crate::config::Trust;
 use crate::observe;
-use cache::{Cached, Folder};
+pub(crate) use cache::Cached;
+use cache::Folder;
 use outbound::{Bounds, FetchError, exchange, is_public};
 
 /// Bounds of one CRL: the largest real ones are below 10 MiB.
@@ -44,6 +45,8 @@ pub(crate) struct Fetcher {
     trust: Trust,
     folder: Folder,
     known: Mutex<HashMap<String, Arc<Slot>>>,
+    /// A CRL that differs from the one before has come.
+    news: tokio::sync::Notify,
 }
 
 /// What is known of one URL. Who fetches holds the lock, so that one fetch serves all who wait.
@@ -83,6 +86,7 @@ impl Fetcher {
             trust,
             folder,
             known: Mutex::new(known),
+            news: tokio::sync::Notify::new(),
         })
     }
 
@@ -223,8 +227,35 @@ impl Fetcher {
         metrics::counter!(observe::FETCHES, "outcome" => outcome).increment(1);
         known.asked = Some((Instant::now(), fetched.as_ref().err().cloned()));
         let cached = Arc::new(fetched?);
+        let new = known.cached.as_ref().is_none_or(|before| before.der != cached.der);
         known.cached = Some(Arc::clone(&cached));
+        if new {
+            self.news.notify_one();
+        }
         Ok((cached, true))
+    }
+
+    /// Waits until a CRL comes that differs from the one before.
+    pub(crate) async fn arrived(&self) {
+        self.news.notified().await;
+    }
+
+    /// Every CRL that is kept, with its URL. One that is just being fetched is left out; its arrival is told.
+    pub(crate) fn kept(&self) -> Vec<(String, Arc<Cached>)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = known.iter().filter_map(|(url, slot)| {
+            let cached = slot.0.try_lock().ok()?.cached.clone()?;
+            Some((url.clone(), cached))
+        });
+        kept.collect()
+    }
+
+    /// The CRL behind a URL, asked for now.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) async fn anew(&self, url: &str) -> Result<Arc<Cached>, FetchError> {
+        Ok(self.crl(url, true).await?.0)
     }
 
     fn slot(&self, url: &str) -> Result<Arc<Slot>, FetchError> {

@@ -11,11 +11,11 @@ use x509_cert::crl::CertificateList;
 
 /// One CRL as fetched.
 #[derive(Debug, Clone)]
-pub(super) struct Cached {
+pub(crate) struct Cached {
     /// DER.
-    pub(super) der: Vec<u8>,
+    pub(crate) der: Vec<u8>,
     /// Its nextUpdate.
-    pub(super) next_update: Option<OffsetDateTime>,
+    pub(crate) next_update: Option<OffsetDateTime>,
     /// When it was fetched.
     pub(super) fetched: OffsetDateTime,
 }
