@@ -3,8 +3,6 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use trust_store::TrustStore;
-
 use crate::ca::RelayCa;
 use crate::config::Config;
 use crate::containers::Containers;
@@ -12,6 +10,7 @@ use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
 use crate::store::Store;
 use crate::timestamps::Stamps;
+use crate::trust::CurrentTrust;
 use crate::upload::Uploads;
 
 /// The rooms, behind one pointer.
@@ -23,7 +22,7 @@ pub struct Rooms {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) containers: Containers,
-    pub(crate) trust: Arc<TrustStore>,
+    pub(crate) trust: Arc<CurrentTrust>,
     pub(crate) ca: RelayCa,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) uploads: Uploads,
@@ -42,12 +41,14 @@ impl Context {
     /// Why the relay cannot work now; empty if it can.
     pub(crate) async fn hindrances(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if self.trust.anchors.hpki.0.is_empty() {
+        let trust = self.trust.current();
+        if trust.anchors.hpki.0.is_empty() {
             reasons.push("no trust anchor for signers in trust/hpki".to_owned());
         }
-        if self.trust.anchors.tsa.0.is_empty() {
+        if trust.anchors.tsa.0.is_empty() {
             reasons.push("no trust anchor for time stamps in trust/tsa".to_owned());
         }
+        reasons.extend(self.stamps.drift_beyond(self.config.limits.clock_drift));
         if let Err(error) = self.store.size().await {
             reasons.push(error.to_string());
         }

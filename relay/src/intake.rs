@@ -125,9 +125,9 @@ async fn verdict(
     evidence: Evidence,
     now: OffsetDateTime,
 ) -> Result<Outcome, Problem> {
+    let trust = context.trust.current();
     let subject = Arc::new(Subject::Container(Box::new(Container::clone(container))));
-    let gathered = context.fetcher.gather(&context.trust, &subject, evidence, now).await;
-    let trust = Arc::clone(&context.trust);
+    let gathered = context.fetcher.gather(&trust, &subject, evidence, now).await;
     let validated = tokio::task::spawn_blocking(move || {
         let subject = Arc::try_unwrap(subject).unwrap_or_else(|shared| Subject::clone(&shared));
         trust.validate(subject, gathered.evidence, now)

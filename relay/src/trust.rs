@@ -1,11 +1,17 @@
 //! The trust directory, `CONTRACTS.md` §3: anchors, intermediates, `policy.toml`.
 
+mod current;
+mod official;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use trust_store::anchors::pem_or_der;
 use trust_store::{AnchorSet, Anchors, Policy, TrustAnchor, TrustStore};
+
+pub use current::{CurrentTrust, record, summary};
+pub use official::{Official, official};
 
 /// Why the trust directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +68,7 @@ pub fn open(directory: &Path) -> Result<TrustStore, TrustError> {
 }
 
 /// Files of a folder in the order of their names, so that the same directory always gives the same store.
-fn files(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, TrustError> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, TrustError> {
     let unreadable = |source| TrustError::Read {
         path: folder.into(),
         source,

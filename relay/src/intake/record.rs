@@ -54,7 +54,7 @@ pub(super) fn waiting(
         signature_value_sha256: value
             .map(|signed| hex::encode(sha256(&signed.signer.signature)))
             .unwrap_or_default(),
-        policy_sha256: hex::encode(context.trust.digest()),
+        policy_sha256: hex::encode(context.trust.current().digest()),
         ..held(envelope, container, report, beside, stored_as)
     }
 }
