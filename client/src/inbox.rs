@@ -10,7 +10,7 @@ use crate::enrol::connect;
 use crate::error::{Exit, Failure};
 use crate::output::{Output, japan_time};
 use crate::relay_api::RelayApi;
-use crate::status::recipient_state;
+use crate::status::{recipient_state, revised};
 
 /// Options of `inbox`.
 #[derive(Debug, clap::Args)]
@@ -98,13 +98,17 @@ fn describe(items: &[InboxItem], output: &Output) -> String {
             .map(|document| format!("{} ({})", kind(document.kind, output), document.files))
             .collect();
         let state = recipient_state(item.state, output);
-        format!(
+        let line = format!(
             "{}  {}  {state}  {}  {}",
             item.id,
             japan_time(&item.received),
             item.sender.name,
             documents.join(", ")
-        ) + &farewell(item, output)
+        ) + &farewell(item, output);
+        match &item.revised {
+            Some(verdict) => format!("{line}\n    {}", revised(verdict, output)),
+            None => line,
+        }
     };
     items.iter().map(line).collect::<Vec<_>>().join("\n")
 }

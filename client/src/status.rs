@@ -1,6 +1,8 @@
 //! `hikyaku status`: what has become of a letter; or what waits in the outbox and what was sent lately.
 
-use formats::wire::{Receipt, RecipientState, SubmissionEvent, SubmissionId, SubmissionState, SubmissionStatus};
+use formats::wire::{
+    Receipt, RecipientState, RevisedVerdict, SubmissionEvent, SubmissionId, SubmissionState, SubmissionStatus,
+};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -67,6 +69,20 @@ pub fn recipient_state<'a>(state: RecipientState, output: &Output) -> &'a str {
         RecipientState::Acknowledged => output.pick("受領確認済み", "acknowledged"),
         RecipientState::Stopped => output.pick("配送停止", "stopped"),
     }
+}
+
+/// What became of a letter whose verdict was revised, in words.
+#[must_use]
+pub fn revised(revised: &RevisedVerdict, output: &Output) -> String {
+    let verdict = revised.sub_indication.as_deref().unwrap_or(&revised.indication);
+    output
+        .pick(
+            "検証結果が {time} に改められ、配送は止められました。内容に依拠せず、相手先に確かめてください。({verdict}: {because})",
+            "Its verdict was revised at {time} and its delivery stopped: do not rely on it, and ask the other side. ({verdict}: {because})",
+        )
+        .replace("{time}", &japan_time(&revised.time))
+        .replace("{verdict}", verdict)
+        .replace("{because}", &revised.because)
 }
 
 /// The time of the record a receipt proves, RFC 3339; empty if its body cannot be read.
@@ -155,6 +171,7 @@ fn describe(status: &SubmissionStatus, events: &[SubmissionEvent], output: &Outp
         );
         lines.push(line.trim_end().to_owned());
     }
+    lines.extend(status.revised.as_ref().map(|verdict| revised(verdict, output)));
     lines.extend(status.pending.as_ref().map(|answer| send::pending(answer, output)));
     lines.join("\n")
 }

@@ -26,6 +26,7 @@ use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::store::{Batch, Condition, StoreError, SubmissionRow};
+pub(crate) use locate::entries_below;
 use range::Portion;
 
 const CONTAINER_TYPE: &str = "application/vnd.etsi.asic-e+zip";

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::context::Context;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use crate::revise::{evidence_name, report_name};
 use crate::store::SubmissionRow;
 
 /// Largest page of an inbox.
@@ -198,14 +199,18 @@ pub(crate) async fn receipt(
     Ok(Json(receipt.ok_or(Code::NotFound)?))
 }
 
-/// `GET /v1/submissions/{id}/report`: the verdict as it was made at intake, or why the submission was refused.
+/// `GET /v1/submissions/{id}/report`: the verdict as it was made at intake, or revised since, or why the submission was refused.
 pub(crate) async fn report(
     State(context): State<Context>,
     peer: Peer,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     match visible(&context, &peer, &id).await {
-        Ok((row, _)) => beside(&context, &row, crate::intake::REPORT).await,
+        Ok((row, _)) => {
+            let newest = row.revised.as_ref().map(|revised| &revised.revision.report_sha256);
+            let name = newest.map_or_else(|| crate::intake::REPORT.to_owned(), |sha256| report_name(sha256));
+            beside(&context, &row, &name).await
+        }
         Err(problem) if problem.code() == Code::NotFound => refused(&context, &peer, &id).await,
         Err(problem) => Err(problem),
     }
@@ -241,7 +246,9 @@ pub(crate) async fn evidence(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (row, _) = visible(&context, &peer, &id).await?;
-    beside(&context, &row, crate::intake::EVIDENCE).await
+    let newest = row.revised.as_ref().map(|revised| &revised.revision.evidence_sha256);
+    let name = newest.map_or_else(|| crate::intake::EVIDENCE.to_owned(), |sha256| evidence_name(sha256));
+    beside(&context, &row, &name).await
 }
 
 /// `GET /v1/submissions/{id}/archive`: the entries that turn the container into its archive.

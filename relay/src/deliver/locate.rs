@@ -13,6 +13,9 @@ const TAIL: u64 = 22 + 20 + 56 + 64;
 /// A central directory of 100,000 files with 16 MiB of names has at most this many bytes.
 const DIRECTORY: u64 = 32 << 20;
 const LOCAL_HEADER: u64 = 30;
+/// The signatures of a container, and the bytes of the largest.
+const MAX_SMALL: usize = 16;
+const SMALL: u64 = 10 << 20;
 
 /// The bytes of one entry.
 ///
@@ -22,19 +25,60 @@ pub(super) async fn entry(containers: &Containers, name: &str, size: u64, path: 
     if path == "mimetype" || path.starts_with("META-INF/") {
         return Err(Code::NotFound.into());
     }
-    let bytes = |range: Range<u64>| async move {
-        let opened = containers.open_range(name, Some(range)).await?;
-        let parts: Vec<bytes::Bytes> = opened.stream.try_collect().await?;
-        Ok::<_, Problem>(parts.concat())
-    };
-    let tail = bytes(size.saturating_sub(TAIL)..size).await?;
-    let directory = directory(&tail).filter(|range| range.end <= size && range.end - range.start <= DIRECTORY);
-    let directory = bytes(directory.ok_or_else(damaged)?).await?;
+    let directory = central_directory(containers, name, size).await?;
     let (local, length) = find(&directory, path.as_bytes()).ok_or(Code::NotFound)?;
+    content(containers, name, size, local, length).await
+}
+
+/// The bytes of the entries below a folder whose names `wanted` accepts: signatures and manifests, few and small.
+///
+/// # Errors
+/// `internal` for a container that is not as intake left it.
+pub(crate) async fn entries_below(
+    containers: &Containers,
+    name: &str,
+    size: u64,
+    folder: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Vec<u8>>, Problem> {
+    let directory = central_directory(containers, name, size).await?;
+    let mut found = Vec::new();
+    let mut rest = directory.as_slice();
+    while let Some((entry, local, length, after)) = next_entry(rest) {
+        rest = after;
+        let path = str::from_utf8(entry).unwrap_or_default();
+        if path.starts_with(folder) && wanted(path) && found.len() < MAX_SMALL && length <= SMALL {
+            let range = content(containers, name, size, local, length).await?;
+            found.push(bytes(containers, name, range).await?);
+        }
+    }
+    Ok(found)
+}
+
+async fn bytes(containers: &Containers, name: &str, range: Range<u64>) -> Result<Vec<u8>, Problem> {
+    let opened = containers.open_range(name, Some(range)).await?;
+    let parts: Vec<bytes::Bytes> = opened.stream.try_collect().await?;
+    Ok(parts.concat())
+}
+
+async fn central_directory(containers: &Containers, name: &str, size: u64) -> Result<Vec<u8>, Problem> {
+    let tail = bytes(containers, name, size.saturating_sub(TAIL)..size).await?;
+    let directory = directory(&tail).filter(|range| range.end <= size && range.end - range.start <= DIRECTORY);
+    bytes(containers, name, directory.ok_or_else(damaged)?).await
+}
+
+/// Where the content lies whose local header begins at `local`.
+async fn content(
+    containers: &Containers,
+    name: &str,
+    size: u64,
+    local: u64,
+    length: u64,
+) -> Result<Range<u64>, Problem> {
     if local.checked_add(LOCAL_HEADER).is_none_or(|end| end > size) {
         return Err(damaged());
     }
-    let header = bytes(local..local + LOCAL_HEADER).await?;
+    let header = bytes(containers, name, local..local + LOCAL_HEADER).await?;
     let (names, extra) = (u16_at(&header, 26), u16_at(&header, 28));
     let (Some(names), Some(extra)) = (names, extra) else {
         return Err(damaged());
@@ -75,18 +119,27 @@ fn directory(tail: &[u8]) -> Option<Range<u64>> {
 
 /// Offset of the local header, and the size, of the entry of this name.
 fn find(mut directory: &[u8], name: &[u8]) -> Option<(u64, u64)> {
-    while directory.starts_with(b"PK\x01\x02") {
-        let names = usize::from(u16_at(directory, 28)?);
-        let extras = usize::from(u16_at(directory, 30)?);
-        let comment = usize::from(u16_at(directory, 32)?);
-        let entry_name = directory.get(46..46 + names)?;
-        if entry_name == name {
-            let extra = directory.get(46 + names..46 + names + extras)?;
-            return sizes(directory, extra);
+    while let Some((entry, local, length, rest)) = next_entry(directory) {
+        if entry == name {
+            return Some((local, length));
         }
-        directory = directory.get(46 + names + extras + comment..)?;
+        directory = rest;
     }
     None
+}
+
+/// Name, offset of the local header and size of the first entry, and what follows it.
+fn next_entry(directory: &[u8]) -> Option<(&[u8], u64, u64, &[u8])> {
+    if !directory.starts_with(b"PK\x01\x02") {
+        return None;
+    }
+    let names = usize::from(u16_at(directory, 28)?);
+    let extras = usize::from(u16_at(directory, 30)?);
+    let comment = usize::from(u16_at(directory, 32)?);
+    let name = directory.get(46..46 + names)?;
+    let extra = directory.get(46 + names..46 + names + extras)?;
+    let (local, length) = sizes(directory, extra)?;
+    Some((name, local, length, directory.get(46 + names + extras + comment..)?))
 }
 
 /// APPNOTE §4.5.3: the ZIP64 field carries, in this order, those of size, compressed size and offset that do not fit.

@@ -1,0 +1,195 @@
+//! Validates a held submission again with evidence that came later, and records what does not pass any more.
+
+use std::sync::Arc;
+
+use formats::digest::sha256;
+use formats::trail::{Actor, Event, Revision, Submission};
+use formats::wire::SubmissionId;
+use trust_store::report::rfc3339;
+use trust_store::revocation::crl::Crl;
+use trust_store::{Evidence, Indication, SubIndication, Subject, ValidationReport};
+
+use super::watch::Entry;
+use crate::clock;
+use crate::context::Context;
+use crate::deliver::entries_below;
+use crate::evidence::Cached;
+use crate::intake::EVIDENCE;
+use crate::observe;
+use crate::problem::Problem;
+use crate::store::{Batch, Condition, StoreError, SubmissionRow};
+use crate::upload::Reading;
+
+/// A CRL that arrived.
+pub(super) struct Piece {
+    /// As fetched.
+    pub(super) kept: Arc<Cached>,
+    /// Its SHA-256.
+    pub(super) sha256: [u8; 32],
+    /// As read.
+    pub(super) crl: Crl,
+}
+
+impl Piece {
+    pub(super) fn new(kept: Arc<Cached>, crl: Crl) -> Self {
+        Self {
+            sha256: sha256(&kept.der),
+            kept,
+            crl,
+        }
+    }
+}
+
+/// What another validation comes to.
+pub(super) enum Verdict {
+    /// It passes still.
+    Stands,
+    /// It is recorded as revised.
+    Revised,
+    /// It is not held any more, or was revised already.
+    Gone,
+    /// It could not be judged now; in words.
+    Unknown(&'static str),
+}
+
+/// The signature files of a stored container.
+pub(super) async fn signatures(context: &Context, submission: &Submission) -> Result<Vec<Vec<u8>>, Problem> {
+    let is_signature = |name: &str| name.ends_with(".p7s");
+    entries_below(
+        &context.containers,
+        &submission.stored_as,
+        submission.size,
+        "META-INF/",
+        is_signature,
+    )
+    .await
+}
+
+/// Validates with the stored evidence and `pieces`. A verdict that fails because of a revocation is recorded.
+pub(super) async fn again(
+    context: &Context,
+    id: &SubmissionId,
+    pieces: &[(Arc<Piece>, Entry)],
+) -> Result<Verdict, Problem> {
+    let Some(row) = context.store.submission(id).await?.filter(|row| row.revised.is_none()) else {
+        return Ok(Verdict::Gone);
+    };
+    let stored_as = &row.submission.stored_as;
+    let path = context.containers.file(stored_as)?;
+    let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
+    let container = read.map_err(|error| Problem::internal(&error))??;
+    let kept = context.containers.beside(stored_as, EVIDENCE).await?;
+    let kept = str::from_utf8(&kept)
+        .ok()
+        .and_then(|text| Evidence::from_json(text).ok());
+    let mut evidence = kept.unwrap_or_default();
+    evidence.merge(Evidence {
+        crls: pieces.iter().map(|(piece, _)| piece.kept.der.clone()).collect(),
+        ..Evidence::default()
+    });
+    let (trust, now) = (context.trust.current(), clock::now());
+    let subject = Arc::new(Subject::Container(Box::new(container)));
+    // What has run out since, such as the list about the time-stamp authority, is fetched as at intake.
+    let gathered = context.fetcher.gather(&trust, &subject, evidence, now).await;
+    let validated = tokio::task::spawn_blocking(move || {
+        let subject = Arc::try_unwrap(subject).unwrap_or_else(|shared| Subject::clone(&shared));
+        trust.validate(subject, gathered.evidence, now)
+    });
+    let validated = validated.await.map_err(|error| Problem::internal(&error))?;
+    let report = validated.report();
+    match report.sub_indication {
+        _ if report.passed() => return Ok(Verdict::Stands),
+        Some(SubIndication::Revoked | SubIndication::RevokedCaNoPoe | SubIndication::RevokedNoPoe) => {}
+        Some(SubIndication::TryLater) => return Ok(Verdict::Unknown("other evidence cannot be had")),
+        // Something has run out, or the operator's trust has changed: no evidence against the letter.
+        _ => return Ok(Verdict::Unknown("it does not pass for a reason that is no revocation")),
+    }
+    record(context, &row, pieces, validated.evidence(), report).await
+}
+
+/// Report and evidence first, beside the old ones and under their digests; then the record that names them.
+async fn record(
+    context: &Context,
+    row: &SubmissionRow,
+    pieces: &[(Arc<Piece>, Entry)],
+    evidence: &Evidence,
+    report: &ValidationReport,
+) -> Result<Verdict, Problem> {
+    let stored_as = &row.submission.stored_as;
+    let evidence = evidence.to_json().into_bytes();
+    let text = serde_json::to_vec(report).map_err(|error| Problem::internal(&error))?;
+    let (evidence_sha256, report_sha256) = (hex::encode(sha256(&evidence)), hex::encode(sha256(&text)));
+    let containers = &context.containers;
+    containers
+        .put_beside(stored_as, &evidence_name(&evidence_sha256), evidence.into())
+        .await?;
+    containers
+        .put_beside(stored_as, &report_name(&report_sha256), text.into())
+        .await?;
+    let indication = match report.indication {
+        Indication::TotalFailed => "TOTAL-FAILED",
+        Indication::Indeterminate | Indication::TotalPassed => "INDETERMINATE",
+    };
+    let (because, because_sha256) = because(pieces);
+    let revision = Revision {
+        indication: indication.to_owned(),
+        sub_indication: report.sub_indication.map(|sub| sub.name().to_owned()),
+        because,
+        because_sha256,
+        evidence_sha256,
+        report_sha256,
+    };
+    let submission = &row.submission;
+    let id = &submission.submission;
+    let batch = Batch {
+        actor: Actor::default(),
+        time: clock::now(),
+        events: vec![Event::VerdictRevised {
+            submission: id.clone(),
+            sender: submission.sender.facility.clone(),
+            recipients: row.recipients.iter().map(|(facility, _)| facility.clone()).collect(),
+            patient: submission.patient.clone(),
+            revision: revision.clone(),
+        }],
+        conditions: vec![Condition::VerdictStands(id.clone())],
+    };
+    match context.store.commit(batch).committed().await {
+        Ok(_) => {}
+        Err(StoreError::Conflict(_)) => return Ok(Verdict::Gone),
+        Err(error) => return Err(error.into()),
+    }
+    metrics::counter!(observe::REVISED).increment(1);
+    tracing::error!(
+        %id,
+        sender = %submission.sender.facility,
+        sub_indication = revision.sub_indication,
+        because = revision.because,
+        "the verdict on an accepted submission was revised: its delivery is stopped; tell sender and recipients by telephone too"
+    );
+    Ok(Verdict::Revised)
+}
+
+/// The piece that revokes earliest, in words, and its digest.
+fn because(pieces: &[(Arc<Piece>, Entry)]) -> (String, String) {
+    let Some((piece, entry)) = pieces.iter().min_by_key(|(_, entry)| entry.at) else {
+        return Default::default();
+    };
+    let sentence = format!(
+        "CRL of {}, thisUpdate {}: certificate {} revoked at {}",
+        piece.crl.issuer,
+        rfc3339(piece.crl.this_update),
+        entry.serial,
+        rfc3339(entry.at)
+    );
+    (sentence, hex::encode(piece.sha256))
+}
+
+/// Name of a revised report beside its container.
+pub(crate) fn report_name(sha256: &str) -> String {
+    format!("report.{sha256}.json")
+}
+
+/// Name of the evidence of a revision beside its container.
+pub(crate) fn evidence_name(sha256: &str) -> String {
+    format!("evidence.{sha256}.json")
+}
