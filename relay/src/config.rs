@@ -148,6 +148,8 @@ pub struct Limits {
     pub pending_per_facility: u32,
     /// Time stamps per device and hour.
     pub timestamps_per_device_per_hour: u32,
+    /// The clock may differ so far from that of the nearest time-stamp authority; beyond, the relay is not ready.
+    pub clock_drift: Duration,
     /// Open connections, all together.
     pub connections: usize,
     /// Open connections of one network address.
@@ -331,6 +333,7 @@ fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
         pending_retry: duration("limits.pending_retry", &file.pending_retry)?,
         pending_per_facility: file.pending_per_facility,
         timestamps_per_device_per_hour: file.timestamps_per_device_per_hour,
+        clock_drift: duration("limits.clock_drift", &file.clock_drift)?,
         connections: at_least_one("limits.connections", file.connections)?,
         connections_per_address: at_least_one("limits.connections_per_address", file.connections_per_address)?,
     })

@@ -16,13 +16,14 @@ use formats::digest::DigestAlgorithm;
 use formats::timestamp::{Request, Response};
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use trust_store::TrustStore;
 
 use crate::clock;
 use crate::config::Config;
 use crate::context::Context;
+use crate::expiry::Ending;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use crate::trust::CurrentTrust;
 use authority::Authority;
 use quota::Quota;
 
@@ -31,11 +32,15 @@ const REQUEST: usize = 4096;
 /// An authority that was not needed for so long is asked for a token all the same: only a token shows that it gives tokens.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// An authority whose clock differs from the one here is asked again after so long.
+const DIFFERING: Duration = Duration::from_secs(5);
+
 /// The authorities, and how many stamps each device has had.
 pub(crate) struct Stamps {
     authorities: Vec<Authority>,
-    trust: Arc<TrustStore>,
+    trust: Arc<CurrentTrust>,
     patience: Duration,
+    drift: Duration,
     quota: Quota,
 }
 
@@ -65,12 +70,13 @@ pub(crate) struct AuthorityHealth {
 
 impl Stamps {
     /// Nothing is asked yet.
-    pub(crate) fn new(config: &Config, trust: Arc<TrustStore>) -> Self {
+    pub(crate) fn new(config: &Config, trust: Arc<CurrentTrust>) -> Self {
         let authority = |uri: &http::Uri| Authority::new(uri.clone(), config.limits.longest_rest());
         Self {
             authorities: config.timestamps.iter().map(authority).collect(),
             trust,
             patience: config.trust.fetch_timeout,
+            drift: config.limits.clock_drift,
             quota: Quota::default(),
         }
     }
@@ -94,7 +100,7 @@ impl Stamps {
     /// The first token that answers `request` and verifies, of the authorities in their order.
     async fn answer(&self, request: &Request) -> Result<Vec<u8>, NoStamp> {
         for authority in &self.authorities {
-            if let Some(token) = authority.ask(request, &self.trust, self.patience).await {
+            if let Some(token) = authority.ask(request, &self.trust.current(), self.patience).await {
                 return Ok(token);
             }
         }
@@ -127,22 +133,51 @@ impl Stamps {
         self.authorities.iter().map(health).collect()
     }
 
+    /// Asks every authority for a token now.
+    pub(crate) async fn try_all(&self) {
+        let trust = self.trust.current();
+        for authority in &self.authorities {
+            authority.ask(&probe(), &trust, self.patience).await;
+        }
+    }
+
+    /// In words with both times, if the clock here differs by more than `limit` from that of every authority that has told a
+    /// time: one that differs alone is itself wrong.
+    pub(crate) fn drift_beyond(&self, limit: Duration) -> Option<String> {
+        let told = self
+            .authorities
+            .iter()
+            .filter_map(|one| Some((one.host(), one.told()?)));
+        let (host, nearest) = told.min_by_key(|(_, told)| told.apart.abs())?;
+        (nearest.apart.unsigned_abs() > limit).then(|| {
+            format!(
+                "the clock here said {} when {host} said {}: {:.0} s apart, {} s are allowed",
+                clock::rfc3339(nearest.at),
+                clock::rfc3339(nearest.gen_time),
+                nearest.apart.abs().as_seconds_f64(),
+                limit.as_secs()
+            )
+        })
+    }
+
+    /// Certificates of the authorities as seen in their tokens, and when they end.
+    pub(crate) fn endings(&self) -> Vec<Ending> {
+        self.authorities.iter().filter_map(Authority::ending).collect()
+    }
+
     /// Asks every authority that was not needed for a while for a token, and those that fail until they work again, until the
     /// task is dropped.
     pub(crate) async fn watch(&self) {
         loop {
             for authority in &self.authorities {
                 let idle = authority.last().is_none_or(|good| good.asked.elapsed() > IDLE);
-                if idle || authority.failing().is_some() {
-                    let digest = DigestAlgorithm::Sha256.digest(uuid::Uuid::now_v7().as_bytes());
-                    let request = Request {
-                        algorithm: DigestAlgorithm::Sha256,
-                        imprint: digest,
-                        nonce: Some(fresh_nonce()),
-                        cert_req: true,
-                        policy: None,
-                    };
-                    authority.ask(&request, &self.trust, self.patience).await;
+                // A clock that differs is watched until it does not any more.
+                let differs = authority
+                    .told()
+                    .is_some_and(|told| told.apart.unsigned_abs() > self.drift && told.asked.elapsed() > DIFFERING);
+                if idle || differs || authority.failing().is_some() {
+                    let request = probe();
+                    authority.ask(&request, &self.trust.current(), self.patience).await;
                 }
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -177,6 +212,17 @@ pub(crate) async fn stamp(State(context): State<Context>, peer: Peer, body: Byte
     })?;
     let reply = Response::Granted(token).encode();
     Ok(([(CONTENT_TYPE, "application/timestamp-reply")], reply).into_response())
+}
+
+/// A request over nothing in particular.
+fn probe() -> Request {
+    Request {
+        algorithm: DigestAlgorithm::Sha256,
+        imprint: DigestAlgorithm::Sha256.digest(uuid::Uuid::now_v7().as_bytes()),
+        nonce: Some(fresh_nonce()),
+        cert_req: true,
+        policy: None,
+    }
 }
 
 /// Content octets of a positive INTEGER of 64 bits.

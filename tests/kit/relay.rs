@@ -29,6 +29,8 @@ pub struct RelayOptions {
     pub data: Option<PathBuf>,
     /// Keys of other tables: table, key, value.
     pub more: Vec<(&'static str, &'static str, Value)>,
+    /// Variables of its environment, beside this program's own.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for RelayOptions {
@@ -38,6 +40,7 @@ impl Default for RelayOptions {
             anchors: true,
             data: None,
             more: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -49,6 +52,7 @@ pub struct RelayProcess {
     api: u16,
     portal: u16,
     data: Option<PathBuf>,
+    environment: Vec<(&'static str, &'static str)>,
     child: Mutex<Option<Child>>,
 }
 
@@ -86,6 +90,7 @@ impl RelayProcess {
             api,
             portal,
             data: options.data.clone(),
+            environment: options.environment.clone(),
             child: Mutex::new(None),
         };
         relay.serve();
@@ -282,6 +287,7 @@ impl RelayProcess {
             .arg("serve")
             .arg("--config")
             .arg(self.config())
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the same file twice"))
             .stderr(log)

@@ -17,6 +17,7 @@ pub use ocsp::{OcspPool, OcspRequest};
 pub use status::{RevocationSources, status};
 
 use crate::policy::Freshness;
+use crate::report::rfc3339;
 
 /// Whether a certificate was revoked at the time asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +177,13 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
             unknown("the CRL is newer than the certificate's end and need not list it any more")
         }
         None if !usable.is_empty() => unknown("the CRL is no longer current at the time in question"),
-        None if !statements.is_empty() => unknown("the CRL is dated later than now"),
+        None if !statements.is_empty() => {
+            let earliest = statements.iter().map(|statement| statement.this_update).min();
+            let (stated, now) = (earliest.map(rfc3339).unwrap_or_default(), rfc3339(times.at));
+            unknown(format!(
+                "what is at hand is dated later than now: {stated}, and it is {now}"
+            ))
+        }
         None => unknown("no CRL covers the certificate"),
     }
 }

@@ -166,6 +166,7 @@ impl TrustStore {
         // 1. The container itself: what is wrong with it weighs on every signature.
         let mut common = container::structure(container, extent);
         common.extend(material::left_aside(evidence));
+        container::created(container, self.policy.clock_skew, now, &mut common);
         if container.signatures.len() > MAX_SIGNATURES {
             common.fail(
                 "signatures",

@@ -140,6 +140,7 @@ pub struct LimitsFile {
     pub pending_retry: String,
     pub pending_per_facility: u32,
     pub timestamps_per_device_per_hour: u32,
+    pub clock_drift: String,
     pub connections: usize,
     pub connections_per_address: usize,
 }
@@ -153,6 +154,7 @@ impl Default for LimitsFile {
             pending_retry: "1m".into(),
             pending_per_facility: 100,
             timestamps_per_device_per_hour: 600,
+            clock_drift: "2m".into(),
             connections: 1000,
             connections_per_address: 200,
         }

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::upload::{Progress, Reading, Upload};
+use time::OffsetDateTime;
 use trust_store::Evidence;
 
 /// Judges what `reading` has seen since it was looked at last.
@@ -114,13 +115,30 @@ async fn head(context: &Context, peer: &Peer, arrived: &Container) -> Result<Opt
             return Ok(Some(problem.into()));
         }
     }
-    let (trust, arrived) = (Arc::clone(&context.trust), arrived.clone());
+    let trust = context.trust.current();
+    if let Some(problem) = from_the_future(&envelope.created, trust.policy.clock_skew, clock::now()) {
+        return Ok(Some(problem.into()));
+    }
+    let arrived = arrived.clone();
     let foreseen =
         tokio::task::spawn_blocking(move || trust.foresee(&arrived, Evidence::default(), clock::now())).await;
     match foreseen.map_err(|error| Problem::internal(&error))? {
         Some(report) => Ok(Some(Refusal::by_verdict(report)?)),
         None => Ok(None),
     }
+}
+
+/// An envelope made later than the clock here and its allowance say: one of the two clocks is wrong. Any age is welcome.
+fn from_the_future(created: &str, skew: time::Duration, now: OffsetDateTime) -> Option<Problem> {
+    let stated = clock::parse_rfc3339(created)?;
+    if stated <= now.saturating_add(skew) {
+        return None;
+    }
+    let (stated, now, skew) = (clock::rfc3339(stated), clock::rfc3339(now), skew.whole_seconds());
+    Some(Problem::new(Code::EnvelopeInvalid).detail(
+        format!("封筒の作成時刻 {stated} は、中継所の時計 {now} より許容の {skew} 秒を超えて先です。端末の時計を合わせてください。"),
+        format!("created {stated} is later than the relay's clock {now} by more than {skew} s: set the device's clock."),
+    ))
 }
 
 /// Records the refusal; what cannot be recorded is the relay's fault and no refusal.

@@ -4,14 +4,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use formats::timestamp::{Request, Response};
+use formats::timestamp::{Request, Response, Token};
 use http::Uri;
 use time::OffsetDateTime;
-use trust_store::{Evidence, JudgedToken, TrustStore};
+use trust_store::{Certificate, Evidence, JudgedToken, TrustStore};
 
 use crate::clock;
 use crate::evidence::breaker::{Breaker, Failing};
 use crate::evidence::outbound::{Bounds, exchange};
+use crate::expiry::Ending;
 use crate::observe;
 
 /// Largest answer.
@@ -22,6 +23,21 @@ pub(super) struct Authority {
     uri: Uri,
     breaker: Breaker,
     last: Mutex<Option<Good>>,
+    told: Mutex<Option<Told>>,
+    ending: Mutex<Option<Ending>>,
+}
+
+/// The time of the last token that answered, whether it passed or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// When it was asked for, on a clock that does not jump.
+    pub(super) asked: Instant,
+    /// When it came.
+    pub(super) at: OffsetDateTime,
+    /// genTime.
+    pub(super) gen_time: OffsetDateTime,
+    /// By how much genTime lies outside the exchange: positive if the clock here is behind.
+    pub(super) apart: time::Duration,
 }
 
 /// The last token that passed.
@@ -43,6 +59,8 @@ impl Authority {
             uri,
             breaker: Breaker::new(longest_rest),
             last: Mutex::default(),
+            told: Mutex::default(),
+            ending: Mutex::default(),
         }
     }
 
@@ -57,6 +75,36 @@ impl Authority {
 
     pub(super) fn last(&self) -> Option<Good> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn told(&self) -> Option<Told> {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When its certificate ends, as its last token shows.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what a token tells beside its verdict: the time, and the end of the authority's certificate.
+    fn listen(&self, token: &[u8], request: &Request, asked: Instant, before: OffsetDateTime, now: OffsetDateTime) {
+        let Ok(token) = Token::parse(token) else { return };
+        if token.info.nonce != request.nonce {
+            return;
+        }
+        let gen_time = token.info.gen_time;
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told {
+            asked,
+            at: now,
+            gen_time,
+            apart: apart(gen_time, before, now),
+        });
+        let certificates = token.signed_data.certificates.iter();
+        let mut own = certificates.filter_map(|der| Certificate::parse(der).ok().filter(|one| !one.is_ca()));
+        if let Some(certificate) = own.next() {
+            let ending = Ending::of("tsa-certificate", &certificate);
+            *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(ending);
+        }
     }
 
     /// A token that answers `request` and passes; `None` if it rests or has none. What went wrong is kept and logged once.
@@ -104,6 +152,7 @@ impl Authority {
         let reply = reply.map_err(|error| error.to_string())?;
         let token = Response::parse(&reply).map_err(|error| error.to_string())?;
         let now = clock::now();
+        self.listen(&token, request, asked, before, now);
         let judged: JudgedToken = trust
             .judge_token(&token, request, &Evidence::default(), now)
             .map_err(|refusal| refusal.to_string())?;
@@ -115,5 +164,34 @@ impl Authority {
             drift: judged.gen_time - middle,
         };
         Ok((token, good))
+    }
+}
+
+/// How far `gen_time` lies outside an exchange. It may be a whole second, cut off: the authority's clock was less than a second
+/// further.
+fn apart(gen_time: OffsetDateTime, before: OffsetDateTime, after: OffsetDateTime) -> time::Duration {
+    let latest = gen_time.saturating_add(time::Duration::SECOND);
+    if gen_time > after {
+        gen_time - after
+    } else if latest < before {
+        latest - before
+    } else {
+        time::Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_within_the_exchange_is_no_drift() {
+        let at = |seconds: i64| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(1_000_000 + seconds);
+        let (before, after) = (at(10), at(12));
+        for inside in [9, 10, 11, 12] {
+            assert_eq!(apart(at(inside), before, after), time::Duration::ZERO, "{inside}");
+        }
+        assert_eq!(apart(at(72), before, after), time::Duration::seconds(60));
+        assert_eq!(apart(at(-51), before, after), time::Duration::seconds(-60));
     }
 }

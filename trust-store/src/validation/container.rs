@@ -6,10 +6,12 @@ use std::collections::{HashMap, HashSet};
 use formats::asice::{Container, FileEntry, Manifest, Severity};
 use formats::envelope::DocumentKind;
 use formats::hc_role::HcRole;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use super::Extent;
 use super::ledger::{Ledger, Row};
-use crate::report::FileVerdict;
+use crate::report::{FileVerdict, rfc3339};
 use crate::role_policy::{RolePolicy, kind_name};
 
 /// Findings of the reader, the envelope, and the pairing of manifests with signatures: they weigh on every signature.
@@ -40,6 +42,20 @@ pub(super) fn structure(container: &Container, extent: Extent) -> Ledger {
     }
     envelope(container, extent, &mut ledger);
     ledger
+}
+
+/// An envelope made later than the validator's clock: one of the two clocks is wrong. It says nothing of the signature.
+pub(super) fn created(container: &Container, skew: Duration, now: OffsetDateTime, ledger: &mut Ledger) {
+    let created = container.envelope.as_ref().map(|envelope| &envelope.created);
+    let stated = created.and_then(|created| OffsetDateTime::parse(created, &Rfc3339).ok());
+    if let Some(stated) = stated.filter(|stated| *stated > now.saturating_add(skew)) {
+        let detail = format!(
+            "The envelope says it was made at {}, which is later than {}.",
+            rfc3339(stated),
+            rfc3339(now)
+        );
+        ledger.warn("envelope_created", detail);
+    }
 }
 
 /// The one manifest a signature signs.
