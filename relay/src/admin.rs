@@ -1,9 +1,11 @@
 //! The operator's commands: facilities, devices, persons, exports; through the running relay or on its files.
 
+mod check;
 mod code;
 mod init;
 mod shortcomings;
 mod socket;
+mod trust;
 
 use std::sync::Arc;
 
@@ -16,13 +18,16 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
 use time::{Date, Duration, OffsetDateTime};
 
+pub use check::{Finding, Level, check};
 pub use code::OneTimeCode;
 pub use init::{InitError, init};
 pub use shortcomings::shortcomings;
 pub use socket::{ask, serve};
+pub use trust::{AddError, Listed, TrustPurpose, add, list};
 
 use crate::account::{self, Format};
 use crate::store::{Batch, Condition, Store, StoreError};
+use crate::trust::CurrentTrust;
 
 /// An enrolment code is good for so long.
 pub const CODE_LIFE: Duration = Duration::hours(24);
@@ -50,6 +55,8 @@ pub enum Command {
     },
     /// A facility's persons.
     MemberList { facility: FacilityCode },
+    /// Reads the trust directory anew; a change is recorded.
+    TrustReload {},
     /// Part of the trail; times RFC 3339.
     TrailExport {
         facility: Option<FacilityCode>,
@@ -57,6 +64,18 @@ pub enum Command {
         to: Option<String>,
         format: Format,
     },
+}
+
+/// Reads the trust directory anew and records what has changed.
+///
+/// # Errors
+/// [`AdminError`]; a directory that cannot be used leaves what was read before in use.
+pub async fn reload(store: &Arc<dyn Store>, trust: &CurrentTrust) -> Result<Value, AdminError> {
+    let read = trust
+        .reload()
+        .map_err(|error| AdminError::Argument(format!("nothing was changed: {error}")))?;
+    let recorded = crate::trust::record(&**store, &read).await?;
+    Ok(json!({ "digest": crate::trust::summary(&read).digest, "recorded": recorded }))
 }
 
 /// Why a command was not done, in one sentence.
@@ -145,6 +164,9 @@ pub async fn execute(
             known(store, &facility).await?;
             Ok(json!(store.members(&facility).await?))
         }
+        Command::TrustReload {} => Err(AdminError::Argument(
+            "trust is read anew by the relay or from its directory, not from its store".into(),
+        )),
         Command::TrailExport {
             facility,
             from,

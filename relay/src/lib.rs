@@ -27,8 +27,11 @@
 //!     because a time-stamp authority that is down must hold no letter; renewed before the stamp ends.
 //! 11. **The recipient looks** ([`view`], [`deliver`]). The record of who looks is durable before the first byte leaves, because
 //!     a look cannot be taken back when its record fails.
-//! 12. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
-//! 13. **The container goes** ([`retention`]), where its operator limits its time: after every recipient has had it and was told,
+//! 12. **Evidence that comes later** ([`revise`]): a list issued after the acceptance may show that the card was revoked before it
+//!     signed. Then the submission is validated again, what fails is recorded, and nothing of it leaves the relay any more,
+//!     because a letter that was good at the door must not be relied on when it is known to be bad.
+//! 13. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
+//! 14. **The container goes** ([`retention`]), where its operator limits its time: after every recipient has had it and was told,
 //!     and only it. Evidence, report and archive stay.
 
 pub mod account;
@@ -42,12 +45,14 @@ mod context;
 pub mod deliver;
 pub mod enrol;
 pub mod evidence;
+pub mod expiry;
 pub mod folder;
 pub mod intake;
 pub mod observe;
 pub mod peer;
 pub mod problem;
 mod retention;
+mod revise;
 pub mod routes;
 pub mod server;
 pub mod store;

@@ -12,10 +12,11 @@ use clap::{Args, Parser, Subcommand};
 use formats::trail::LogKey;
 use formats::wire::{DeviceId, FacilityCode, MemberId};
 use relay::account::Format;
-use relay::admin::{self, Command};
+use relay::admin::{self, Command, TrustPurpose};
 use relay::ca::RelayCa;
 use relay::config::Config;
 use relay::store::{Embedded as _, SledStore, Store};
+use relay::trust::CurrentTrust;
 use time::OffsetDateTime;
 
 /// Takes signed letters in, keeps them for the recipient, records every sender and every view.
@@ -49,6 +50,9 @@ enum Verb {
     /// Persons of a facility.
     #[command(subcommand)]
     Member(MemberVerb),
+    /// The certificates the relay trusts.
+    #[command(subcommand)]
+    Trust(TrustVerb),
     /// The audit trail.
     #[command(subcommand)]
     Trail(TrailVerb),
@@ -131,6 +135,29 @@ enum MemberVerb {
 }
 
 #[derive(Subcommand)]
+enum TrustVerb {
+    /// List the certificates with purpose, fingerprint and end.
+    List(Place),
+    /// Add one certificate and have a running relay use it at once; the change is recorded in the trail.
+    Add {
+        /// The certificate, DER or PEM.
+        file: PathBuf,
+        /// What to trust it for: hpki (signers), tsa (time stamps), or intermediate (nothing, it serves path building).
+        #[arg(long = "for", value_name = "PURPOSE")]
+        purpose: TrustPurpose,
+        /// The SHA-256 it must have, from a source you trust other than the file's.
+        #[arg(long, value_name = "FINGERPRINT")]
+        sha256: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Have a running relay read the trust directory anew, after a change by hand.
+    Reload(Place),
+    /// Check directory, dates, CRLs (fetched now) and time-stamp authorities (asked now).
+    Check(Place),
+}
+
+#[derive(Subcommand)]
 enum TrailVerb {
     /// Write what the trail says, to standard output. The reading itself is recorded.
     Export {
@@ -187,6 +214,21 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             place,
         }) => tell(&place, Command::MemberAdd { facility, member, name }),
         Verb::Member(MemberVerb::List { facility, place }) => tell(&place, Command::MemberList { facility }),
+        Verb::Trust(TrustVerb::List(place)) => {
+            let config = Config::load(&place.config)?;
+            let listed = admin::list(&config.trust.directory, OffsetDateTime::now_utc())?;
+            words::trust::listed(&listed, place.json)
+        }
+        Verb::Trust(TrustVerb::Add {
+            file,
+            purpose,
+            sha256,
+            place,
+        }) => add(&place, &file, purpose, &sha256),
+        Verb::Trust(TrustVerb::Reload(place)) => {
+            words::trust::reload(&reload(&Config::load(&place.config)?)?, place.json)
+        }
+        Verb::Trust(TrustVerb::Check(place)) => look(&place),
         Verb::Trail(TrailVerb::Export {
             facility,
             from,
@@ -242,6 +284,48 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
     let rows = store.dump()?.len();
     words::rebuilt(rows, place.json);
     Ok(())
+}
+
+fn add(place: &Place, file: &Path, purpose: TrustPurpose, sha256: &str) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let added = admin::add(
+        &config.trust.directory,
+        file,
+        purpose,
+        sha256,
+        OffsetDateTime::now_utc(),
+    );
+    let added = added.map_err(|error| match error {
+        admin::AddError::Io(..) | admin::AddError::Trust(_) => anyhow::Error::new(error),
+        refused => admin::AdminError::Argument(words::trust::refused(&refused)).into(),
+    })?;
+    words::trust::added(&added, &reload(&config)?, place.json)
+}
+
+/// Tells the running relay, else the trail itself.
+fn reload(config: &Config) -> anyhow::Result<serde_json::Value> {
+    #[cfg(unix)]
+    {
+        let asked = admin::ask(&config.data.join("admin.sock"), &Command::TrustReload {}, &mut |_| {
+            Ok(())
+        })?;
+        if let Some(answer) = asked {
+            return Ok(answer);
+        }
+    }
+    let trust = CurrentTrust::open(&config.trust.directory)?;
+    relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.data, log_key(config)?)?);
+    Ok(runtime()?.block_on(admin::reload(&store, &trust))?)
+}
+
+fn look(place: &Place) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let findings = runtime()?.block_on(admin::check(&config, OffsetDateTime::now_utc()));
+    match words::trust::findings(&findings, place.json)? {
+        0 => Ok(()),
+        failed => Err(admin::AdminError::Argument(format!("{failed} of {} fail", findings.len())).into()),
+    }
 }
 
 fn serve(place: &Place) -> anyhow::Result<()> {

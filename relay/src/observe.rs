@@ -17,6 +17,10 @@
 //! | `hikyaku_timestamp_drift_seconds{authority}` | gauge | genTime of its last token less the clock here |
 //! | `hikyaku_archives_due` | gauge | submissions without archive, or whose archive ends within the margin |
 //! | `hikyaku_archives_total{outcome}` | counter | tries: made, no_stamp, no_gain, failed |
+//! | `hikyaku_verdicts_revised_total` | counter | accepted submissions stopped by evidence that came later |
+//! | `hikyaku_submissions_unconfirmed` | gauge | held submissions for whose signer no CRL issued since the signature has come yet |
+//! | `hikyaku_revalidations_due` | gauge | submissions that a late CRL lists and that are still to be validated again |
+//! | `hikyaku_expiry_seconds{purpose,name}` | gauge | seconds until a certificate or CRL ends; negative once it has |
 //! | `hikyaku_delivered_bytes_total` | counter | bytes of containers and files sent out |
 
 use std::sync::OnceLock;
@@ -38,6 +42,10 @@ pub(crate) const TSA_GOOD: &str = "hikyaku_timestamp_authority_good";
 pub(crate) const TSA_DRIFT: &str = "hikyaku_timestamp_drift_seconds";
 pub(crate) const ARCHIVES_DUE: &str = "hikyaku_archives_due";
 pub(crate) const ARCHIVES: &str = "hikyaku_archives_total";
+pub(crate) const REVISED: &str = "hikyaku_verdicts_revised_total";
+pub(crate) const UNCONFIRMED: &str = "hikyaku_submissions_unconfirmed";
+pub(crate) const REVISIONS_DUE: &str = "hikyaku_revalidations_due";
+pub(crate) const EXPIRY: &str = "hikyaku_expiry_seconds";
 pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
 
 const SECONDS: &[f64] = &[

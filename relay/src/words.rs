@@ -1,5 +1,7 @@
 //! What `hikyaku-relay` prints: answers for people or, with `--json`, for programs.
 
+pub(crate) mod trust;
+
 use std::path::Path;
 
 use serde_json::{Value, json};

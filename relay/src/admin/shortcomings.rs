@@ -9,6 +9,7 @@ use trust_store::revocation::urls;
 
 use crate::config::{Config, Trust};
 use crate::evidence::outbound::is_public;
+use crate::expiry;
 use crate::trust::{self, TrustError};
 
 /// One sentence for each thing that will not work as configured.
@@ -39,6 +40,11 @@ pub fn shortcomings(config: &Config) -> Result<Vec<String>, TrustError> {
     if config.timestamps.is_empty() {
         found.push("timestamps.urls is empty: each clinic needs its own time-stamp authority".to_owned());
     }
+    let now = crate::clock::now();
+    let mut endings = expiry::of_trust(&store);
+    endings.extend(expiry::of_config(config));
+    let near = endings.iter().filter(|ending| ending.near(now).is_some());
+    found.extend(near.map(|ending| ending.sentence(now)[1].clone()));
     Ok(found)
 }
 

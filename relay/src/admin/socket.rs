@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{AdminError, Command};
 use crate::store::Store;
+use crate::trust::CurrentTrust;
 
 /// Longest command line, bytes.
 const MAX_COMMAND: u64 = 64 << 10;
@@ -30,7 +31,7 @@ enum Line {
 /// # Errors
 /// If the socket cannot be made.
 #[cfg(unix)]
-pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String) -> io::Result<()> {
+pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String, trust: Arc<CurrentTrust>) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     // The store's lock says that no other relay runs here: what lies there is left over.
     match std::fs::remove_file(path) {
@@ -41,9 +42,9 @@ pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String) -> io::Resul
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let (store, pin) = (Arc::clone(&store), pin.clone());
+        let (store, pin, trust) = (Arc::clone(&store), pin.clone(), Arc::clone(&trust));
         tokio::spawn(async move {
-            if let Err(error) = answer(&store, &pin, stream).await {
+            if let Err(error) = answer(&store, &pin, &trust, stream).await {
                 tracing::warn!(%error, "an administration connection ended early");
             }
         });
@@ -51,17 +52,26 @@ pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String) -> io::Resul
 }
 
 #[cfg(unix)]
-async fn answer(store: &Arc<dyn Store>, pin: &str, stream: tokio::net::UnixStream) -> io::Result<()> {
+async fn answer(
+    store: &Arc<dyn Store>,
+    pin: &str,
+    trust: &Arc<CurrentTrust>,
+    stream: tokio::net::UnixStream,
+) -> io::Result<()> {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
     BufReader::new(reading.take(MAX_COMMAND)).read_line(&mut line).await?;
     // Bounded, so that a long export waits for its reader instead of gathering in memory.
     let (lines, mut written) = tokio::sync::mpsc::channel::<Line>(4);
-    let (store, pin) = (Arc::clone(store), pin.to_owned());
+    let (store, pin, trust) = (Arc::clone(store), pin.to_owned(), Arc::clone(trust));
     let work = tokio::spawn(async move {
         let end = match serde_json::from_str::<Command>(&line) {
             Err(_) => Line::Failed("the command is not one this relay knows".into()),
+            Ok(Command::TrustReload {}) => match super::reload(&store, &trust).await {
+                Ok(value) => Line::Done(value),
+                Err(error) => Line::Failed(error.to_string()),
+            },
             Ok(command) => {
                 let parts = lines.clone();
                 let mut part = |bytes: &[u8]| {

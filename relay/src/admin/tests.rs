@@ -89,13 +89,18 @@ async fn a_running_relay_is_asked_through_its_socket() {
     assert_eq!(nobody, None);
     let serving = {
         let (store, path) = (store(), path.clone());
-        tokio::spawn(async move { serve(store, &path, "PIN".into()).await })
+        let trust = Arc::new(crate::trust::CurrentTrust::open(folder.path()).unwrap());
+        tokio::spawn(async move { serve(store, &path, "PIN".into(), trust).await })
     };
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         tokio::task::yield_now().await;
     }
     tokio::task::spawn_blocking(move || {
         let mut none = |_: &[u8]| Ok(());
+        for recorded in [true, false] {
+            let reloaded = ask(&path, &Command::TrustReload {}, &mut none).unwrap().unwrap();
+            assert_eq!(reloaded["recorded"], recorded);
+        }
         let add = Command::FacilityAdd {
             code: facility(),
             name: "TEST医院".into(),

@@ -21,13 +21,14 @@ pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
 /// `GET /v1/policy`: what a client needs to judge as the relay does.
 pub(super) async fn policy(State(context): State<Context>, _peer: Peer) -> Json<RelayPolicy> {
-    let anchors = &context.trust.anchors;
+    let trust = context.trust.current();
+    let anchors = &trust.anchors;
     let certificates = |set: &trust_store::AnchorSet| set.0.iter().map(|anchor| STANDARD.encode(&anchor.der)).collect();
     let limits = &context.config.limits;
     let authorities = context.config.timestamps.iter();
     Json(RelayPolicy {
         version: 1,
-        policy_toml: context.trust.policy.to_toml(),
+        policy_toml: trust.policy.to_toml(),
         hpki_anchors: certificates(&anchors.hpki),
         tsa_anchors: certificates(&anchors.tsa),
         intermediates: anchors.intermediates.iter().map(|der| STANDARD.encode(der)).collect(),
@@ -77,12 +78,25 @@ pub(super) async fn readiness(
     let mut said = json!({ "ready": reasons.is_empty(), "reasons": reasons });
     if connection.device.is_some() || connection.address.ip().to_canonical().is_loopback() {
         said["timestamps"] = json!(context.stamps.health());
+        said["expiring"] = json!(expiring(&context));
     }
     let mut response = Json(said).into_response();
     *response.status_mut() = status;
     // The body says more than a problem would, and monitoring expects this shape.
     response.extensions_mut().insert(problem::AsIs);
     response
+}
+
+/// What is near its end or past it.
+fn expiring(context: &Context) -> Vec<serde_json::Value> {
+    let now = crate::clock::now();
+    let near = |ending: crate::expiry::Ending| {
+        let near = ending.near(now)?;
+        Some(
+            json!({ "purpose": ending.purpose, "name": ending.name, "ends": crate::clock::rfc3339(ending.at), "near": near }),
+        )
+    };
+    crate::expiry::all(context).into_iter().filter_map(near).collect()
 }
 
 /// `GET /metrics`: for the operator on the machine itself only.

@@ -17,9 +17,9 @@ use crate::evidence::Fetcher;
 use crate::folder::create_or_close;
 use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
-use crate::trust::{self, TrustError};
+use crate::trust::{self, CurrentTrust, TrustError};
 use crate::upload::Uploads;
-use crate::{archive, intake, observe, retention, routes};
+use crate::{archive, expiry, intake, observe, retention, revise, routes};
 
 /// Why the relay does not start. Each says which file, key or address is in the way.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,8 @@ pub struct Running {
     /// Address of the portal listener.
     pub portal: SocketAddr,
     store: Arc<dyn Store>,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "commands come over a Unix socket"))]
+    trust: Arc<CurrentTrust>,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: Vec<JoinHandle<()>>,
@@ -107,7 +109,7 @@ impl Relay {
     /// [`StartError`].
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
         observe::count();
-        let trust = Arc::new(trust::open(&config.trust.directory)?);
+        let trust = Arc::new(CurrentTrust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
         let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;
         create_or_close(&config.data)?;
@@ -120,6 +122,15 @@ impl Relay {
                 code = problem.code().as_str(),
                 "containers without a record stay until the next start"
             );
+        }
+        // What was changed by hand while the relay was down is in the trail too.
+        match trust::record(&*store, &trust.current()).await {
+            Ok(true) => tracing::info!(
+                digest = trust::summary(&trust.current()).digest,
+                "trust has changed; recorded"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a change of trust could not be recorded"),
         }
         let fetcher = Arc::new(Fetcher::open(config.data.join("crls"), config.trust.clone())?);
         let context = Context::new(Rooms {
@@ -162,6 +173,8 @@ impl Relay {
             tokio::spawn(fetcher.refresh()),
             tokio::spawn(async move { reaping.uploads.reap().await }),
             tokio::spawn(intake::retry(context.clone())),
+            tokio::spawn(revise::watch(context.clone())),
+            tokio::spawn(expiry::watch(context.clone())),
             tokio::spawn(async move { stamping.stamps.watch().await }),
             tokio::spawn(archive::keep(context.clone())),
             tokio::spawn(retention::keep(context.clone())),
@@ -174,6 +187,7 @@ impl Relay {
             api: api_address,
             portal: portal_address,
             store,
+            trust: Arc::clone(&context.trust),
             stop,
             listeners,
             background,
@@ -185,9 +199,9 @@ impl Running {
     /// Takes the operator's commands on a socket too.
     #[cfg(unix)]
     fn administered(mut self, path: std::path::PathBuf, pin: String) -> Self {
-        let store = self.store();
+        let (store, trust) = (self.store(), Arc::clone(&self.trust));
         self.background.push(tokio::spawn(async move {
-            if let Err(error) = crate::admin::serve(store, &path, pin).await {
+            if let Err(error) = crate::admin::serve(store, &path, pin, trust).await {
                 tracing::error!(%error, "commands cannot be taken while the relay runs");
             }
         }));
