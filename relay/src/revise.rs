@@ -112,7 +112,10 @@ impl Late {
                             self.note(context, &row).await;
                         }
                     }
-                    Ok(Event::VerdictRevised { submission, .. }) => self.forget(&submission),
+                    // What is not held any more cannot be validated again, and is delivered no more.
+                    Ok(Event::VerdictRevised { submission, .. } | Event::ContainerErased { submission, .. }) => {
+                        self.forget(&submission);
+                    }
                     _ => {}
                 }
             }
@@ -125,7 +128,8 @@ impl Late {
     async fn note(&mut self, context: &Context, row: &SubmissionRow) {
         let submission = &row.submission;
         let id = &submission.submission;
-        if row.state != SubmissionState::Accepted || row.revised.is_some() || self.watch.has(id) {
+        if row.state != SubmissionState::Accepted || row.revised.is_some() || row.erased.is_some() || self.watch.has(id)
+        {
             return;
         }
         let signatures = match judge::signatures(context, submission).await {

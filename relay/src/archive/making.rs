@@ -70,7 +70,7 @@ impl From<ArchiveError> for NotMade {
 pub(super) async fn make(context: &Context, row: &SubmissionRow) -> Result<Made, NotMade> {
     let stored_as = &row.submission.stored_as;
     let container = read(context, row).await?;
-    let trust = &context.trust;
+    let trust = &context.trust.current();
     let recorded = row.archive.as_ref();
     let (mut archive, written) = match context.containers.beside(stored_as, ARCHIVE).await {
         Ok(bytes) => match known(&bytes, &container) {
@@ -124,7 +124,7 @@ pub(super) async fn refreshed(context: &Context, row: &SubmissionRow, stored: &[
 /// Gives the newest stamp its own evidence: while its authority can still be asked.
 async fn renewable(context: &Context, archive: &mut Archive, container: &Container) -> Result<(), NotMade> {
     let evidence = gather(context, archive.applied(container)?, Evidence::default()).await;
-    complete(archive, container, &context.trust.anchors, &evidence)?;
+    complete(archive, container, &context.trust.current().anchors, &evidence)?;
     Ok(())
 }
 
@@ -132,7 +132,7 @@ async fn gather(context: &Context, container: Container, supplied: Evidence) -> 
     let subject = Arc::new(Subject::Container(Box::new(container)));
     let gathered = context
         .fetcher
-        .gather(&context.trust, &subject, supplied, clock::now())
+        .gather(&context.trust.current(), &subject, supplied, clock::now())
         .await;
     if !gathered.unreachable.is_empty() {
         tracing::debug!(

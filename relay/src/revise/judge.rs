@@ -71,7 +71,12 @@ pub(super) async fn again(
     id: &SubmissionId,
     pieces: &[(Arc<Piece>, Entry)],
 ) -> Result<Verdict, Problem> {
-    let Some(row) = context.store.submission(id).await?.filter(|row| row.revised.is_none()) else {
+    let Some(row) = context
+        .store
+        .submission(id)
+        .await?
+        .filter(|row| row.revised.is_none() && row.erased.is_none())
+    else {
         return Ok(Verdict::Gone);
     };
     let stored_as = &row.submission.stored_as;
