@@ -154,7 +154,7 @@ impl Late {
         self.watch.add(id, signed_at, signatures, &intermediates);
         let known: Vec<_> = self.pieces.values().cloned().collect();
         for piece in known {
-            self.watch.confirm(&piece.crl);
+            self.watch.confirm_one(&piece.crl, id);
             let concerned = self.watch.concerns(&piece.crl, id);
             self.plan(concerned, &piece);
         }

@@ -33,6 +33,14 @@ struct Rests {
     unconfirmed: BTreeSet<String>,
 }
 
+impl Rests {
+    fn confirm(&mut self, crl: &Crl, issuer: &str) {
+        if self.signed_at.is_some_and(|signed_at| crl.this_update >= signed_at) {
+            self.unconfirmed.remove(issuer);
+        }
+    }
+}
+
 /// An entry of a CRL that names a certificate a submission rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
@@ -172,10 +180,13 @@ impl Watch {
     /// Takes note that a CRL was issued: the first from the time of a signature on confirms it.
     pub(super) fn confirm(&mut self, crl: &Crl) {
         let issuer = crl.issuer.to_string();
-        for rests in self.held.values_mut() {
-            if rests.signed_at.is_some_and(|signed_at| crl.this_update >= signed_at) {
-                rests.unconfirmed.remove(&issuer);
-            }
+        self.held.values_mut().for_each(|rests| rests.confirm(crl, &issuer));
+    }
+
+    /// The same for one submission.
+    pub(super) fn confirm_one(&mut self, crl: &Crl, id: &SubmissionId) {
+        if let Some(rests) = self.held.get_mut(id) {
+            rests.confirm(crl, &crl.issuer.to_string());
         }
     }
 }
