@@ -148,7 +148,14 @@ impl Header {
             "1.2.840.10008.1.2.2" => self.walk(Walker::big_endian(rest)),
             "1.2.840.10008.1.2.1.99" => {
                 let inflated = flate2::read::DeflateDecoder::new(rest).take(MAX_HEADER_BYTES);
-                self.walk(Walker::explicit(inflated))
+                self.walk(Walker::explicit(inflated)).map_err(|error| match error {
+                    // What the inflater says is about the bytes, not about the disk.
+                    DicomError::Io(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                        DicomError::Malformed("a deflated part that does not inflate")
+                    }
+                    DicomError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => DicomError::Truncated,
+                    other => other,
+                })
             }
             // Every other syntax, known or to come, encodes its attributes in explicit VR little endian (PS3.5 §10).
             _ => self.walk(Walker::explicit(rest)),

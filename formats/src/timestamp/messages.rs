@@ -155,7 +155,8 @@ impl Response {
         parts.finish()?;
         let (info, fail_info) = split_fail_info(&info)?;
         let sent = token.map(|token| token.raw);
-        let rest = tlv::encode(tlv::SEQUENCE, &[&info, sent.unwrap_or_default()]);
+        // The token is not shown to the foreign type: it would read what only `Token::parse` has to judge.
+        let rest = tlv::encode(tlv::SEQUENCE, &[&info]);
         let status = match imprint::decode(&rest, TimeStampResp::take_from)?.status.status {
             PkiStatus::Granted | PkiStatus::GrantedWithMods => {
                 return sent

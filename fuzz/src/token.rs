@@ -1,0 +1,34 @@
+//! RFC 3161: token, TSTInfo, request and response; what is read can be written and read again.
+
+use formats::timestamp::{Request, Response, Token, TstInfo};
+
+pub(crate) fn run(input: &[u8]) {
+    if let Ok(token) = Token::parse(input) {
+        let granted = Response::Granted(input.to_vec()).encode();
+        assert_eq!(
+            Response::parse(&granted).as_deref(),
+            Ok(input),
+            "a token is handed on as it is"
+        );
+        info(&token.info);
+    }
+    if let Ok(read) = TstInfo::parse(input) {
+        info(&read);
+    }
+    if let Ok(token) = Response::parse(input) {
+        assert!(token.len() <= input.len());
+        let _ = Token::parse(&token);
+    }
+    if let Ok(request) = Request::parse(input) {
+        let second = Request::parse(&request.encode()).expect("what is written can be read");
+        assert_eq!(second, request);
+        assert_eq!(second.encode(), request.encode());
+    }
+}
+
+fn info(read: &TstInfo) {
+    let Ok(written) = read.encode() else { return };
+    let second = TstInfo::parse(&written).expect("what is written can be read");
+    assert_eq!(second, *read);
+    assert_eq!(second.encode().as_ref(), Ok(&written));
+}

@@ -1,0 +1,38 @@
+//! Audit records, checkpoints and receipts: canonical when written, and never good unless the log signed them.
+
+use formats::trail::{Checkpoint, LogKey, Record};
+use formats::wire::Receipt;
+
+/// The key of the fuzzed log; nobody else's.
+const SEED: [u8; 32] = [7; 32];
+
+pub(crate) fn run(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(record) = Record::parse(text) {
+        let _ = (
+            record.event.kind(),
+            record.event.facilities(),
+            record.event.submission(),
+        );
+        if let Ok(written) = record.encode() {
+            let second = Record::parse(&written).expect("what is written can be read");
+            assert!(second == record);
+            assert_eq!(second.encode().as_ref(), Ok(&written), "the canonical form is not one");
+        }
+    }
+    let (key, _) = LogKey::from_seed("relay.example/fuzz", &SEED).expect("the name fits a note");
+    // The tree of one entry, signed: everything else that verifies would be a forgery.
+    if let Ok(checkpoint) = Checkpoint::verify(text, key.vkey()) {
+        assert_eq!((checkpoint.origin.as_str(), checkpoint.size), (key.name(), 1));
+        assert_eq!(checkpoint.root, [9; 32]);
+    }
+    let _ = LogKey::parse(text);
+    if let Ok(receipt) = serde_json::from_str::<Receipt>(text) {
+        assert!(
+            receipt.verify(key.vkey()).is_err(),
+            "a receipt the log never gave is good"
+        );
+        let again = serde_json::to_string(&receipt).expect("it can be written");
+        assert!(serde_json::from_str::<Receipt>(&again).is_ok_and(|again| again == receipt));
+    }
+}

@@ -1,0 +1,199 @@
+//! The seeds the kit makes: for each target a few small inputs of every kind it reads.
+
+use std::fs;
+use std::path::Path;
+
+use formats::asice::{FilePlan, manifest_for};
+use formats::cades::{Profile, SignedData};
+use formats::digest::DigestAlgorithm;
+use formats::timestamp::{FailInfo, Request, Response, Token};
+use formats::trail::{Actor, Event, LogKey, Record};
+use formats::wire::{Receipt, SubmissionId};
+use kit::{Ca, CardSpec, ContainerOptions, CrlReason, CrlSpec, RoleShape, TestHpki, TokenSpec};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+use trust_store::{Evidence, Policy};
+
+const NOW: OffsetDateTime = datetime!(2026-11-20 03:00:00 UTC);
+
+/// Target, file name, bytes.
+type Seed = (&'static str, String, Vec<u8>);
+
+/// All of them, the same each time but for ECDSA signatures.
+pub(crate) fn all() -> Vec<Seed> {
+    let hpki = TestHpki::new("http://hpki.example", NOW);
+    let mut seeds = containers(&hpki);
+    seeds.extend(signatures(&hpki));
+    seeds.extend(lists_and_certificates(&hpki));
+    seeds.extend(documents());
+    seeds.extend(trail());
+    seeds.extend(evidence(&hpki));
+    seeds
+}
+
+fn seed(target: &'static str, name: &str, bytes: impl AsRef<[u8]>) -> Seed {
+    (target, name.to_owned(), bytes.as_ref().to_vec())
+}
+
+/// An input whose first byte says how it is to be read.
+fn led(target: &'static str, name: &str, lead: u8, bytes: &[u8]) -> Seed {
+    seed(target, name, [&[lead], bytes].concat())
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/validation");
+    fs::read(root.join(name)).unwrap()
+}
+
+fn containers(hpki: &TestHpki) -> Vec<Seed> {
+    let (mut envelope, files) = kit::referral();
+    envelope.documents.truncate(1);
+    let letter = &files[..1];
+    let stamped = ContainerOptions::at(NOW - Duration::hours(1));
+    let bare = ContainerOptions {
+        stamp: None,
+        signing_time: None,
+    };
+    let small = hpki.container(&hpki.doctor(), &envelope, letter, stamped);
+    let smaller = hpki.container(&hpki.ec_doctor(), &envelope, letter, bare);
+    let plans = [FilePlan::measure(&letter[0].0, &mut letter[0].1.as_slice()).unwrap()];
+    vec![
+        led("container", "small", 0, &small),
+        led("container", "small_put_right", 1, &small),
+        led("container", "smaller", 1, &smaller),
+        led(
+            "container",
+            "deflated",
+            0,
+            &fixture("deflated_by_other_software/container.asice"),
+        ),
+        led("intake", "small_byte_by_byte", 0, &small),
+        led("intake", "small_put_right", 5, &small),
+        led("intake", "smaller", 3, &smaller),
+        led("manifest", "one_file", 7, &manifest_for(&plans)),
+        seed("envelope", "referral", envelope.to_json().unwrap()),
+    ]
+}
+
+fn signatures(hpki: &TestHpki) -> Vec<Seed> {
+    let at = NOW - Duration::hours(1);
+    let signed = hpki.signature(&hpki.doctor(), b"content", ContainerOptions::at(at));
+    let bare = ContainerOptions {
+        stamp: None,
+        signing_time: Some(at),
+    };
+    let other = hpki.signature(&hpki.card(CardSpec::p384_doctor()), b"content", bare);
+    let token = SignedData::parse(&signed, Profile::Document).unwrap().signer.timestamps[0].clone();
+    let imprint = DigestAlgorithm::Sha256.digest(b"content");
+    let request = Request {
+        algorithm: DigestAlgorithm::Sha256,
+        imprint: imprint.clone(),
+        nonce: Some(vec![1, 2, 3]),
+        cert_req: true,
+        policy: None,
+    };
+    let spec = TokenSpec {
+        ess: kit::Ess::V1,
+        nonce: Some(vec![7]),
+        ..TokenSpec::at(at)
+    };
+    let first = hpki.tsa_token(DigestAlgorithm::Sha256, &imprint, spec);
+    vec![
+        seed("cms", "stamped", &signed),
+        seed("cms", "with_signing_time", other),
+        seed("cms", "attached", fixture("attached_equal/signature.p7s")),
+        seed("cms", "token", &token),
+        seed("token", "token", &token),
+        seed("token", "first_version", &first),
+        seed("token", "info", Token::parse(&token).unwrap().info.encode().unwrap()),
+        seed("token", "request", request.encode()),
+        seed("token", "granted", Response::Granted(token.clone()).encode()),
+        seed(
+            "token",
+            "rejected",
+            Response::Rejected(FailInfo::BadAlg, "no".into()).encode(),
+        ),
+    ]
+}
+
+fn lists_and_certificates(hpki: &TestHpki) -> Vec<Seed> {
+    let issued = NOW - Duration::hours(2);
+    let spec = CrlSpec::at(issued)
+        .revoking(7, issued, CrlReason::KeyCompromise)
+        .revoking(9, issued, CrlReason::CertificateHold);
+    vec![
+        seed("crl", "three_lines", hpki.crl(Ca::Sign, spec)),
+        seed("crl", "part", hpki.sarl(CrlSpec::at(issued))),
+        seed("certificate", "doctor", &hpki.doctor().certificate),
+        seed("certificate", "curve", &hpki.ec_doctor().certificate),
+        seed("certificate", "authority", hpki.ca(Ca::Sign)),
+        seed("certificate", "root", hpki.ca(Ca::Root)),
+        seed("certificate", "stamps", hpki.tsa()),
+        seed(
+            "certificate",
+            "roles",
+            RoleShape::of(&["Medical Doctor", "Dentist"]).encode(),
+        ),
+    ]
+}
+
+fn documents() -> Vec<Seed> {
+    let image = kit::dicom(1, 1, 1);
+    vec![
+        seed("dicom", "image", &image[..image.len().min(1024)]),
+        led("letter", "pdf", 3, &kit::letter_pdf()),
+        led("letter", "fhir", 3, &kit::letter_fhir()),
+        led("letter", "cda", 3, &kit::letter_cda()),
+    ]
+}
+
+fn trail() -> Vec<Seed> {
+    let record = |event| Record {
+        v: 1,
+        time: "2026-11-20T03:00:00.000Z".into(),
+        facility_seq: [("1310000001".parse().unwrap(), 1)].into(),
+        actor: Actor::default(),
+        event,
+    };
+    let added = record(Event::FacilityAdded {
+        facility: "1310000001".parse().unwrap(),
+        name: "TEST Clinic".into(),
+    });
+    let body = added.encode().unwrap();
+    let (key, _) = LogKey::from_seed("relay.example/fuzz", &[7; 32]).unwrap();
+    let note = key.sign(1, &[9; 32]).unwrap();
+    let id: SubmissionId = "01935a2b-0000-7000-8000-000000000000".parse().unwrap();
+    let receipt = Receipt::new(id, 0, body.clone(), &[3; 32], &[[4; 32]], &note);
+    vec![
+        seed("trail", "record", body),
+        seed("trail", "checkpoint", note),
+        seed("trail", "receipt", serde_json::to_vec(&receipt).unwrap()),
+    ]
+}
+
+fn evidence(hpki: &TestHpki) -> Vec<Seed> {
+    let mut evidence = Evidence::default();
+    let list = hpki.crl(Ca::Sign, CrlSpec::at(NOW));
+    evidence.add("crl", &list);
+    evidence.add("certificate", &hpki.tsa());
+    let store = trust_store::TrustStore {
+        anchors: trust_store::Anchors {
+            hpki: trust_store::AnchorSet(trust_store::TrustAnchor::parse(&hpki.ca(Ca::Root)).unwrap()),
+            tsa: trust_store::AnchorSet(Vec::new()),
+            intermediates: Vec::new(),
+        },
+        policy: Policy::default(),
+    };
+    let subject = trust_store::Subject::Signature {
+        bytes: hpki.signature(&hpki.doctor(), b"content", ContainerOptions::at(NOW)),
+        content: None,
+    };
+    let validated = store.validate(subject, evidence.clone(), NOW);
+    vec![
+        seed("evidence", "file", evidence.to_json()),
+        seed("evidence", "objects", [list, hpki.tsa()].concat()),
+        seed("evidence", "pem", hpki.doctor().certificates_pem()),
+        seed("evidence", "report", serde_json::to_vec(validated.report()).unwrap()),
+        seed("evidence", "policy", Policy::default().to_toml()),
+    ]
+}
