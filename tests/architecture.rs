@@ -11,7 +11,7 @@ fn root() -> PathBuf {
 /// Rust sources of the workspace with their paths from the root.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["formats", "trust-store", "relay", "client", "tests", "examples"]
+    let mut folders: Vec<PathBuf> = ["formats", "trust-store", "relay", "client", "tests", "examples", "fuzz"]
         .iter()
         .map(|room| root().join(room))
         .collect();

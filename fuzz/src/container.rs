@@ -6,8 +6,8 @@ use formats::asice::{Container, Intake, IntakeError, Limits, Severity, Unpacker,
 use formats::digest::{DigestAlgorithm, sha256};
 use trust_store::Subject;
 
-use super::archive::prepared;
 use super::house::house;
+use super::sums::prepared;
 
 /// Files of a fuzzed container may inflate this far before the target lets be what is in them.
 const CONTENT: u64 = 8 << 20;

@@ -11,13 +11,18 @@ use formats::cades::{Profile, SignedData};
 use formats::digest::{DigestAlgorithm, sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use trust_store::{AnchorSet, Anchors, Evidence, Policy, TrustAnchor, TrustStore};
+use trust_store::path::CertificatePool;
+use trust_store::{AnchorSet, Anchors, Certificate, Evidence, Policy, TrustAnchor, TrustStore};
 
 /// What a judgement needs beside the input.
 pub(crate) struct House {
     pub(crate) store: TrustStore,
     pub(crate) evidence: Evidence,
     pub(crate) now: OffsetDateTime,
+    /// The container of the case, which passes.
+    pub(crate) good: Container,
+    /// The certificates of its signature and its stamps, and the anchors.
+    certificates: Vec<Certificate>,
     /// SHA-256 of every manifest that a test card ever signed.
     manifests: BTreeSet<Vec<u8>>,
     /// SHA-256 of every set of signed attributes that a test card ever signed.
@@ -93,20 +98,76 @@ impl House {
         let now = case_toml.lines().find_map(|line| line.strip_prefix("now = "));
         let now = now.expect("the case says when it is judged").trim_matches('"');
         let (manifests, attributes) = signed();
+        let anchors = Anchors {
+            hpki: anchors("hpki"),
+            tsa: anchors("tsa"),
+            intermediates: files(&case.join("trust/intermediates")).iter().map(read).collect(),
+        };
+        let container = read(case.join("container.asice"));
+        let good = Container::read(&mut Cursor::new(container)).expect("memory does not fail");
+        let mut certificates: Vec<Certificate> = Vec::new();
+        for signature in &good.signatures {
+            let signature = SignedData::parse(&signature.bytes, Profile::Document).expect("it is a signature");
+            let stamps = signature.signer.timestamps.iter();
+            let stamps = stamps.map(|token| SignedData::parse(token, Profile::Token).expect("it is a token"));
+            let stamped: Vec<Vec<u8>> = stamps.flat_map(|token| token.certificates).collect();
+            let all = signature
+                .certificates
+                .iter()
+                .chain(&stamped)
+                .chain(&anchors.intermediates);
+            certificates.extend(all.map(|bytes| Certificate::parse(bytes).expect("it is a certificate")));
+        }
+        let roots = anchors.hpki.0.iter().chain(&anchors.tsa.0);
+        certificates.extend(roots.map(|anchor| anchor.certificate.clone()));
+        assert!(
+            certificates.iter().any(|certificate| !certificate.is_ca()),
+            "nobody is there to be judged"
+        );
         Self {
             store: TrustStore {
-                anchors: Anchors {
-                    hpki: anchors("hpki"),
-                    tsa: anchors("tsa"),
-                    intermediates: files(&case.join("trust/intermediates")).iter().map(read).collect(),
-                },
+                anchors,
                 policy: Policy::default(),
             },
             evidence,
             now: OffsetDateTime::parse(now, &Rfc3339).expect("it is a time"),
+            good,
+            certificates,
             manifests,
             attributes,
         }
+    }
+
+    /// Everybody: the signer, the authorities, the anchors.
+    pub(crate) fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// Those who may issue certificates.
+    pub(crate) fn authorities(&self) -> Vec<&Certificate> {
+        self.certificates
+            .iter()
+            .filter(|certificate| certificate.is_ca())
+            .collect()
+    }
+
+    /// Each certificate with its issuer's.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Certificate, &Certificate)> {
+        self.certificates.iter().flat_map(|leaf| {
+            let issuers = self.certificates.iter().filter(|issuer| issuer.subject == leaf.issuer);
+            issuers.map(move |issuer| (leaf, issuer))
+        })
+    }
+
+    /// Everybody, as a pool.
+    pub(crate) fn pool(&self) -> CertificatePool {
+        CertificatePool::from_der(
+            &self
+                .certificates
+                .iter()
+                .map(|one| one.der().to_vec())
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Whether a test card ever signed this manifest.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use formats::asice::{Container, Intake, IntakeError, IntakeEvent, Limits, Severity};
 use formats::digest::{DigestAlgorithm, MultiHasher};
 
-use super::archive::prepared;
+use super::sums::prepared;
 
 pub(crate) fn run(input: &[u8]) {
     let Some((seed, bytes)) = prepared(input) else { return };

@@ -16,6 +16,8 @@ mod house;
 mod intake;
 mod letter;
 mod manifest;
+mod ocsp;
+mod sums;
 mod token;
 mod trail;
 
@@ -27,9 +29,11 @@ pub const TARGETS: &[Target] = &[
     ("container", container::run),
     ("intake", intake::run),
     ("manifest", manifest::run),
+    ("archive", archive::run),
     ("cms", cms::run),
     ("token", token::run),
     ("crl", crl::run),
+    ("ocsp", ocsp::run),
     ("certificate", certificate::run),
     ("dicom", dicom::run),
     ("envelope", envelope::run),

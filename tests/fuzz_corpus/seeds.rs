@@ -1,15 +1,17 @@
 //! The seeds the kit makes: for each target a few small inputs of every kind it reads.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
-use formats::asice::{FilePlan, manifest_for};
+use formats::asice::archive::{Archive, derive};
+use formats::asice::{Container, FilePlan, manifest_for};
 use formats::cades::{Profile, SignedData};
 use formats::digest::DigestAlgorithm;
 use formats::timestamp::{FailInfo, Request, Response, Token};
 use formats::trail::{Actor, Event, LogKey, Record};
 use formats::wire::{Receipt, SubmissionId};
-use kit::{Ca, CardSpec, ContainerOptions, CrlReason, CrlSpec, RoleShape, TestHpki, TokenSpec};
+use kit::{Ca, CardSpec, ContainerOptions, CrlReason, CrlSpec, OcspSpec, Responder, RoleShape, TestHpki, TokenSpec};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use trust_store::{Evidence, Policy};
@@ -56,6 +58,7 @@ fn containers(hpki: &TestHpki) -> Vec<Seed> {
     };
     let small = hpki.container(&hpki.doctor(), &envelope, letter, stamped);
     let smaller = hpki.container(&hpki.ec_doctor(), &envelope, letter, bare);
+    let (derived, archive) = derived(hpki, &small);
     let plans = [FilePlan::measure(&letter[0].0, &mut letter[0].1.as_slice()).unwrap()];
     vec![
         led("container", "small", 0, &small),
@@ -70,9 +73,28 @@ fn containers(hpki: &TestHpki) -> Vec<Seed> {
         led("intake", "small_byte_by_byte", 0, &small),
         led("intake", "small_put_right", 5, &small),
         led("intake", "smaller", 3, &smaller),
+        led("archive", "small", 2, &small),
+        led("archive", "derived", 2, &derived),
+        led("archive", "manifest", 4 * 7, &archive.0),
+        led("archive", "file", 1, archive.1.as_bytes()),
         led("manifest", "one_file", 7, &manifest_for(&plans)),
         seed("envelope", "referral", envelope.to_json().unwrap()),
     ]
+}
+
+/// A container with an archive manifest and its token; the manifest alone, and the archive's file.
+fn derived(hpki: &TestHpki, container: &[u8]) -> (Vec<u8>, (Vec<u8>, String)) {
+    let read = Container::read(&mut Cursor::new(container)).unwrap();
+    let mut archive = Archive::of(&read, &mut Cursor::new(container)).unwrap();
+    let next = archive.next_manifest(&read).unwrap();
+    let (manifest, imprint) = (next.bytes.clone(), DigestAlgorithm::Sha256.digest(&next.bytes));
+    archive.stamp(
+        next,
+        hpki.tsa_token(DigestAlgorithm::Sha256, &imprint, TokenSpec::at(NOW)),
+    );
+    let mut out = Vec::new();
+    derive(&mut Cursor::new(container), &archive, &mut out).unwrap();
+    (out, (manifest, archive.to_json()))
 }
 
 fn signatures(hpki: &TestHpki) -> Vec<Seed> {
@@ -121,9 +143,23 @@ fn lists_and_certificates(hpki: &TestHpki) -> Vec<Seed> {
     let spec = CrlSpec::at(issued)
         .revoking(7, issued, CrlReason::KeyCompromise)
         .revoking(9, issued, CrlReason::CertificateHold);
+    let serial = hpki.doctor().serial;
+    let request = kit::ocsp::ocsp_request(Ca::Sign, serial);
+    let answer = |spec| hpki.ocsp(Ca::Sign, &request, &spec);
+    let mut revoked = OcspSpec::at(issued);
+    let reason = CrlReason::KeyCompromise;
+    revoked.revoked = vec![kit::Revoked::new(serial, issued, reason)];
+    let by_authority = OcspSpec {
+        responder: Responder::Ca,
+        ..OcspSpec::at(issued)
+    };
     vec![
         seed("crl", "three_lines", hpki.crl(Ca::Sign, spec)),
         seed("crl", "part", hpki.sarl(CrlSpec::at(issued))),
+        seed("ocsp", "good", answer(OcspSpec::at(issued))),
+        seed("ocsp", "revoked", answer(revoked)),
+        seed("ocsp", "by_the_authority", answer(by_authority)),
+        seed("ocsp", "unauthorized", [0x30, 3, 0x0a, 1, 6]),
         seed("certificate", "doctor", &hpki.doctor().certificate),
         seed("certificate", "curve", &hpki.ec_doctor().certificate),
         seed("certificate", "authority", hpki.ca(Ca::Sign)),
