@@ -6,7 +6,6 @@
 
 mod archive;
 mod certificate;
-mod cms;
 mod container;
 mod crl;
 mod dicom;
@@ -17,6 +16,7 @@ mod intake;
 mod letter;
 mod manifest;
 mod ocsp;
+mod signed_data;
 mod sums;
 mod token;
 mod trail;
@@ -30,7 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("intake", intake::run),
     ("manifest", manifest::run),
     ("archive", archive::run),
-    ("cms", cms::run),
+    ("cms", signed_data::run),
     ("token", token::run),
     ("crl", crl::run),
     ("ocsp", ocsp::run),
