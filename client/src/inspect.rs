@@ -160,16 +160,16 @@ fn describe_signature(signed: &SignedData) -> Value {
         Ok(token) => describe_token(&token),
         Err(error) => json!({ "type": "timestamp", "error": error.to_string() }),
     });
-    let ess = &signer.signing_certificate;
+    let ess = signer.signing_certificate.as_ref();
     json!({
         "type": "signature", "detached": signed.content.is_none(),
         "digest_algorithm": signer.digest_algorithm.name(), "signature_algorithm": signer.signature_algorithm.oid.to_string(),
         "message_digest": hex::encode(&signer.message_digest), "signing_time": signer.signing_time.map(rfc3339),
-        "signing_certificate": match (ess.version, &ess.hash) {
+        "signing_certificate": ess.map(|ess| match (ess.version, &ess.hash) {
             (EssVersion::V1, _) => "v1 sha1",
             (EssVersion::V2, CertificateHash::Sha2(algorithm, _)) => algorithm.name(),
             (EssVersion::V2, CertificateHash::Sha1(_)) => "sha1",
-        },
+        }),
         "signer": own.as_ref().map(describe_certificate),
         "certificates": certificates.map(|certificate| certificate.subject.to_string()).collect::<Vec<_>>(),
         "crls": signed.crls.len(), "timestamps": stamps.collect::<Vec<_>>(),

@@ -36,6 +36,8 @@ pub enum Profile {
     Document,
     /// A time-stamp token: v1 too, because authorities in the field still send it.
     Token,
+    /// A person's signature that need not be CAdES (`adbe.pkcs7.detached` in a PDF): signing-certificate-v2 or none.
+    PlainCms,
 }
 
 /// A CMS SignedData with one SignerInfo, parsed from BER or DER; the bytes that matter are kept as they were sent.
@@ -69,8 +71,8 @@ pub struct Signer {
     pub attribute_content_type: ObjectIdentifier,
     /// message-digest attribute.
     pub message_digest: Vec<u8>,
-    /// ESS signing-certificate attribute.
-    pub signing_certificate: SigningCertificate,
+    /// ESS signing-certificate attribute; only [`Profile::PlainCms`] lets it be absent.
+    pub signing_certificate: Option<SigningCertificate>,
     /// signing-time attribute: a claim, never evidence.
     pub signing_time: Option<OffsetDateTime>,
     /// The signature itself.

@@ -25,7 +25,7 @@ use crate::tlv::{self, Element, Reader};
 pub(super) struct SignedAttributes {
     pub(super) content_type: ObjectIdentifier,
     pub(super) message_digest: Vec<u8>,
-    pub(super) signing_certificate: SigningCertificate,
+    pub(super) signing_certificate: Option<SigningCertificate>,
     pub(super) signing_time: Option<OffsetDateTime>,
     pub(super) algorithm_protection: Option<AlgorithmProtection>,
 }
@@ -57,12 +57,13 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
             _ => {}
         }
     }
-    if profile == Profile::Document && version_1.value.is_some() {
+    if profile != Profile::Token && version_1.value.is_some() {
         return Err(version_1.wrong("version 1 is not accepted for signers"));
     }
     let signing_certificate = match (&version_2.value, &version_1.value) {
-        (Some(value), _) => ess::read_version_2(value).map_err(|error| version_2.unreadable(error))?,
-        (None, Some(value)) => ess::read_version_1(value).map_err(|error| version_1.unreadable(error))?,
+        (Some(value), _) => Some(ess::read_version_2(value).map_err(|error| version_2.unreadable(error))?),
+        (None, Some(value)) => Some(ess::read_version_1(value).map_err(|error| version_1.unreadable(error))?),
+        (None, None) if profile == Profile::PlainCms => None,
         (None, None) => return Err(version_2.wrong("missing")),
     };
     let content_type =

@@ -123,12 +123,13 @@ fn what_is_prepared_is_read_back() {
     assert_eq!(signer.message_digest, digest::sha256(b"letter"));
     assert_eq!(signer.attribute_content_type, oid::DATA);
     assert_eq!(signer.signing_time, Some(datetime!(2026-11-22 10:00 UTC)));
-    assert_eq!(signer.signing_certificate.version, EssVersion::V2);
+    let ess = signer.signing_certificate.as_ref().unwrap();
+    assert_eq!(ess.version, EssVersion::V2);
     assert_eq!(
-        signer.signing_certificate.hash,
+        ess.hash,
         CertificateHash::Sha2(DigestAlgorithm::Sha256, digest::sha256(&certificate(7)).to_vec())
     );
-    assert_eq!(signer.signing_certificate.issuer_serial, Some((vec![0x30, 0], vec![7])));
+    assert_eq!(ess.issuer_serial, Some((vec![0x30, 0], vec![7])));
     assert_eq!(signer.signature, [1; 256]);
 }
 

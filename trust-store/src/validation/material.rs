@@ -111,7 +111,7 @@ pub(super) fn left_aside(evidence: &Evidence) -> Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::cades::{CertificateHash, EssVersion, Signer, SignerIdentifier, SigningCertificate};
+    use formats::cades::{Signer, SignerIdentifier};
     use formats::digest::DigestAlgorithm;
 
     fn carrying(certificates: Vec<Vec<u8>>, crls: Vec<Vec<u8>>) -> SignedData {
@@ -132,11 +132,7 @@ mod tests {
                 signed_attributes: Vec::new(),
                 attribute_content_type: id_data,
                 message_digest: Vec::new(),
-                signing_certificate: SigningCertificate {
-                    version: EssVersion::V2,
-                    hash: CertificateHash::Sha2(digest_algorithm, Vec::new()),
-                    issuer_serial: None,
-                },
+                signing_certificate: None,
                 signing_time: None,
                 signature: Vec::new(),
                 timestamps: Vec::new(),

@@ -18,7 +18,10 @@ pub(super) fn identify<'c>(
     ledger: &mut Ledger,
 ) -> Option<&'c Certificate> {
     let named = |certificate: &&Certificate| is_named(&signer.identifier, certificate);
-    let vouched = |certificate: &&Certificate| is_vouched(&signer.signing_certificate, certificate);
+    let Some(ess) = &signer.signing_certificate else {
+        return identify_by_name(signer, certificates, ledger);
+    };
+    let vouched = |certificate: &&Certificate| is_vouched(ess, certificate);
     if let Some(certificate) = certificates.iter().find(|one| named(one) && vouched(one)) {
         ledger.pass(
             "signing_certificate",
@@ -38,12 +41,34 @@ pub(super) fn identify<'c>(
             );
             ledger.fail("signing_certificate", Row::SigConstraintsFailure, detail);
         }
-        None => {
-            let detail = "The signer's certificate is neither in the signature nor in the evidence.";
-            ledger.fail("signing_certificate", Row::NoCertificateChainFound, detail);
-        }
+        None => unknown(ledger),
     }
     stranger
+}
+
+/// Plain CMS: the identifier alone, which is not signed, says whose certificate it is.
+fn identify_by_name<'c>(
+    signer: &Signer,
+    certificates: &'c [Certificate],
+    ledger: &mut Ledger,
+) -> Option<&'c Certificate> {
+    let found = certificates.iter().find(|one| is_named(&signer.identifier, one));
+    match found {
+        Some(certificate) => {
+            let detail = format!(
+                "The signature is plain CMS: no signed attribute binds it to the certificate of {}, only issuer and serial number do.",
+                certificate.subject
+            );
+            ledger.warn("signing_certificate", detail);
+        }
+        None => unknown(ledger),
+    }
+    found
+}
+
+fn unknown(ledger: &mut Ledger) {
+    let detail = "The signer's certificate is neither in the signature nor in the evidence.";
+    ledger.fail("signing_certificate", Row::NoCertificateChainFound, detail);
 }
 
 /// The signature's value over the signed attributes exactly as sent.

@@ -8,7 +8,10 @@ use super::*;
 fn signing_certificate_version_1_is_for_tokens() {
     let read = SignedData::parse(&token(), Profile::Token).unwrap();
     assert_eq!(read.content.as_deref(), Some(&b"TSTInfo"[..]));
-    assert_eq!(read.signer.signing_certificate.hash, CertificateHash::Sha1([9; 20]));
+    assert_eq!(
+        read.signer.signing_certificate.unwrap().hash,
+        CertificateHash::Sha1([9; 20])
+    );
     assert!(read.certificates.is_empty());
     assert_eq!(
         SignedData::parse(&token(), Profile::Document).unwrap_err(),
