@@ -11,6 +11,7 @@
 //! | [`timestamp`] | request, response, token | RFC 3161 |
 //! | [`hc_role`] | the profession in a certificate | ISO 17090-2 |
 //! | [`letter`] | FHIR, CDA and PDF letters, recognised and described | HL7 FHIR R4, HL7 CDA R2, ISO 32000 |
+//! | [`pdf`] | signatures inside a PDF, and what was appended after them | ISO 32000, ETSI EN 319 142-1 |
 //! | [`dicom`] | image headers, the study tree | DICOM PS3.5, PS3.10 |
 //! | [`content`] | what a file really is: executables, scripts, macros | |
 //! | [`trail`] | audit record, commitment, tree, checkpoint, proof | RFC 8785, C2SP tlog-tiles |
@@ -30,6 +31,7 @@ pub mod envelope;
 pub mod hc_role;
 pub mod letter;
 pub mod oid;
+pub mod pdf;
 #[cfg(test)]
 #[allow(unreachable_pub, clippy::panic, reason = "the file is the kit's")]
 #[path = "../../tests/kit/skip.rs"]
