@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use formats::asice::{Container, Severity};
 use formats::cades::{CertificateHash, EssVersion, Profile, SignedData, SignerIdentifier};
+use formats::letter::LetterForm;
+use formats::pdf::{SignatureKind, SignedPdf};
 use formats::timestamp::{Response, Token};
 use formats::{dicom, hc_role, letter};
 use serde_json::{Value, json};
@@ -226,12 +228,37 @@ fn describe_dicom(header: &dicom::Header) -> Value {
 fn describe_letter(path: &Path, bytes: &[u8]) -> Result<Value, Failure> {
     let letter = letter::describe(bytes).map_err(|error| malformed(path, &error))?;
     let letter = letter.ok_or_else(|| malformed(path, &"a file of no kind that inspect knows"))?;
+    let pdf = (letter.form == LetterForm::Pdf).then(|| describe_pdf(&SignedPdf::of(bytes)));
     Ok(json!({
         "type": "letter", "media_type": letter.form.media_type(), "title": letter.title, "type_code": letter.type_code,
         "date": letter.date, "patient_id": letter.patient.id, "patient_name": letter.patient.name,
         "patient_kana": letter.patient.kana, "birth_date": letter.patient.birth_date, "sex": letter.patient.sex,
         "institutions": letter.institutions, "inner_signature": letter.inner_signature, "warnings": letter.warnings,
+        "pdf": pdf,
     }))
+}
+
+fn describe_pdf(pdf: &SignedPdf) -> Value {
+    let signatures = pdf.signatures.iter().map(|one| {
+        let inside = match one.kind {
+            SignatureKind::DocTimeStamp => Token::parse(&one.contents)
+                .map(|token| describe_token(&token))
+                .map_err(|error| error.to_string()),
+            _ => SignedData::parse(&one.contents, Profile::PlainCms)
+                .map(|signed| describe_signature(&signed))
+                .map_err(|error| error.to_string()),
+        };
+        json!({
+            "field": one.field, "form": one.kind.sub_filter(), "claimed_time": one.claimed_time,
+            "covers_bytes": one.revision_end, "certification": one.certification, "locks_fields": one.locks_fields,
+            "defects": one.defects, "changed_afterwards": one.afterwards.changes, "added_afterwards": one.afterwards.additions,
+            "unused_objects": one.afterwards.unused_objects, "cms": inside.unwrap_or_else(Value::String),
+        })
+    });
+    json!({
+        "sections": pdf.sections, "unreadable": pdf.unreadable, "signatures": signatures.collect::<Vec<_>>(),
+        "security_store": { "certificates": pdf.store.certificates.len(), "crls": pdf.store.crls.len(), "ocsp": pdf.store.ocsp.len() },
+    })
 }
 
 /// JSON as indented lines for people. What is absent is left out. The depth is that of the values made above.

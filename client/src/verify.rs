@@ -1,5 +1,6 @@
-//! `hikyaku verify`: judges a container or a detached signature offline, with the evidence given.
+//! `hikyaku verify`: judges a container, a detached signature or a signed PDF offline, with the evidence given.
 
+mod embedded;
 mod replay;
 
 use std::io::{Read, Seek, SeekFrom};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use formats::asice::Container;
 use formats::digest::DigestAlgorithm;
+use formats::pdf::SignedPdf;
 use serde_json::Value;
 use trust_store::report::CheckResult;
 use trust_store::{Evidence, Indication, Subject, ValidationReport};
@@ -19,7 +21,7 @@ use crate::{files, sign, trust};
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Container (.asice) or signature (.p7s)
+    /// Container (.asice), signature (.p7s) or signed PDF
     #[arg(value_name = "FILE", required_unless_present = "replay")]
     pub file: Option<PathBuf>,
     /// The file a detached signature signs
@@ -60,12 +62,16 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         .map_or_else(|| Ok(Evidence::default()), trust::evidence)?;
     let at = trust::moment(options.at.as_deref())?;
     let subject = read(options, file, context.output)?;
+    let letters = embedded::candidates(&subject);
     let validated = trust.validate(subject, evidence, at);
-    let report = validated.report();
-    let value = serde_json::to_value(report).unwrap_or(Value::Null);
+    let mut report = validated.report().clone();
+    for found in embedded::judge(file, &letters, &trust, validated.evidence(), at)? {
+        report.embed(found);
+    }
+    let value = serde_json::to_value(&report).unwrap_or(Value::Null);
     context
         .output
-        .print(&value, &text(report, context.output, options.verbose));
+        .print(&value, &text(&report, context.output, options.verbose));
     Ok(exit(report.indication))
 }
 
@@ -111,13 +117,16 @@ pub fn text(report: &ValidationReport, output: Output, verbose: bool) -> String 
     text
 }
 
-/// A file is a signature if it is one DER or BER SEQUENCE (or PEM), and a container else: even if it is no ZIP, so that what is
-/// wrong with it is reported.
+/// A file is a signature if it is one DER or BER SEQUENCE (or PEM), a PDF if it begins like one, and a container else: even if it is
+/// no ZIP, so that what is wrong with it is reported.
 fn read(options: &Options, path: &Path, output: Output) -> Result<Subject, Failure> {
     let mut file = files::open(path)?;
-    let mut first = [0_u8; 1];
-    let is_signature = file.read(&mut first).map_err(|error| files::unreadable(path, &error))? == 1 && first == [0x30]
-        || path.extension().is_some_and(|extension| extension == "p7s");
+    let mut head = Vec::new();
+    file.by_ref()
+        .take(5)
+        .read_to_end(&mut head)
+        .map_err(|error| files::unreadable(path, &error))?;
+    let is_signature = head.first() == Some(&0x30) || path.extension().is_some_and(|extension| extension == "p7s");
     if is_signature {
         let content = match &options.content {
             Some(content) => Some(sign::digest_of(content, &DigestAlgorithm::ALL, output)?),
@@ -128,6 +137,10 @@ fn read(options: &Options, path: &Path, output: Output) -> Result<Subject, Failu
     }
     if options.content.is_some() {
         return Err(Failure::new(Code::Arguments, "--content goes with a .p7s"));
+    }
+    if head == b"%PDF-" {
+        let pdf = SignedPdf::of(&files::read_small(path)?);
+        return Ok(Subject::Pdf(Box::new(pdf)));
     }
     file.seek(SeekFrom::Start(0))
         .map_err(|error| files::unreadable(path, &error))?;

@@ -124,6 +124,17 @@ pub fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
     }
 }
 
+/// A signature inside a letter, recognised and not checked; also where the letter's grammar is broken, so that none is passed over.
+#[must_use]
+pub fn inner_signature(bytes: &[u8]) -> Option<&'static str> {
+    match (describe(bytes), recognise(bytes)) {
+        (Ok(Some(letter)), _) => letter.inner_signature,
+        (_, Some(LetterForm::Cda)) => cda::signature_named_in(bytes),
+        _ if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") => cda::signature_named_in(bytes),
+        _ => None,
+    }
+}
+
 /// The form these first bytes promise.
 #[must_use]
 pub fn recognise(head: &[u8]) -> Option<LetterForm> {

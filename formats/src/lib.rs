@@ -33,6 +33,15 @@ pub mod letter;
 pub mod oid;
 pub mod pdf;
 #[cfg(test)]
+#[allow(
+    unreachable_pub,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the file is the kit's"
+)]
+#[path = "../../tests/kit/pdf.rs"]
+mod pdf_by_hand;
+#[cfg(test)]
 #[allow(unreachable_pub, clippy::panic, reason = "the file is the kit's")]
 #[path = "../../tests/kit/skip.rs"]
 mod skip;

@@ -16,6 +16,8 @@ mod stream;
 mod update;
 mod xref;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digests;
 use document::Document;
 
@@ -35,6 +37,19 @@ pub struct SignedPdf {
     pub store: SecurityStore,
     /// Cross-reference sections, one or more per revision.
     pub sections: usize,
+    /// Why nothing can be said about its signatures, if so.
+    pub unreadable: Option<String>,
+}
+
+impl SignedPdf {
+    /// What [`read`] finds; a PDF that cannot be read says why.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        read(bytes).unwrap_or_else(|error| Self {
+            unreadable: Some(error.to_string()),
+            ..Self::default()
+        })
+    }
 }
 
 /// One signature dictionary, ISO 32000-1 table 252. Reason, place and contact are never read: they may name a patient.
@@ -57,7 +72,7 @@ pub struct PdfSignature {
     /// Whether it locks form fields (FieldMDP).
     pub locks_fields: bool,
     /// Why the signature does not cover exactly one revision of the file: its form is broken.
-    pub defects: Vec<&'static str>,
+    pub defects: Vec<String>,
     /// What was appended after it.
     pub afterwards: Afterwards,
 }
@@ -74,18 +89,19 @@ impl std::fmt::Debug for PdfSignature {
 }
 
 /// What was appended to the file after a signature.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Afterwards {
     /// What no longer is as it was signed, or cannot be shown to be. Not empty: the signature does not cover what is displayed.
-    pub changes: Vec<&'static str>,
+    pub changes: Vec<String>,
     /// What was added and changes nothing that is displayed.
-    pub additions: Vec<&'static str>,
+    pub additions: Vec<String>,
     /// Objects of the signed revision nothing refers to: material of shadow attacks, or an editor's litter.
     pub unused_objects: usize,
 }
 
 /// How a signature is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignatureKind {
     /// `ETSI.CAdES.detached`: PAdES.
     Cades,
@@ -181,5 +197,9 @@ pub fn read(bytes: &[u8]) -> Result<SignedPdf, PdfError> {
         signatures,
         store: security_store::read(&newest)?,
         sections: document.sections.len(),
+        unreadable: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod https;
 pub mod keys;
 pub mod letter;
 pub mod ocsp;
+pub mod pdf;
 pub mod plain_http;
 pub mod relay;
 pub mod revocation_lists;

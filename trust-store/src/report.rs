@@ -69,6 +69,9 @@ pub struct ValidationReport {
     pub checks: Vec<Check>,
     /// Each signature on its own, where there are several.
     pub signatures: Vec<SignatureReport>,
+    /// Signatures inside the files themselves, where they were looked at. They never decide about a container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedded_signatures: Vec<EmbeddedSignature>,
     /// SHA-256 of the container, hex.
     pub container_sha256: Option<String>,
     /// How it came about.
@@ -119,6 +122,7 @@ impl ValidationReport {
             timestamps: self.timestamps.clone(),
             checks: self.checks.clone(),
             signatures: self.signatures.clone(),
+            embedded_signatures: self.embedded_signatures.clone(),
             container_sha256: self.container_sha256.clone(),
             diagnostic: Diagnostic {
                 decided_by: self.diagnostic.decided_by.clone(),
@@ -128,6 +132,33 @@ impl ValidationReport {
                 replay: None,
             },
         }
+    }
+
+    /// Adds a signature found inside a file: whatever it is worth, the container's own signature decides. One that does not pass, or
+    /// was not checked, is a warning.
+    pub fn embed(&mut self, embedded: EmbeddedSignature) {
+        let (path, kind) = (&embedded.path, &embedded.kind);
+        let (result, detail) = match &embedded.report {
+            None => (
+                CheckResult::Warning,
+                format!("{path} holds a signature of its own ({kind}), which was not checked."),
+            ),
+            Some(report) if report.passed() => (
+                CheckResult::Passed,
+                format!("{path} holds a signature of its own ({kind}), which passed."),
+            ),
+            Some(report) => {
+                let why = report.sub_indication.map_or("no reason", SubIndication::name);
+                let detail = format!("{path} holds a signature of its own ({kind}), which did not pass: {why}.");
+                (CheckResult::Warning, detail)
+            }
+        };
+        self.checks.push(Check {
+            name: "embedded_signature".to_owned(),
+            result,
+            detail,
+        });
+        self.embedded_signatures.push(embedded);
     }
 
     /// The check that decided, if something went wrong.
@@ -202,6 +233,17 @@ pub struct FileVerdict {
     pub path: String,
     /// Whether its bytes match every manifest.
     pub digest_ok: bool,
+}
+
+/// A signature inside a file of a container, beside the container's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddedSignature {
+    /// Path of the file.
+    pub path: String,
+    /// `PDF signature`, `XML signature`, …
+    pub kind: String,
+    /// The verdict on it; `None`: it is there and was not checked.
+    pub report: Option<Box<ValidationReport>>,
 }
 
 /// One time stamp.

@@ -8,6 +8,7 @@ mod diagnostic;
 mod ending;
 mod ledger;
 mod material;
+mod pdf;
 mod profile;
 mod signature;
 mod signer;
@@ -19,6 +20,7 @@ use formats::asice::Container;
 use formats::cades::{Profile, SignedData};
 use formats::digest::Digests;
 use formats::hc_role::HcRole;
+use formats::pdf::SignedPdf;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -56,6 +58,8 @@ pub enum Subject {
         /// Digests of the content under every algorithm.
         content: Option<Digests>,
     },
+    /// A PDF with signatures of its own, as read.
+    Pdf(Box<SignedPdf>),
 }
 
 /// What an expired authority or stale evidence calls for.
@@ -139,6 +143,7 @@ impl TrustStore {
     fn judge(&self, subject: &Subject, evidence: &Evidence, now: OffsetDateTime, asking: bool) -> Vec<Judged> {
         match subject {
             Subject::Container(container) => self.judge_container(container, Extent::Whole, evidence, now, asking),
+            Subject::Pdf(pdf) => pdf::judge(self, pdf, evidence, now, asking),
             Subject::Signature { bytes, content } => {
                 let parsed = SignedData::parse(bytes, Profile::Document);
                 let known: Vec<&SignedData> = parsed.iter().collect();

@@ -81,6 +81,10 @@ fn differences(told: &ValidationReport, again: &ValidationReport, own_trust: boo
         compare("timestamps", told.timestamps == again.timestamps);
         compare("checks", told.checks == again.checks);
         compare("signatures", told.signatures == again.signatures);
+        compare(
+            "embedded_signatures",
+            told.embedded_signatures == again.embedded_signatures,
+        );
         compare("container_sha256", told.container_sha256 == again.container_sha256);
         compare("diagnostic", told.diagnostic == again.diagnostic);
         compare("version", told.version == again.version);

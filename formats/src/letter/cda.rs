@@ -8,6 +8,10 @@ use super::{Letter, LetterError, LetterForm};
 
 const NAMESPACE: &str = "urn:hl7-org:v3";
 const SIGNATURES: &str = "http://www.w3.org/2000/09/xmldsig#";
+/// XAdES, all versions.
+const ADVANCED: &str = "http://uri.etsi.org/01903";
+const XML_SIGNATURE: &str = "XML signature";
+const ADVANCED_SIGNATURE: &str = "XML signature (XAdES)";
 const MAX_DEPTH: usize = 128;
 /// Longest text kept of one element.
 const MAX_TEXT: usize = 4096;
@@ -22,6 +26,9 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
     let mut letter = Letter::of(LetterForm::Cda);
     let mut path: Vec<String> = Vec::new();
     let mut words = String::new();
+    // Elements of a signature around the letter (HL7J-CDA-002 allows an enveloping one) that are still open.
+    let mut around = 0_usize;
+    let mut described = false;
     loop {
         let (namespace, event) = reader
             .read_resolved_event()
@@ -32,7 +39,16 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
             Event::DocType(_) => return Err(malformed("a document type declaration is not allowed")),
             Event::Start(start) => {
                 let name = start.local_name().as_ref().to_owned();
-                if path.is_empty() && !(ours && name == "ClinicalDocument") {
+                let begins = ours && name == "ClinicalDocument";
+                if path.is_empty() && !begins && (around > 0 || signature && name == "Signature") {
+                    around += 1;
+                    letter.inner_signature = Some(XML_SIGNATURE);
+                    if around > MAX_DEPTH {
+                        return Err(malformed("nested too deep"));
+                    }
+                    continue;
+                }
+                if path.is_empty() && !begins {
                     return Ok(None); // some other XML: not a letter
                 }
                 if path.len() >= MAX_DEPTH {
@@ -44,6 +60,9 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
             }
             Event::Empty(start) => {
                 let name = start.local_name().as_ref().to_owned();
+                if path.is_empty() && around > 0 {
+                    continue;
+                }
                 if path.is_empty() {
                     return Ok(None);
                 }
@@ -52,15 +71,23 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
             Event::Text(text) if words.len() < MAX_TEXT => {
                 words.push_str(&text);
             }
+            Event::End(_) if path.is_empty() => around = around.saturating_sub(1),
             Event::End(_) => {
+                described = true;
                 take_text(&path, words.trim(), &mut letter);
                 path.pop();
                 words.clear();
             }
-            Event::Eof if path.is_empty() => break,
+            Event::Eof if path.is_empty() && around == 0 => break,
             Event::Eof => return Err(malformed("it ends in the middle")),
             _ => {}
         }
+    }
+    if !described {
+        return Ok(None); // a signature around something else
+    }
+    if letter.inner_signature.is_some() && text.contains(ADVANCED) {
+        letter.inner_signature = Some(ADVANCED_SIGNATURE);
     }
     if letter.type_code.is_none() {
         letter.warnings.push("ClinicalDocument/code is missing".to_owned());
@@ -73,10 +100,24 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
     Ok(Some(letter))
 }
 
+/// A signature's namespace anywhere in the text, for XML that is not described: in UTF-16 too, whose ASCII is ASCII between zeros.
+pub(super) fn signature_named_in(bytes: &[u8]) -> Option<&'static str> {
+    let text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+    let names = |namespace: &str| {
+        text.windows(namespace.len())
+            .any(|window| window == namespace.as_bytes())
+    };
+    if names(ADVANCED) {
+        Some(ADVANCED_SIGNATURE)
+    } else {
+        names(SIGNATURES).then_some(XML_SIGNATURE)
+    }
+}
+
 /// What an element's attributes say.
 fn note(path: &[String], name: &str, start: &BytesStart<'_>, signature: bool, letter: &mut Letter) {
     if signature && name == "Signature" {
-        letter.inner_signature = Some("XML signature");
+        letter.inner_signature = Some(XML_SIGNATURE);
     }
     match (ends_with(path, &["ClinicalDocument"]) && path.len() == 1, name) {
         (true, "code") => letter.type_code = attribute(start, "code"),

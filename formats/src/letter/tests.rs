@@ -66,6 +66,41 @@ fn a_pdf_letter_is_described() {
 }
 
 #[test]
+fn a_signature_inside_or_around_a_letter_is_named() {
+    let signature = r#"<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><ds:Object>"#;
+    let end = "</ds:Object></ds:Signature>";
+    let body = CDA.split_once("?>").unwrap().1;
+    let enveloped = body.replace("<custodian>", &format!("{signature}{end}<custodian>"));
+    let enveloping = format!("{signature}{body}{end}");
+    let advanced = enveloped.replace(
+        "<ds:Object>",
+        r#"<ds:Object><x xmlns="http://uri.etsi.org/01903/v1.3.2#"/>"#,
+    );
+    for (text, kind) in [
+        (body, None),
+        (&enveloped, Some("XML signature")),
+        (&enveloping, Some("XML signature")),
+        (&advanced, Some("XML signature (XAdES)")),
+    ] {
+        assert_eq!(letter(text.as_bytes()).inner_signature, kind);
+        assert_eq!(letter(text.as_bytes()).patient.id.as_deref(), Some("12345"));
+        assert_eq!(inner_signature(text.as_bytes()), kind);
+    }
+    // What is not described is looked through all the same.
+    for broken in [
+        format!("{signature}<other/>{end}"),
+        enveloped.replace("</ClinicalDocument>", ""),
+        format!("<!DOCTYPE a>{enveloped}"),
+    ] {
+        assert_eq!(inner_signature(broken.as_bytes()), Some("XML signature"));
+        let wide: Vec<u8> = broken.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(inner_signature(&wide), Some("XML signature"));
+    }
+    let bundle = FHIR.replacen('{', r#"{"signature":{"who":{}},"#, 1);
+    assert_eq!(inner_signature(bundle.as_bytes()), Some("FHIR Bundle.signature"));
+}
+
+#[test]
 fn what_is_no_letter_is_none_and_what_breaks_is_an_error() {
     for other in ["", "hello", r#"{"resourceType":"Patient"}"#, "<html></html>", "<a/>"] {
         assert_eq!(describe(other.as_bytes()), Ok(None), "{other}");

@@ -37,7 +37,7 @@ pub(super) fn read(document: &Document<'_>, field: String, value: &Object) -> Re
     let Some((Object::Dictionary(dictionary), Some(_))) = located else {
         signature
             .defects
-            .push("the signature is no object of its own in the file");
+            .push("the signature is no object of its own in the file".to_owned());
         return Ok(signature);
     };
     signature.kind = kind(&dictionary, &mut signature.defects);
@@ -49,7 +49,9 @@ pub(super) fn read(document: &Document<'_>, field: String, value: &Object) -> Re
     in_its_revision(document, reference, &mut signature);
     match dictionary.get("Contents").and_then(Object::string).and_then(unpadded) {
         Some(contents) => signature.contents = contents.to_vec(),
-        None => signature.defects.push("Contents holds no CMS followed by zeros"),
+        None => signature
+            .defects
+            .push("Contents holds no CMS followed by zeros".to_owned()),
     }
     if signature.defects.is_empty() {
         signature.digests = digests(document.bytes, &gap, &signature);
@@ -57,7 +59,7 @@ pub(super) fn read(document: &Document<'_>, field: String, value: &Object) -> Re
     Ok(signature)
 }
 
-fn kind(dictionary: &Dictionary, defects: &mut Vec<&'static str>) -> SignatureKind {
+fn kind(dictionary: &Dictionary, defects: &mut Vec<String>) -> SignatureKind {
     let kind = match dictionary.name("SubFilter") {
         Some(b"ETSI.CAdES.detached") => SignatureKind::Cades,
         Some(b"adbe.pkcs7.detached") => SignatureKind::Pkcs7,
@@ -78,7 +80,7 @@ fn kind(dictionary: &Dictionary, defects: &mut Vec<&'static str>) -> SignatureKi
         }
     };
     if !fits {
-        defects.push("Type and SubFilter do not fit each other");
+        defects.push("Type and SubFilter do not fit each other".to_owned());
     }
     kind
 }
@@ -95,27 +97,27 @@ fn gap(document: &Document<'_>, dictionary: &Dictionary, signature: &mut PdfSign
         })
         .collect();
     let Some([begin, first, second, rest]) = numbers.and_then(|numbers| <[usize; 4]>::try_from(numbers).ok()) else {
-        defects.push("ByteRange is not two ranges");
+        defects.push("ByteRange is not two ranges".to_owned());
         return None;
     };
     let end = second.checked_add(rest).filter(|end| *end <= document.bytes.len());
     let (true, Some(end)) = (begin == 0 && first > 0 && first < second && rest > 0, end) else {
-        defects.push("ByteRange does not begin with the file, overlaps, or reaches past its end");
+        defects.push("ByteRange does not begin with the file, overlaps, or reaches past its end".to_owned());
         return None;
     };
     signature.revision_end = end;
     let Some(contents) = dictionary.span("Contents") else {
-        defects.push("there is no Contents");
+        defects.push("there is no Contents".to_owned());
         return None;
     };
     let written = document.bytes.get(contents.clone()).unwrap_or_default();
     if contents != (first..second) || !written.starts_with(b"<") || !written.ends_with(b">") {
-        defects.push("ByteRange leaves out something else than Contents");
+        defects.push("ByteRange leaves out something else than Contents".to_owned());
         return None;
     }
     let revision = document.bytes.get(..end).unwrap_or_default();
     if xref::start(revision).is_err() || revision.len() - revision.trim_ascii_end().len() > 2 {
-        defects.push("ByteRange does not end where a revision of the file ends");
+        defects.push("ByteRange does not end where a revision of the file ends".to_owned());
         return None;
     }
     Some(contents)
@@ -132,7 +134,7 @@ fn in_its_revision(document: &Document<'_>, reference: Option<Reference>, signat
     if !same {
         signature
             .defects
-            .push("the signature is not the one of the revision it ends");
+            .push("the signature is not the one of the revision it ends".to_owned());
     }
 }
 
@@ -160,6 +162,9 @@ fn permissions(view: &View<'_, '_>, dictionary: &Dictionary, signature: &mut Pdf
 /// The one element, if nothing but zeros follows it.
 fn unpadded(contents: &[u8]) -> Option<&[u8]> {
     let element = tlv::Reader::new(contents).next().ok().flatten()?;
+    if element.tag != tlv::SEQUENCE {
+        return None;
+    }
     let padding = contents.get(element.raw.len()..)?;
     padding.iter().all(|byte| *byte == 0).then_some(element.raw)
 }

@@ -44,19 +44,19 @@ pub(super) fn after(document: &Document<'_>, end: usize) -> Afterwards {
         return found;
     }
     let Some(signed) = document.revision(end) else {
-        found.changes.push(OTHER_CHAIN);
+        found.changes.push(OTHER_CHAIN.to_owned());
         return found;
     };
     let newer = document.sections.iter().take(usize::from(signed.from));
     let older = document.sections.iter().skip(usize::from(signed.from));
     if newer.clone().any(|section| section.offset < end) || older.clone().any(|section| section.offset >= end) {
-        found.changes.push(OTHER_CHAIN);
+        found.changes.push(OTHER_CHAIN.to_owned());
         return found;
     }
     match appended::is_accounted_for(document, end, signed.from) {
         Ok(true) => {}
-        Ok(false) => found.changes.push(UNLISTED),
-        Err(_) => found.changes.push(UNTRACEABLE),
+        Ok(false) => found.changes.push(UNLISTED.to_owned()),
+        Err(_) => found.changes.push(UNTRACEABLE.to_owned()),
     }
     let mut comparison = Comparison {
         signed,
@@ -65,7 +65,7 @@ pub(super) fn after(document: &Document<'_>, end: usize) -> Afterwards {
         found,
     };
     if comparison.compare().is_err() {
-        comparison.found.changes.push(UNTRACEABLE);
+        comparison.found.changes.push(UNTRACEABLE.to_owned());
     }
     let mut found = comparison.found;
     found.changes.sort_unstable();
@@ -95,7 +95,7 @@ struct Reach {
 
 impl Comparison<'_, '_> {
     fn change(&mut self, what: &'static str) {
-        self.found.changes.push(what);
+        self.found.changes.push(what.to_owned());
     }
 
     fn compare(&mut self) -> Result<(), PdfError> {
@@ -126,7 +126,7 @@ impl Comparison<'_, '_> {
                 _ if information.is_some_and(|one| one.number == number) && used == 0 => {
                     self.found
                         .additions
-                        .push("the document information was changed, which no page shows");
+                        .push("the document information was changed, which no page shows".to_owned());
                 }
                 (Some(_), 0) if reach.store.contains(&number) => {}
                 (Some(_), 0) if root.is_some_and(|root| root.number == number) => self.catalog(&catalog)?,
@@ -223,7 +223,9 @@ impl Comparison<'_, '_> {
             self.change(CATALOG);
         }
         if old.get("DSS") != new.get("DSS") {
-            self.found.additions.push("material for validation was added");
+            self.found
+                .additions
+                .push("material for validation was added".to_owned());
         }
         if old.get("AcroForm") == new.get("AcroForm") {
             return Ok(());
@@ -297,7 +299,7 @@ impl Comparison<'_, '_> {
         if fits {
             self.found
                 .additions
-                .push("a signature or document time stamp was added");
+                .push("a signature or document time stamp was added".to_owned());
         } else {
             self.change(DRAWN);
         }
@@ -309,7 +311,7 @@ impl Comparison<'_, '_> {
         if old.get("V").is_none() && equal_but(old, new, &["V"]) && old.name("FT") == Some(b"Sig") {
             self.found
                 .additions
-                .push("a signature or document time stamp was added");
+                .push("a signature or document time stamp was added".to_owned());
         } else {
             self.change(REPLACED);
         }

@@ -28,16 +28,20 @@ pub(super) fn sentence(report: &ValidationReport, language: Language) -> String 
     if sub == SubIndication::FormatFailure && who.is_none() {
         return match language {
             Language::Japanese => {
-                "判定できません。署名付きコンテナ（.asice）でも署名（.p7s）でもないか、壊れています。".to_owned()
+                "判定できません。署名付きコンテナ（.asice）でも署名（.p7s）でも署名付き PDF でもないか、壊れています。".to_owned()
             }
             Language::English => {
-                "The file cannot be judged: it is no container (.asice) or signature (.p7s), or it is damaged."
+                "The file cannot be judged: it is no container (.asice), signature (.p7s) or signed PDF, or it is damaged."
                     .to_owned()
             }
         };
     }
     let who = who.unwrap_or_else(|| unknown_signer(language).to_owned());
-    let why = reason(sub, report.passed_over_role(), language);
+    let why = match language {
+        Language::Japanese if report.decided_by("pdf_changes") => "署名された後に PDF が変更されています。",
+        Language::English if report.decided_by("pdf_changes") => "the PDF was changed after it was signed.",
+        _ => reason(sub, report.decided_by("role"), language),
+    };
     match (language, sub) {
         (Language::Japanese, SubIndication::TryLater) => format!("{who}の署名はまだ確認できていません。{why}"),
         (Language::English, SubIndication::TryLater) => {
@@ -49,9 +53,9 @@ pub(super) fn sentence(report: &ValidationReport, language: Language) -> String 
 }
 
 impl ValidationReport {
-    /// Whether SIG_CONSTRAINTS_FAILURE came from the signer's profession.
-    fn passed_over_role(&self) -> bool {
-        self.reason().is_some_and(|check| check.name == "role")
+    /// Whether this check decided.
+    fn decided_by(&self, name: &str) -> bool {
+        self.reason().is_some_and(|check| check.name == name)
     }
 }
 
@@ -237,6 +241,7 @@ mod tests {
                 detail: String::new(),
             }],
             signatures: Vec::new(),
+            embedded_signatures: Vec::new(),
             container_sha256: None,
             diagnostic: Diagnostic {
                 decided_by: Some("role".into()),

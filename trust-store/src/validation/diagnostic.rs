@@ -13,7 +13,7 @@ use super::{Extent, Subject, TrustStore, verdict};
 use crate::anchors::{AnchorSet, Anchors, TrustAnchor};
 use crate::evidence::Evidence;
 use crate::policy::Policy;
-use crate::report::ValidationReport;
+use crate::report::{EmbeddedSignature, ValidationReport};
 use facts::{Bytes, SubjectFacts};
 
 /// Greatest size of a report in bytes that is read for a replay: a container's signatures, names and digests at their bounds, and evidence.
@@ -176,7 +176,23 @@ impl TrustStore {
             // Who judged first is a fact about the report, not part of the verdict.
             replay.software.clone_from(&snapshot.software);
         }
+        for embedded in &report.embedded_signatures {
+            again.embed(self.replay_embedded(embedded)?);
+        }
         Ok(again)
+    }
+
+    /// A signature inside a file holds no further files: one level, however the report is nested.
+    fn replay_embedded(&self, embedded: &EmbeddedSignature) -> Result<EmbeddedSignature, ReplayError> {
+        let report = match &embedded.report {
+            Some(report) if report.embedded_signatures.is_empty() => Some(Box::new(self.replay(report)?)),
+            Some(_) => return Err(ReplayError::Inconsistent("a signature inside a file holds files")),
+            None => None,
+        };
+        Ok(EmbeddedSignature {
+            report,
+            ..embedded.clone()
+        })
     }
 }
 

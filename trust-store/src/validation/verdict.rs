@@ -137,7 +137,7 @@ pub(super) fn sum_up(
 ) -> Validated {
     let container = match subject {
         Subject::Container(container) => Some(container),
-        Subject::Signature { .. } => None,
+        Subject::Signature { .. } | Subject::Pdf(_) => None,
     };
     let (evidence_sha256, policy_sha256) = (evidence.digest(), store.digest());
     let seal = container.and_then(|container| {
@@ -186,6 +186,7 @@ pub(super) fn sum_up(
         timestamps: deciding.timestamps,
         checks: deciding.checks,
         signatures,
+        embedded_signatures: Vec::new(),
         // Of what is still arriving nobody knows it yet.
         container_sha256: container
             .filter(|_| extent == Extent::Whole)

@@ -1,5 +1,7 @@
 //! A subject as a report keeps it: nothing twice, so that it stays linear in files however many manifests name them.
 
+mod pdf;
+
 use std::collections::HashMap;
 
 use base64::Engine as _;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::{Mismatch, ReplayError};
 use crate::report::ValidationReport;
 use crate::validation::Subject;
+use pdf::PdfFacts;
 
 /// What a reference takes in a manifest beside its name, at the least: what more of them together would take never was a manifest.
 const LEAST_REFERENCE: u64 = 150;
@@ -30,6 +33,7 @@ pub(super) struct Bytes(pub(super) Vec<u8>);
 pub(super) enum SubjectFacts {
     Container(ContainerFacts),
     Signature(SignatureFacts),
+    Pdf(PdfFacts),
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -141,6 +145,7 @@ impl SubjectFacts {
                 bytes: Bytes(bytes.clone()),
                 content: content.clone().map(DigestsText),
             }),
+            Subject::Pdf(pdf) => Self::Pdf(PdfFacts::of(pdf)),
         }
     }
 
@@ -151,6 +156,7 @@ impl SubjectFacts {
                 bytes: bytes.0.clone(),
                 content: content.clone().map(|digests| digests.0),
             },
+            Self::Pdf(facts) => Subject::Pdf(Box::new(facts.pdf())),
         })
     }
 
@@ -162,6 +168,8 @@ impl SubjectFacts {
             (Self::Signature(told), Self::Signature(truth)) if told.bytes != truth.bytes => Err(Mismatch::Bytes),
             (Self::Signature(told), Self::Signature(truth)) if told.content != truth.content => Err(Mismatch::Content),
             (Self::Signature(_), Self::Signature(_)) => Ok(()),
+            (Self::Pdf(told), Self::Pdf(truth)) if told == truth => Ok(()),
+            (Self::Pdf(_), Self::Pdf(_)) => Err(Mismatch::Bytes),
             _ => Err(Mismatch::Kind),
         }
     }
