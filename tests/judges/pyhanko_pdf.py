@@ -87,7 +87,7 @@ async def judge(folder, hpki, tsa, path):
             else:
                 status = await async_validate_pdf_signature(
                     one, signer_validation_context=trusting(hpki), ts_validation_context=trusting(tsa), key_usage_settings=USAGE)
-            said.append({'field': one.field_name, 'bottom_line': bool(status.bottom_line), 'intact': status.intact,
+            said.append({'field': one.field_name, 'bottom_line': bool(getattr(status, 'bottom_line', status.intact and status.valid and status.trusted)), 'intact': status.intact,
                          'valid': status.valid, 'trusted': status.trusted,
                          'coverage': str(status.coverage), 'modification_level': str(getattr(status, 'modification_level', None))})
     return said

@@ -308,10 +308,14 @@ fn wrapped(signed: &[u8], evil: &str) -> Vec<u8> {
     let (after, old) = (gap + 2 * ROOM + 2, start(signed).unwrap_or_default());
     let rest = signed.len() - after;
     let kept = gap + 1 + 2 * ROOM * 4 / 5;
-    let dictionary = signed[..gap]
-        .windows(7)
-        .rposition(|window| window == b"21 0 ob")
-        .unwrap_or_default();
+    let places: Vec<(u32, usize)> = [1, 3, 20, 21]
+        .into_iter()
+        .map(|number| {
+            let header = format!("\n{number} 0 obj").into_bytes();
+            let place = signed[..gap].windows(header.len()).rposition(|window| window == header);
+            (number, place.map_or(0, |place| place + 1))
+        })
+        .collect();
     let forged = |moved: usize| {
         let mut bytes = signed[..kept].to_vec();
         bytes.extend(format!(">/ByteRange [0 {gap} {moved:<10} {rest}] >>\nendobj\n").into_bytes());
@@ -324,7 +328,7 @@ fn wrapped(signed: &[u8], evil: &str) -> Vec<u8> {
             .unwrap_or_default();
         section(
             bytes,
-            &[(4, place), (21, dictionary)],
+            &[places.as_slice(), &[(4, place)]].concat(),
             &format!("/Root 1 0 R /Prev {previous}"),
         )
     };

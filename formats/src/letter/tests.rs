@@ -78,9 +78,9 @@ fn a_signature_inside_or_around_a_letter_is_named() {
     );
     for (text, kind) in [
         (body, None),
-        (&enveloped, Some("XML signature")),
-        (&enveloping, Some("XML signature")),
-        (&advanced, Some("XML signature (XAdES)")),
+        (enveloped.as_str(), Some("XML signature")),
+        (enveloping.as_str(), Some("XML signature")),
+        (advanced.as_str(), Some("XML signature (XAdES)")),
     ] {
         assert_eq!(letter(text.as_bytes()).inner_signature, kind);
         assert_eq!(letter(text.as_bytes()).patient.id.as_deref(), Some("12345"));
