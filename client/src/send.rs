@@ -1,23 +1,28 @@
 //! `hikyaku send`: signs if need be, asks for the relay's own judgement at the desk, and hands the container to the outbox.
 
+mod waiting;
+
 use std::path::{Path, PathBuf};
 
-use formats::wire::{PendingAnswer, Receipt, RelayPolicy, SubmissionId};
+use formats::wire::{Receipt, RelayPolicy, SubmissionId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use trust_store::Evidence;
+use trust_store::policy::SignerTimestamp;
 use trust_store::report::Indication;
+use trust_store::{Evidence, Policy};
 
 use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Code, Exit, Failure};
 use crate::outbox::{Delivery, Entry, Outbox};
-use crate::output::{Output, japan_time};
+use crate::output::Output;
 use crate::relay_api::RelayApi;
 use crate::relay_trust::{Passage, foresee, known_policy, pass_through};
 use crate::sign::key::KeyOptions;
 use crate::sign::{self, Content};
 use crate::{files, trust, tsa};
+
+pub use waiting::pending;
 
 /// Options of `send`.
 #[derive(Debug, clap::Args)]
@@ -59,10 +64,16 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         letter.clone()
     } else {
         let authority = options.tsa.clone().or(context.config()?.tsa);
-        if let (Some(cause), None) = (&known.unreachable, &authority) {
+        let relay_adds = adds_stamps(&known.policy);
+        if let (Some(cause), None, false) = (&known.unreachable, &authority, relay_adds) {
             return Err(Failure::new(Code::NothingSigned, cause));
         }
-        sign_here(context, options, authority.as_deref(), &api, &made.0)?;
+        let source = match authority.as_deref() {
+            Some(url) => Source::Authority(url),
+            None if relay_adds => Source::Later,
+            None => Source::Relay(&api),
+        };
+        sign_here(context, options, &source, &made.0)?;
         made.0.clone()
     };
     let id = post(context, options, &known.policy, &outbox, &container)?;
@@ -104,17 +115,27 @@ impl Drop for Scratch {
     }
 }
 
-/// Signs with a stamp of `authority`, else of the relay's.
-fn sign_here(
-    context: &Context,
-    options: &Options,
-    authority: Option<&str>,
-    api: &RelayApi,
-    out: &Path,
-) -> Result<(), Failure> {
-    let mut stamp = |signature: &[u8]| match authority {
-        Some(url) => context.block_on(tsa::stamp(url, signature)).map(Some),
-        None => {
+/// Where the time stamp comes from.
+enum Source<'a> {
+    /// The clinic's own authority.
+    Authority(&'a str),
+    /// The relay's proxy.
+    Relay(&'a RelayApi),
+    /// The relay adds it when it takes the letter in.
+    Later,
+}
+
+/// Whether the relay's policy lets it add the time stamp a signature came without.
+fn adds_stamps(policy: &RelayPolicy) -> bool {
+    Policy::from_toml(&policy.policy_toml).is_ok_and(|policy| policy.signer_timestamp == SignerTimestamp::RelayAdds)
+}
+
+/// Signs, with a time stamp if one is to be made here.
+fn sign_here(context: &Context, options: &Options, source: &Source<'_>, out: &Path) -> Result<(), Failure> {
+    let mut stamp = |signature: &[u8]| match source {
+        Source::Authority(url) => context.block_on(tsa::stamp(url, signature)).map(Some),
+        Source::Later => Ok(None),
+        Source::Relay(api) => {
             let request = tsa::request(signature)?;
             let response = context.block_on(async { Ok(api.timestamp(request.encode()).await?) })?;
             tsa::token(&request, &response).map(Some)
@@ -280,17 +301,4 @@ fn sent(receipt: &Receipt, output: &Output) -> String {
         )
         .replace("{id}", receipt.id.as_str())
         .replace("{position}", &receipt.position.to_string())
-}
-
-/// What to say of a submission the relay holds.
-#[must_use]
-pub fn pending(answer: &PendingAnswer, output: &Output) -> String {
-    output
-        .pick(
-            "{id} は保留中です: {why}。中継サーバーが確認を続け、{deadline} までに結論が出ます。",
-            "{id} is pending: {why}. The relay keeps asking and decides by {deadline}.",
-        )
-        .replace("{id}", answer.id.as_str())
-        .replace("{why}", &answer.waiting_for)
-        .replace("{deadline}", &japan_time(&answer.deadline))
 }

@@ -201,10 +201,16 @@ pub struct PendingAnswer {
     pub id: SubmissionId,
     /// Always PendingEvidence.
     pub state: SubmissionState,
-    /// What could not be asked, in one sentence with names.
+    /// What could not be asked, in one sentence with names, as last seen.
     pub waiting_for: String,
+    /// Since when, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// When the relay gives up and refuses, RFC 3339.
     pub deadline: String,
+    /// When the relay judges it again at the latest, RFC 3339; earlier if what it waits for arrives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<String>,
 }
 
 /// Answer of `GET /v1/submissions/{id}`, for its sender and its recipients.

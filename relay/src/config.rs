@@ -129,6 +129,8 @@ pub struct Trust {
     pub fetch_private: Vec<PrivateTarget>,
     /// How often known CRLs are asked for anew.
     pub refresh: Duration,
+    /// What was fetched longer ago is asked for anew before it is used, if it can be had: a card may have been revoked since.
+    pub fetch_age: Duration,
     /// How long a CA's or a time stamp authority's answer is waited for.
     pub fetch_timeout: Duration,
 }
@@ -313,6 +315,7 @@ fn trust(file: TrustFile, base: &Path) -> Result<Trust, ConfigError> {
         fetch_hosts,
         fetch_private,
         refresh,
+        fetch_age: duration("trust.fetch_age", &file.fetch_age)?,
         fetch_timeout: duration("trust.fetch_timeout", &file.fetch_timeout)?,
     })
 }

@@ -1,13 +1,18 @@
 //! What every request needs: the rooms of the relay, opened once, shared by all.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+
+use serde::Serialize;
 
 use crate::ca::RelayCa;
 use crate::config::Config;
 use crate::containers::Containers;
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
+use crate::evidence::news::News;
+use crate::intake::Plan;
 use crate::store::Store;
 use crate::timestamps::Stamps;
 use crate::trust::CurrentTrust;
@@ -27,6 +32,10 @@ pub struct Rooms {
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) uploads: Uploads,
     pub(crate) stamps: Stamps,
+    /// News of what submissions wait for.
+    pub(crate) news: Arc<News>,
+    /// When what waits is judged again.
+    pub(crate) plan: Plan,
     pub(crate) throttle: Throttle,
     /// Held by who adds to what waits for evidence.
     pub(crate) holding: tokio::sync::Mutex<()>,
@@ -54,6 +63,30 @@ impl Context {
         }
         reasons
     }
+}
+
+impl Context {
+    /// What waits for evidence, for the operator; `None` if the store does not answer.
+    pub(crate) async fn pending(&self) -> Option<PendingHealth> {
+        let waiting = self.store.pending().await.ok()?;
+        Some(PendingHealth {
+            count: waiting.len(),
+            bytes: waiting.iter().map(|row| row.submission.size).sum(),
+            since: waiting.iter().map(|row| row.received.clone()).min(),
+            waiting_for: self.plan.by_host(),
+        })
+    }
+}
+
+/// What waits for evidence.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PendingHealth {
+    count: usize,
+    bytes: u64,
+    /// When the oldest was received.
+    since: Option<String>,
+    /// How many wait for which host.
+    waiting_for: BTreeMap<String, usize>,
 }
 
 impl Deref for Context {

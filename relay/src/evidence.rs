@@ -1,275 +1,247 @@
-//! Fetches what a validation asks for: CRLs, under the rules of `CONTRACTS.md` §3 and no others.
+//! Fetches what a validation asks for: CRLs, OCSP responses, certificates, under the rules of `CONTRACTS.md` §3 and no others.
 //!
-//! Only URLs that `trust-store` names (they come from certificates whose path to an anchor verifies), only hosts the operator
-//! lists, only public addresses unless listed, no redirects, bounded rounds, bytes and seconds. What parses as a CRL is kept on
-//! disk and asked for anew before it runs out, so that intake seldom waits for a certificate authority. What is fetched is
-//! trusted for nothing: the validation judges it.
+//! Only URLs that `trust-store` names, only hosts the operator lists, only public addresses unless listed, no redirects, bounded
+//! rounds, bytes and seconds. One fetch serves all who wait for its answer; what failed is not asked again for a while (`breaker`);
+//! answers are kept on disk and CRLs asked for anew before they run out, so that intake seldom waits for an authority, and an
+//! outage is noticed late. What is fetched is trusted for nothing: the validation judges it.
 
 pub(crate) mod breaker;
 mod cache;
+mod gather;
+pub(crate) mod news;
 pub(crate) mod outbound;
+mod question;
+mod slot;
+mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use formats::digest::sha256;
-use futures_util::future::join_all;
 use http::Uri;
-use time::OffsetDateTime;
-use trust_store::{Evidence, EvidenceQuery, Subject, TrustStore};
+use serde::Serialize;
+use trust_store::{Evidence, EvidenceQuery};
 
 use crate::clock;
 use crate::config::Trust;
 use crate::observe;
-pub(crate) use cache::Cached;
+use breaker::{Breaker, Failing};
 use cache::Folder;
+use news::News;
 use outbound::{Bounds, FetchError, exchange, is_public};
+pub(crate) use question::Kept;
+use question::Question;
+use slot::Slot;
 
-/// Bounds of one CRL: the largest real ones are below 10 MiB.
-const CRL: usize = 32 << 20;
-/// Asking and fetching alternate at most so often: leaf and each CA may bring new questions.
-const ROUNDS: usize = 6;
-/// URLs fetched for one submission in one round.
-const URLS_A_ROUND: usize = 16;
-/// All fetching for one submission.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// URLs remembered.
-const KNOWN_URLS: usize = 4096;
-/// A CRL is asked for anew so long before its nextUpdate.
-const BEFORE_NEXT_UPDATE: time::Duration = time::Duration::minutes(10);
+pub(crate) use gather::TIMESTAMP;
 
-/// Fetches and keeps CRLs.
+/// Questions remembered.
+const SLOTS: usize = 4096;
+/// Bytes of answers kept, all together.
+const BYTES: usize = 512 << 20;
+/// Hosts remembered; there are no more than the operator lists, times their ports.
+const HOSTS: usize = 1024;
+
+/// Fetches and keeps evidence.
 pub(crate) struct Fetcher {
     trust: Trust,
+    longest_rest: Duration,
     folder: Folder,
-    known: Mutex<HashMap<String, Arc<Slot>>>,
-    /// A CRL that differs from the one before has come.
-    news: tokio::sync::Notify,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    hosts: Mutex<HashMap<String, Arc<Breaker>>>,
+    uses: AtomicU64,
+    news: Arc<News>,
+    arrival: tokio::sync::Notify,
 }
 
-/// What is known of one URL. Who fetches holds the lock, so that one fetch serves all who wait.
-#[derive(Default)]
-struct Slot(tokio::sync::Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    cached: Option<Arc<Cached>>,
-    asked: Option<(Instant, Option<FetchError>)>,
-}
-
-/// Evidence for one submission.
-pub(crate) struct Gathered {
-    /// What was supplied and what was fetched.
-    pub(crate) evidence: Evidence,
-    /// What could not be had, in words.
-    pub(crate) unreachable: Vec<String>,
+/// How a host last answered.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HostHealth {
+    /// Host and port.
+    pub(crate) host: String,
+    /// Whether it answered when it was asked last.
+    pub(crate) good: bool,
+    /// Since when it fails, RFC 3339.
+    pub(crate) failing_since: Option<String>,
+    /// Why.
+    pub(crate) reason: Option<String>,
+    /// In how many seconds it may be asked again.
+    pub(crate) next_try_seconds: Option<u64>,
 }
 
 impl Fetcher {
-    /// Opens the folder of kept CRLs.
+    /// Opens the folder of kept answers. A host that fails rests `longest_rest` at most.
     ///
     /// # Errors
     /// If the folder cannot be made or read.
-    pub(crate) fn open(folder: PathBuf, trust: Trust) -> std::io::Result<Self> {
+    pub(crate) fn open(
+        folder: PathBuf,
+        trust: Trust,
+        longest_rest: Duration,
+        news: Arc<News>,
+    ) -> std::io::Result<Self> {
         let folder = Folder::open(folder)?;
-        let mut known = HashMap::new();
-        for (url, cached) in folder.read(KNOWN_URLS)? {
-            let slot = Slot(tokio::sync::Mutex::new(Known {
-                cached: Some(Arc::new(cached)),
-                asked: None,
-            }));
-            known.insert(url, Arc::new(slot));
+        let mut kept: HashMap<String, Vec<Arc<Kept>>> = HashMap::new();
+        for (key, answer) in folder.read(SLOTS)? {
+            kept.entry(key).or_default().push(Arc::new(answer));
         }
+        let slot = |(key, kept): (String, _)| {
+            let slot = Slot::new(Question::of_key(&key), kept, longest_rest);
+            (key, Arc::new(slot))
+        };
         Ok(Self {
             trust,
+            longest_rest,
             folder,
-            known: Mutex::new(known),
-            news: tokio::sync::Notify::new(),
+            slots: Mutex::new(kept.into_iter().map(slot).collect()),
+            hosts: Mutex::default(),
+            uses: AtomicU64::default(),
+            news,
+            arrival: tokio::sync::Notify::new(),
         })
     }
 
-    /// Asks `trust` what is missing, fetches it, asks again, until nothing is missing or nothing more can be had.
-    pub(crate) async fn gather(
-        &self,
-        trust: &Arc<TrustStore>,
-        subject: &Arc<Subject>,
-        mut evidence: Evidence,
-        now: OffsetDateTime,
-    ) -> Gathered {
+    /// Every host asked so far.
+    pub(crate) fn hosts(&self) -> Vec<HostHealth> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = |(host, breaker): (&String, &Arc<Breaker>)| {
+            let failing = breaker.failing();
+            HostHealth {
+                host: host.clone(),
+                good: failing.is_none(),
+                failing_since: failing.as_ref().map(|failing| clock::rfc3339(failing.since)),
+                next_try_seconds: failing.as_ref().map(|failing| failing.rest.as_secs()),
+                reason: failing.map(|failing| failing.reason),
+            }
+        };
+        let mut all: Vec<HostHealth> = hosts.iter().map(health).collect();
+        all.sort_by(|one, other| one.host.cmp(&other.host));
+        all
+    }
+
+    /// Every CRL that is kept, the newest of each address, with its address.
+    #[allow(
+        dead_code,
+        reason = "who looks for late revocations and for lists that end soon looks here"
+    )]
+    pub(crate) fn kept(&self) -> Vec<(String, Arc<Kept>)> {
+        let slots = self.slots();
+        let crls = slots.iter().filter_map(|(key, slot)| {
+            let url = key.strip_prefix("crl ")?;
+            Some((url.to_owned(), slot.newest()?))
+        });
+        crls.collect()
+    }
+
+    /// The CRL behind an address, asked for now.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) async fn anew(self: &Arc<Self>, url: &str) -> Result<Arc<Kept>, FetchError> {
+        let question = Question::Crl { url: url.to_owned() };
+        let (kept, _) = self.answers(&question, true).await?;
+        kept.into_iter()
+            .next()
+            .ok_or_else(|| FetchError::NotThat("there is no answer".into()))
+    }
+
+    /// Waits until an answer comes that differs from the one before.
+    pub(crate) async fn arrived(&self) {
+        self.arrival.notified().await;
+    }
+
+    /// What is kept of the answers to these queries. Nothing is fetched.
+    pub(crate) fn at_hand(&self, queries: &[EvidenceQuery]) -> Evidence {
+        let mut evidence = Evidence::default();
+        let slots = self.slots();
+        for question in queries.iter().flat_map(Question::all_of) {
+            if let Some(slot) = slots.get(&question.key()) {
+                slot.kept().iter().for_each(|kept| kept.add_to(&mut evidence));
+            }
+        }
+        evidence
+    }
+
+    /// What is kept of the answers to a question, newest first.
+    fn versions(&self, question: &Question) -> Vec<Arc<Kept>> {
+        let slots = self.slots();
+        slots.get(&question.key()).map(|slot| slot.kept()).unwrap_or_default()
+    }
+
+    /// The answers to a question, newest first, and whether they were asked for just now. `anew`: even if a kept one is fresh.
+    ///
+    /// Where nothing newer can be had, what is kept is given: the validation knows for which times it serves.
+    async fn answers(self: &Arc<Self>, question: &Question, anew: bool) -> Result<(Vec<Arc<Kept>>, bool), FetchError> {
         let began = Instant::now();
-        let mut tried: BTreeMap<String, bool> = BTreeMap::new();
-        let mut unreachable = BTreeMap::new();
-        for _ in 0..ROUNDS {
-            let (missing, back) = ask(trust, subject, evidence, now).await;
-            evidence = back;
-            let mut wanted = Vec::new();
-            for query in missing {
-                // Responders and issuers' certificates are not asked for yet.
-                let EvidenceQuery::Crl { issuer, urls, .. } = query else {
-                    continue;
-                };
-                let mut open = urls.into_iter().filter(|url| tried.get(url) != Some(&true));
-                match open.next() {
-                    Some(url) if wanted.len() < URLS_A_ROUND => wanted.push((url, issuer)),
-                    Some(_) => {}
-                    None => {
-                        unreachable
-                            .entry(issuer)
-                            .or_insert_with(|| "no CRL that helps could be had".to_owned());
-                    }
-                }
-            }
-            if wanted.is_empty() || began.elapsed() > PATIENCE {
-                break;
-            }
-            let fetches = wanted.into_iter().map(|(url, issuer)| {
-                // First what is kept; if the validation still asks for it, a new one.
-                let anew = tried.contains_key(&url);
-                async move {
-                    let fetched =
-                        tokio::time::timeout(PATIENCE.saturating_sub(began.elapsed()), self.crl(&url, anew)).await;
-                    (url, issuer, fetched)
-                }
-            });
-            for (url, issuer, fetched) in join_all(fetches).await.into_iter().collect::<Vec<_>>() {
-                match fetched {
-                    Ok(Ok((cached, fresh))) => {
-                        tried.insert(url, fresh);
-                        unreachable.remove(&issuer);
-                        if !evidence.crls.contains(&cached.der) {
-                            evidence.crls.push(cached.der.clone());
-                        }
-                    }
-                    Ok(Err(error)) => {
-                        tried.insert(url, true);
-                        unreachable.insert(issuer, error.to_string());
-                    }
-                    Err(_) => {
-                        tried.insert(url, true);
-                        unreachable.insert(issuer, "no answer in time".into());
-                    }
-                }
-            }
+        let slot = self.slot(&question.key(), Some(question))?;
+        let age = self.trust.fetch_age;
+        let is_fresh = slot.newest().is_some_and(|kept| kept.is_fresh(clock::now(), age));
+        if is_fresh && !anew {
+            return Ok((slot.kept(), false));
         }
-        Gathered {
-            evidence,
-            unreachable: unreachable
-                .into_iter()
-                .map(|(issuer, reason)| format!("CRL of {issuer}: {reason}"))
-                .collect(),
+        // On its own, so that who loses patience does not stop it for the others.
+        let (fetcher, asked, asking) = (Arc::clone(self), question.clone(), Arc::clone(&slot));
+        let work = tokio::spawn(async move { fetcher.ask(&asking, &asked, began).await });
+        let outcome = work
+            .await
+            .unwrap_or_else(|_| Err(FetchError::Unreachable("asking was broken off".into())));
+        match outcome {
+            Ok(()) => Ok((slot.kept(), true)),
+            Err(_) if !anew && slot.newest().is_some() => Ok((slot.kept(), false)),
+            Err(error) => Err(error),
         }
     }
 
-    /// Asks for every kept CRL anew before it runs out, until the task is dropped.
-    pub(crate) async fn refresh(self: Arc<Self>) {
-        let pause = self
-            .trust
-            .refresh
-            .min(Duration::from_secs(60))
-            .max(Duration::from_millis(200));
-        loop {
-            tokio::time::sleep(pause).await;
-            let known: Vec<_> = {
-                let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known
-                    .iter()
-                    .map(|(url, slot)| (url.clone(), Arc::clone(slot)))
-                    .collect()
-            };
-            for (url, slot) in known {
-                let due = {
-                    let known = slot.0.lock().await;
-                    let cached = known.cached.as_ref();
-                    let recent = known.asked.as_ref().is_some_and(|(asked, _)| asked.elapsed() < pause);
-                    !recent && cached.is_some_and(|cached| self.due(cached))
-                };
-                if due && let Err(error) = self.crl(&url, true).await {
-                    tracing::warn!(url, %error, "a CRL could not be refreshed");
-                }
-            }
+    /// Asks, unless somebody did since `began` or what was asked rests.
+    async fn ask(&self, slot: &Slot, question: &Question, began: Instant) -> Result<(), FetchError> {
+        let _turn = slot.turn.lock().await;
+        if let Some(outcome) = slot.asked_since(began) {
+            return outcome;
         }
-    }
-
-    fn due(&self, cached: &Cached) -> bool {
-        let now = clock::now();
-        let age = now - cached.fetched;
-        age > self.trust.refresh || cached.next_update.is_some_and(|next| now > next - BEFORE_NEXT_UPDATE)
-    }
-
-    /// The CRL behind a URL, and whether it was fetched just now. `anew`: even if a kept one is still current.
-    async fn crl(&self, url: &str, anew: bool) -> Result<(Arc<Cached>, bool), FetchError> {
-        let asked = Instant::now();
-        let slot = self.slot(url)?;
-        let mut known = slot.0.lock().await;
-        if let Some(cached) = &known.cached {
-            let current = cached.next_update.is_some_and(|next| clock::now() < next);
-            if current && !anew {
-                return Ok((Arc::clone(cached), false));
-            }
+        let outcome = self.try_fetch(slot, question).await;
+        if matches!(outcome, Err(FetchError::Resting { .. })) {
+            return outcome.map(|_| ());
         }
-        // Somebody fetched while this call waited for the lock: their answer is this call's answer too.
-        if let Some((when, failed)) = &known.asked
-            && *when >= asked
-        {
-            return match (failed, &known.cached) {
-                (None, Some(cached)) => Ok((Arc::clone(cached), true)),
-                (failed, _) => Err(failed.clone().unwrap_or(FetchError::NotThat("CRL"))),
-            };
-        }
-        let fetched = self.fetch(url).await;
-        let outcome = match &fetched {
+        let label = match &outcome {
             Ok(_) => "fetched",
             Err(FetchError::Forbidden(_)) => "forbidden",
             Err(_) => "failed",
         };
-        metrics::counter!(observe::FETCHES, "outcome" => outcome).increment(1);
-        known.asked = Some((Instant::now(), fetched.as_ref().err().cloned()));
-        let cached = Arc::new(fetched?);
-        let new = known.cached.as_ref().is_none_or(|before| before.der != cached.der);
-        known.cached = Some(Arc::clone(&cached));
-        if new {
-            self.news.notify_one();
+        metrics::counter!(observe::FETCHES, "outcome" => label).increment(1);
+        let result = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+        let key = question.key();
+        let known = slot.failure();
+        let (dropped, is_new) = slot.note(question, outcome, clock::now());
+        match &result {
+            Ok(()) => {
+                if slot.breaker.good() {
+                    tracing::info!(url = question.url(), "a {} can be had again", question.what());
+                }
+            }
+            // Nobody was asked, so that nobody needs rest; it lasts until the operator changes it.
+            Err(FetchError::Forbidden(why)) => {
+                if !matches!(known, Some(FetchError::Forbidden(_))) {
+                    tracing::warn!(url = question.url(), why, "a {} may not be fetched", question.what());
+                }
+            }
+            Err(error) => {
+                if slot.breaker.failed(&error.to_string()) {
+                    tracing::warn!(url = question.url(), %error, "a {} cannot be had", question.what());
+                }
+            }
         }
-        Ok((cached, true))
-    }
-
-    /// Waits until a CRL comes that differs from the one before.
-    pub(crate) async fn arrived(&self) {
-        self.news.notified().await;
-    }
-
-    /// Every CRL that is kept, with its URL. One that is just being fetched is left out; its arrival is told.
-    pub(crate) fn kept(&self) -> Vec<(String, Arc<Cached>)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = known.iter().filter_map(|(url, slot)| {
-            let cached = slot.0.try_lock().ok()?.cached.clone()?;
-            Some((url.clone(), cached))
-        });
-        kept.collect()
-    }
-
-    /// The CRL behind a URL, asked for now.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
-    pub(crate) async fn anew(&self, url: &str) -> Result<Arc<Cached>, FetchError> {
-        Ok(self.crl(url, true).await?.0)
-    }
-
-    fn slot(&self, url: &str) -> Result<Arc<Slot>, FetchError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = known.get(url) {
-            return Ok(Arc::clone(slot));
+        if is_new {
+            self.keep(&key, slot, dropped).await;
+            self.news.tell(&key);
+            self.arrival.notify_one();
         }
-        if known.len() >= KNOWN_URLS {
-            return Err(FetchError::Forbidden("too many distribution points".into()));
-        }
-        Ok(Arc::clone(known.entry(url.to_owned()).or_default()))
+        result
     }
 
-    async fn fetch(&self, url: &str) -> Result<Cached, FetchError> {
+    async fn try_fetch(&self, slot: &Slot, question: &Question) -> Result<Kept, FetchError> {
+        let url = question.url();
         let uri: Uri = url
             .parse()
             .map_err(|_| FetchError::Forbidden("not an address".into()))?;
@@ -279,41 +251,125 @@ impl Fetcher {
                 "host {host} is not in trust.fetch_hosts"
             )));
         }
+        let resting = |failing: Failing| FetchError::Resting {
+            reason: failing.reason,
+            seconds: failing.rest.as_secs().max(1),
+        };
+        if let Some(failing) = slot.breaker.failing()
+            && !failing.rest.is_zero()
+        {
+            return Err(resting(failing));
+        }
+        let name = host_of(url).unwrap_or(host);
+        let breaker = self.host(&name);
+        breaker.admit(self.trust.fetch_timeout * 2).map_err(resting)?;
+        let nonce = *uuid::Uuid::now_v7().as_bytes();
         let bounds = Bounds {
             time: self.trust.fetch_timeout,
-            bytes: CRL,
+            bytes: question.most_bytes(),
         };
-        let bytes = exchange(&uri, None, bounds, |host, address| {
-            is_public(address)
-                || self
-                    .trust
-                    .fetch_private
-                    .iter()
-                    .any(|target| target.permits(host, address))
-        })
-        .await?;
-        let cached = Cached::parse(bytes.into(), clock::now()).ok_or(FetchError::NotThat("CRL"))?;
-        let (folder, url, kept) = (self.folder.clone(), url.to_owned(), cached.clone());
-        let saved = tokio::task::spawn_blocking(move || folder.keep(&url, &kept)).await;
-        if let Ok(Err(error)) = saved {
-            tracing::warn!(%error, "a CRL could not be kept on disk");
+        let permits = |host: &str, address| {
+            let listed = |target: &crate::config::PrivateTarget| target.permits(host, address);
+            is_public(address) || self.trust.fetch_private.iter().any(listed)
+        };
+        let fetched = exchange(&uri, question.sent(&nonce), bounds, permits).await;
+        match &fetched {
+            Err(FetchError::Unreachable(reason)) => {
+                metrics::gauge!(observe::HOST_GOOD, "host" => name.clone()).set(0.0);
+                if breaker.failed(reason) {
+                    tracing::warn!(host = name, reason, "evidence cannot be fetched; what needs it waits");
+                }
+            }
+            Err(FetchError::Forbidden(_)) => {}
+            _ => {
+                metrics::gauge!(observe::HOST_GOOD, "host" => name.clone()).set(1.0);
+                if breaker.good() {
+                    tracing::info!(host = name, "evidence can be fetched again");
+                    self.refresh_hopes(&name);
+                }
+            }
         }
-        Ok(cached)
+        question.answer(fetched?.into(), &nonce, clock::now())
+    }
+
+    /// On disk what the slot keeps now, and no longer what it dropped.
+    async fn keep(&self, key: &str, slot: &Slot, dropped: Vec<Arc<Kept>>) {
+        let Some(newest) = slot.newest() else { return };
+        let (folder, key) = (self.folder.clone(), key.to_owned());
+        let saved = tokio::task::spawn_blocking(move || {
+            for old in dropped {
+                folder.forget(&key, &old.der);
+            }
+            folder.keep(&key, &newest.der)
+        });
+        if let Ok(Err(error)) = saved.await {
+            tracing::warn!(%error, "an answer could not be kept on disk");
+        }
+    }
+
+    /// A host is back: what failed with it need not rest longer.
+    fn refresh_hopes(&self, host: &str) {
+        for (key, slot) in &*self.slots() {
+            let url = key.split(' ').nth(1).unwrap_or_default();
+            if host_of(url).as_deref() == Some(host) {
+                slot.breaker.good();
+            }
+        }
+    }
+
+    fn host(&self, name: &str) -> Arc<Breaker> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() >= HOSTS && !hosts.contains_key(name) {
+            hosts.clear();
+        }
+        let fresh = || Arc::new(Breaker::new(self.longest_rest));
+        Arc::clone(hosts.entry(name.to_owned()).or_insert_with(fresh))
+    }
+
+    /// The slot of a question; the ones used longest ago make room for it.
+    fn slot(&self, key: &str, question: Option<&Question>) -> Result<Arc<Slot>, FetchError> {
+        let mut slots = self.slots();
+        let now = self.uses.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(slot) = slots.get(key) {
+            slot.touch(now);
+            return Ok(Arc::clone(slot));
+        }
+        let mut bytes: usize = slots.values().map(|slot| slot.bytes()).sum();
+        while slots.len() >= SLOTS || bytes > BYTES {
+            let oldest = slots.iter().min_by_key(|(_, slot)| slot.last_used());
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            if let Some(slot) = slots.remove(&oldest) {
+                bytes -= slot.bytes().min(bytes);
+                for kept in slot.kept() {
+                    self.folder.forget(&oldest, &kept.der);
+                }
+            }
+        }
+        let slot = Arc::new(Slot::new(question.cloned(), Vec::new(), self.longest_rest));
+        slot.touch(now);
+        slots.insert(key.to_owned(), Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn ask(
-    trust: &Arc<TrustStore>,
-    subject: &Arc<Subject>,
-    evidence: Evidence,
-    now: OffsetDateTime,
-) -> (Vec<EvidenceQuery>, Evidence) {
-    let (trust, subject) = (Arc::clone(trust), Arc::clone(subject));
-    let asked = tokio::task::spawn_blocking(move || (trust.missing(&subject, &evidence, now), evidence)).await;
-    asked.unwrap_or_default()
+/// Host and port of an address, or of the name of what is waited for.
+fn host_of(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    let host = uri.host()?.to_ascii_lowercase();
+    Some(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
 }
 
-/// The name under which a URL's CRL is kept.
-fn file_name(url: &str) -> String {
-    format!("{}.crl", hex::encode(sha256(url.as_bytes())))
+/// The host behind the name of something waited for.
+pub(crate) fn host_of_awaited(name: &str) -> String {
+    let url = name.split(' ').nth(1).unwrap_or_default();
+    host_of(url).unwrap_or_else(|| "time-stamp authorities".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

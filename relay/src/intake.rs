@@ -37,20 +37,32 @@ use refusal::Refusal;
 
 pub(crate) use arriving::{complete, look};
 pub(crate) use orphans::sweep;
-pub(crate) use pending::retry;
+pub(crate) use pending::{Plan, answer as pending_answer, retry};
 pub(crate) use refusal::kept_report;
 
 /// Name of the report beside a container.
 pub(crate) const REPORT: &str = "report.json";
 /// Name of the evidence beside a container.
 pub(crate) const EVIDENCE: &str = "evidence.json";
+/// Name of the time stamps made for a container while it waits: the evidence recorded when it was held stays as it is.
+const GATHERED: &str = "gathered.json";
 
 /// What a verdict leads to.
 enum Outcome {
     Passed(Box<Verified>),
     /// Everything else passed; this could not be asked.
-    TryLater(Box<Validated>, String),
+    TryLater(Box<Validated>, Wait),
     Failed(Box<ValidationReport>),
+}
+
+/// What a submission waits for.
+struct Wait {
+    /// For people.
+    words: String,
+    /// Names, as news tells of them.
+    awaited: Vec<String>,
+    /// The count of news before it was judged.
+    knew: u64,
 }
 
 /// `POST /v1/submissions`
@@ -103,9 +115,7 @@ async fn decide(
     let now = clock::now();
     match verdict(context, container, Evidence::default(), now).await? {
         Outcome::Passed(verified) => accept(context, peer, upload, container, &verified).await,
-        Outcome::TryLater(validated, waiting_for) => {
-            pending::hold(context, peer, upload, container, &validated, waiting_for).await
-        }
+        Outcome::TryLater(validated, wait) => pending::hold(context, peer, upload, container, &validated, wait).await,
         Outcome::Failed(report) => {
             let refusal = Refusal::by_verdict(report)?;
             let id = container.envelope.as_ref().map(|envelope| &envelope.id);
@@ -127,7 +137,11 @@ async fn verdict(
 ) -> Result<Outcome, Problem> {
     let trust = context.trust.current();
     let subject = Arc::new(Subject::Container(Box::new(Container::clone(container))));
-    let gathered = context.fetcher.gather(&trust, &subject, evidence, now).await;
+    let knew = context.news.count();
+    let gathered = context
+        .fetcher
+        .gather(&trust, &context.stamps, &subject, evidence, now)
+        .await;
     let validated = tokio::task::spawn_blocking(move || {
         let subject = Arc::try_unwrap(subject).unwrap_or_else(|shared| Subject::clone(&shared));
         trust.validate(subject, gathered.evidence, now)
@@ -135,12 +149,17 @@ async fn verdict(
     let validated = validated.await.map_err(|error| Problem::internal(&error))?;
     let report = validated.report();
     if report.indication == Indication::Indeterminate && report.sub_indication == Some(SubIndication::TryLater) {
-        let waiting_for = if gathered.unreachable.is_empty() {
+        let words = if gathered.unreachable.is_empty() {
             "revocation information current enough for a verdict".to_owned()
         } else {
             gathered.unreachable.join("; ")
         };
-        return Ok(Outcome::TryLater(Box::new(validated), waiting_for));
+        let wait = Wait {
+            words,
+            awaited: gathered.awaited,
+            knew,
+        };
+        return Ok(Outcome::TryLater(Box::new(validated), wait));
     }
     Ok(match validated.into_verified() {
         Ok(verified) => Outcome::Passed(Box::new(verified)),
@@ -204,10 +223,8 @@ async fn same_or_conflict(
 }
 
 async fn known(context: &Context, row: &SubmissionRow) -> Result<Response, Problem> {
-    match (&row.state, &row.pending) {
-        (SubmissionState::PendingEvidence, Some((waiting_for, deadline))) => {
-            Ok(wait_answer(&row.submission.submission, waiting_for, deadline))
-        }
+    match pending::answer(context, row) {
+        Some(answer) if row.state == SubmissionState::PendingEvidence => Ok(wait_answer(&answer)),
         _ => receipt(context, row, StatusCode::OK).await,
     }
 }
@@ -224,15 +241,9 @@ async fn receipt(context: &Context, row: &SubmissionRow, status: StatusCode) -> 
     Ok(response)
 }
 
-fn wait_answer(id: &SubmissionId, waiting_for: &str, deadline: &str) -> Response {
-    let answer = PendingAnswer {
-        id: id.clone(),
-        state: SubmissionState::PendingEvidence,
-        waiting_for: waiting_for.to_owned(),
-        deadline: deadline.to_owned(),
-    };
+fn wait_answer(answer: &PendingAnswer) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
-    locate(&mut response, id);
+    locate(&mut response, &answer.id);
     response
 }
 

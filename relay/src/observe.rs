@@ -11,7 +11,10 @@
 //! | `hikyaku_uploads_open` | gauge | uploads not finished |
 //! | `hikyaku_submissions_total{outcome}` | counter | accepted, pending, refused |
 //! | `hikyaku_pending_evidence` | gauge | submissions that wait for evidence |
-//! | `hikyaku_evidence_fetches_total{outcome}` | counter | CRL fetches: fetched, failed, forbidden |
+//! | `hikyaku_pending_evidence_oldest_seconds` | gauge | how long the oldest of them has waited |
+//! | `hikyaku_pending_evidence_for{host}` | gauge | submissions that wait for one host, or for the time stamp authorities |
+//! | `hikyaku_evidence_fetches_total{outcome}` | counter | fetches of CRLs, OCSP responses, certificates: fetched, failed, forbidden |
+//! | `hikyaku_evidence_host_good{host}` | gauge | 1 if the host answered when it was last asked, else 0 |
 //! | `hikyaku_timestamps_total{outcome}` | counter | granted, failed |
 //! | `hikyaku_timestamp_authority_good{authority}` | gauge | 1 if its last token verified, 0 if it gave none |
 //! | `hikyaku_timestamp_drift_seconds{authority}` | gauge | genTime of its last token less the clock here |
@@ -36,6 +39,9 @@ pub(crate) const UPLOAD_BYTES: &str = "hikyaku_upload_bytes_total";
 pub(crate) const UPLOADS_OPEN: &str = "hikyaku_uploads_open";
 pub(crate) const SUBMISSIONS: &str = "hikyaku_submissions_total";
 pub(crate) const PENDING: &str = "hikyaku_pending_evidence";
+pub(crate) const PENDING_OLDEST: &str = "hikyaku_pending_evidence_oldest_seconds";
+pub(crate) const PENDING_FOR: &str = "hikyaku_pending_evidence_for";
+pub(crate) const HOST_GOOD: &str = "hikyaku_evidence_host_good";
 pub(crate) const FETCHES: &str = "hikyaku_evidence_fetches_total";
 pub(crate) const TIMESTAMPS: &str = "hikyaku_timestamps_total";
 pub(crate) const TSA_GOOD: &str = "hikyaku_timestamp_authority_good";

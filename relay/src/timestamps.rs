@@ -7,7 +7,7 @@ mod authority;
 mod quota;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response as Answer};
@@ -20,17 +20,21 @@ use serde::Serialize;
 use crate::clock;
 use crate::config::Config;
 use crate::context::Context;
+use crate::evidence::news::News;
+use crate::evidence::{Fetcher, TIMESTAMP};
 use crate::expiry::Ending;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::trust::CurrentTrust;
-use authority::Authority;
+use authority::{Asked, Authority};
 use quota::Quota;
 
 /// A request is no larger.
 const REQUEST: usize = 4096;
 /// An authority that was not needed for so long is asked for a token all the same: only a token shows that it gives tokens.
 const IDLE: Duration = Duration::from_secs(600);
+/// A rest this short is waited for while a doctor does: one slip of an only authority is no error at the desk.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// An authority whose clock differs from the one here is asked again after so long.
 const DIFFERING: Duration = Duration::from_secs(5);
@@ -39,6 +43,8 @@ const DIFFERING: Duration = Duration::from_secs(5);
 pub(crate) struct Stamps {
     authorities: Vec<Authority>,
     trust: Arc<CurrentTrust>,
+    fetcher: Arc<Fetcher>,
+    news: Arc<News>,
     patience: Duration,
     drift: Duration,
     quota: Quota,
@@ -70,11 +76,13 @@ pub(crate) struct AuthorityHealth {
 
 impl Stamps {
     /// Nothing is asked yet.
-    pub(crate) fn new(config: &Config, trust: Arc<CurrentTrust>) -> Self {
+    pub(crate) fn new(config: &Config, trust: Arc<CurrentTrust>, fetcher: Arc<Fetcher>, news: Arc<News>) -> Self {
         let authority = |uri: &http::Uri| Authority::new(uri.clone(), config.limits.longest_rest());
         Self {
             authorities: config.timestamps.iter().map(authority).collect(),
             trust,
+            fetcher,
+            news,
             patience: config.trust.fetch_timeout,
             drift: config.limits.clock_drift,
             quota: Quota::default(),
@@ -85,24 +93,34 @@ impl Stamps {
     ///
     /// # Errors
     /// [`NoStamp`] if no authority gives one that verifies.
-    #[allow(dead_code, reason = "archives and letters without a stamp will ask")]
     pub(crate) async fn token(&self, algorithm: DigestAlgorithm, digest: &[u8]) -> Result<Vec<u8>, NoStamp> {
-        self.answer(&Request {
+        let request = Request {
             algorithm,
             imprint: digest.to_vec(),
             nonce: Some(fresh_nonce()),
             cert_req: true,
             policy: None,
-        })
-        .await
+        };
+        self.answer(&request, Duration::ZERO).await
     }
 
-    /// The first token that answers `request` and verifies, of the authorities in their order.
-    async fn answer(&self, request: &Request) -> Result<Vec<u8>, NoStamp> {
-        for authority in &self.authorities {
-            if let Some(token) = authority.ask(request, &self.trust.current(), self.patience).await {
-                return Ok(token);
+    /// The first token that answers `request` and verifies, of the authorities in their order. If all rest, the end of a rest is
+    /// waited for, `longest` at most.
+    async fn answer(&self, request: &Request, longest: Duration) -> Result<Vec<u8>, NoStamp> {
+        let began = Instant::now();
+        loop {
+            let mut asked = false;
+            for authority in &self.authorities {
+                match self.ask(authority, request).await {
+                    Asked::Token(token) => return Ok(token),
+                    Asked::Failed => asked = true,
+                    Asked::Resting => {}
+                }
             }
+            if asked || self.authorities.is_empty() || began.elapsed() >= longest {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let reasons = self.authorities.iter().filter_map(|authority| {
             let failing = authority.failing()?;
@@ -114,6 +132,18 @@ impl Stamps {
         } else {
             reasons.join("; ")
         }))
+    }
+
+    async fn ask(&self, authority: &Authority, request: &Request) -> Asked {
+        let failed = authority.failing().is_some();
+        let asked = {
+            let trust = self.trust.current();
+            authority.ask(request, &trust, &self.fetcher, self.patience).await
+        };
+        if failed && matches!(asked, Asked::Token(_)) {
+            self.news.tell(TIMESTAMP);
+        }
+        asked
     }
 
     /// Every authority in the order they are asked.
@@ -135,9 +165,8 @@ impl Stamps {
 
     /// Asks every authority for a token now.
     pub(crate) async fn try_all(&self) {
-        let trust = self.trust.current();
         for authority in &self.authorities {
-            authority.ask(&probe(), &trust, self.patience).await;
+            self.ask(authority, &probe()).await;
         }
     }
 
@@ -177,7 +206,7 @@ impl Stamps {
                     .is_some_and(|told| told.apart.unsigned_abs() > self.drift && told.asked.elapsed() > DIFFERING);
                 if idle || differs || authority.failing().is_some() {
                     let request = probe();
-                    authority.ask(&request, &self.trust.current(), self.patience).await;
+                    self.ask(authority, &request).await;
                 }
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -206,7 +235,7 @@ pub(crate) async fn stamp(State(context): State<Context>, peer: Peer, body: Byte
         cert_req: true,
         policy: None,
     };
-    let token = stamps.answer(&request).await.map_err(|error| {
+    let token = stamps.answer(&request, SHORT).await.map_err(|error| {
         tracing::debug!(%error, "a device gets no time stamp");
         Problem::from(Code::TimestampUnavailable)
     })?;

@@ -7,8 +7,8 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use formats::trail::{Event, Record};
 use formats::wire::{
-    FacilityCode, InboxItem, InboxPage, PendingAnswer, Receipt, RecipientStatus, SubmissionEvent, SubmissionId,
-    SubmissionState, SubmissionStatus,
+    FacilityCode, InboxItem, InboxPage, Receipt, RecipientStatus, SubmissionEvent, SubmissionId, SubmissionState,
+    SubmissionStatus,
 };
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -99,6 +99,7 @@ pub(crate) async fn status(
 ) -> Result<Json<SubmissionStatus>, Problem> {
     let (row, standing) = visible(&context, &peer, &id).await?;
     let revised = row.revised_verdict();
+    let pending = crate::intake::pending_answer(&context, &row);
     let submission = row.submission;
     let recipients = submission
         .recipients
@@ -115,12 +116,6 @@ pub(crate) async fn status(
             })
         })
         .collect();
-    let pending = row.pending.map(|(waiting_for, deadline)| PendingAnswer {
-        id: submission.submission.clone(),
-        state: SubmissionState::PendingEvidence,
-        waiting_for,
-        deadline,
-    });
     Ok(Json(SubmissionStatus {
         id: submission.submission,
         state: row.state,

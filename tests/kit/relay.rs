@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub struct RelayOptions {
     /// Keys of `[limits]`.
     pub limits: Vec<(&'static str, Value)>,
+    /// Keys of `policy.toml`.
+    pub policy: Vec<(&'static str, Value)>,
+    /// Time stamp authorities in place of the services' own.
+    pub authorities: Vec<String>,
     /// Whether it is given the trust anchors of the test HPKI.
     pub anchors: bool,
     /// Where `data` lies; below the relay's folder if `None`.
@@ -37,6 +41,8 @@ impl Default for RelayOptions {
     fn default() -> Self {
         Self {
             limits: Vec::new(),
+            policy: Vec::new(),
+            authorities: Vec::new(),
             anchors: true,
             data: None,
             more: Vec::new(),
@@ -84,6 +90,7 @@ impl RelayProcess {
         if options.anchors {
             services.hpki().write_trust(&root.join("trust"));
         }
+        write_policy(&root.join("trust/policy.toml"), options);
         configure(&root.join("relay.toml"), services, options, api, portal);
         let relay = Self {
             folder,
@@ -353,7 +360,11 @@ fn configure(file: &Path, services: &Services, options: &RelayOptions, api: u16,
     }
     set("trust", "fetch_hosts", vec!["127.0.0.1"].into());
     set("trust", "fetch_private", vec!["127.0.0.1/32"].into());
-    set("timestamps", "urls", vec![services.tsa_url()].into());
+    let authorities = match options.authorities.as_slice() {
+        [] => vec![services.tsa_url()],
+        named => named.to_vec(),
+    };
+    set("timestamps", "urls", authorities.into());
     // What waits is tried again while a test still looks.
     set("limits", "pending_retry", "1s".into());
     for (key, value) in &options.limits {
@@ -367,6 +378,19 @@ fn configure(file: &Path, services: &Services, options: &RelayOptions, api: u16,
         config.insert("data".to_owned(), data.into());
     }
     fs::write(file, config.to_string()).expect("relay.toml can be written");
+}
+
+/// `policy.toml` with the keys of `options`.
+fn write_policy(file: &Path, options: &RelayOptions) {
+    if options.policy.is_empty() {
+        return;
+    }
+    let text = fs::read_to_string(file).expect("a policy.toml");
+    let mut policy: Table = text.parse().expect("policy.toml is TOML");
+    for (key, value) in &options.policy {
+        policy.insert((*key).to_owned(), value.clone());
+    }
+    fs::write(file, policy.to_string()).expect("policy.toml can be written");
 }
 
 /// Sends a signal to a process this program started.

@@ -5,6 +5,8 @@ mod file;
 
 pub use file::EvidenceError;
 
+use formats::digest::DigestAlgorithm;
+
 use crate::revocation::OcspRequest;
 
 /// Evidence supplied from outside (検証情報). Unparsed: parsing and judging happen in the validation.
@@ -56,14 +58,25 @@ pub enum EvidenceQuery {
         /// caIssuers, in the certificate's order.
         urls: Vec<String>,
     },
+    /// A time stamp over a SignatureValue that came without one, where `signer_timestamp` lets the relay add it. Asked for once
+    /// nothing but evidence is missing; the token goes to [`Evidence::tokens`].
+    Timestamp {
+        /// Signer, for people.
+        subject: String,
+        /// Hash algorithm of `digest`.
+        algorithm: DigestAlgorithm,
+        /// Digest of the SignatureValue.
+        digest: Vec<u8>,
+    },
 }
 
 impl EvidenceQuery {
-    /// Where it may be had.
+    /// Where it may be had; nowhere in particular for a time stamp.
     #[must_use]
     pub fn urls(&self) -> &[String] {
         match self {
             Self::Crl { urls, .. } | Self::Ocsp { urls, .. } | Self::Certificate { urls, .. } => urls,
+            Self::Timestamp { .. } => &[],
         }
     }
 }

@@ -103,6 +103,8 @@ fn add(query: &EvidenceQuery, bytes: Vec<u8>, evidence: &mut Evidence) {
         EvidenceQuery::Crl { urls, .. } | EvidenceQuery::Certificate { urls, .. } => {
             evidence.add(urls.first().map_or("", String::as_str), &bytes);
         }
+        // It has no address.
+        EvidenceQuery::Timestamp { .. } => {}
     }
 }
 
@@ -110,7 +112,7 @@ fn add(query: &EvidenceQuery, bytes: Vec<u8>, evidence: &mut Evidence) {
 fn body_of(query: &EvidenceQuery) -> Option<Vec<u8>> {
     match query {
         EvidenceQuery::Ocsp { request, .. } => Some(request.encode(None)),
-        EvidenceQuery::Crl { .. } | EvidenceQuery::Certificate { .. } => None,
+        EvidenceQuery::Crl { .. } | EvidenceQuery::Certificate { .. } | EvidenceQuery::Timestamp { .. } => None,
     }
 }
 
@@ -120,6 +122,7 @@ fn named(query: &EvidenceQuery) -> String {
         EvidenceQuery::Crl { issuer, subject, .. } => format!("CRL of {issuer} about {subject} ({urls})"),
         EvidenceQuery::Ocsp { subject, .. } => format!("OCSP about {subject} ({urls})"),
         EvidenceQuery::Certificate { issuer, .. } => format!("certificate of {issuer} ({urls})"),
+        EvidenceQuery::Timestamp { subject, .. } => format!("time stamp over the signature of {subject}"),
     }
 }
 

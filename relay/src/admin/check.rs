@@ -2,6 +2,7 @@
 //! time-stamp authority for a token.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -132,7 +133,7 @@ async fn lists(config: &Config, trust: &TrustStore, now: OffsetDateTime) -> Vec<
     let mut wanted: BTreeSet<String> = known.iter().flat_map(urls).collect();
     let all = anchors.hpki.0.iter().chain(&anchors.tsa.0);
     known.extend(all.map(|anchor| anchor.certificate.clone()));
-    let fetcher = match Fetcher::open(config.data.join("crls"), config.trust.clone()) {
+    let fetcher = match fetcher(config) {
         Ok(fetcher) => fetcher,
         Err(error) => {
             return vec![finding(
@@ -206,6 +207,12 @@ fn list(url: &str, der: &[u8], known: &[Certificate], now: OffsetDateTime) -> Fi
     )
 }
 
+/// The relay's own answers, and its way out.
+fn fetcher(config: &Config) -> std::io::Result<Arc<Fetcher>> {
+    let (folder, rest) = (config.data.join("evidence"), config.limits.longest_rest());
+    Fetcher::open(folder, config.trust.clone(), rest, Arc::default()).map(Arc::new)
+}
+
 async fn stamps(config: &Config, trust: CurrentTrust) -> Vec<Finding> {
     if config.timestamps.is_empty() {
         return vec![finding(
@@ -214,7 +221,11 @@ async fn stamps(config: &Config, trust: CurrentTrust) -> Vec<Finding> {
             "timestamps.urls is empty: each clinic needs its own time-stamp authority".to_owned(),
         )];
     }
-    let stamps = Stamps::new(config, std::sync::Arc::new(trust));
+    // A folder that cannot be used is told where the lists are.
+    let Ok(fetcher) = fetcher(config) else {
+        return Vec::new();
+    };
+    let stamps = Stamps::new(config, Arc::new(trust), fetcher, Arc::default());
     stamps.try_all().await;
     let mut found = Vec::new();
     for health in stamps.health() {

@@ -132,7 +132,13 @@ async fn gather(context: &Context, container: Container, supplied: Evidence) -> 
     let subject = Arc::new(Subject::Container(Box::new(container)));
     let gathered = context
         .fetcher
-        .gather(&context.trust.current(), &subject, supplied, clock::now())
+        .gather(
+            &context.trust.current(),
+            &context.stamps,
+            &subject,
+            supplied,
+            clock::now(),
+        )
         .await;
     if !gathered.unreachable.is_empty() {
         tracing::debug!(

@@ -68,6 +68,8 @@ pub struct TrustFile {
     pub fetch_private: Vec<String>,
     #[serde(default = "default_refresh")]
     pub refresh: String,
+    #[serde(default = "default_fetch_age")]
+    pub fetch_age: String,
     #[serde(default = "default_fetch_timeout")]
     pub fetch_timeout: String,
 }
@@ -81,6 +83,10 @@ fn default_fetch_hosts() -> Vec<String> {
 
 fn default_refresh() -> String {
     "6h".into()
+}
+
+fn default_fetch_age() -> String {
+    "10s".into()
 }
 
 fn default_fetch_timeout() -> String {

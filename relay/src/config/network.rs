@@ -29,7 +29,7 @@ impl PrivateTarget {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Some(Self::Network(address, if address.is_ipv4() { 32 } else { 128 }));
         }

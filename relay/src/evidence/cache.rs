@@ -1,39 +1,13 @@
-//! CRLs kept on disk: one file each, its URL in the first line, the DER after it. Survives a restart.
+//! Answers kept on disk, so that a restart during an outage forgets nothing: one file each, its key in the first line, the
+//! answer after it.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use der::Decode;
-use time::OffsetDateTime;
-use x509_cert::certificate::Raw;
-use x509_cert::crl::CertificateList;
+use formats::digest::sha256;
 
-/// One CRL as fetched.
-#[derive(Debug, Clone)]
-pub(crate) struct Cached {
-    /// DER.
-    pub(crate) der: Vec<u8>,
-    /// Its nextUpdate.
-    pub(crate) next_update: Option<OffsetDateTime>,
-    /// When it was fetched.
-    pub(super) fetched: OffsetDateTime,
-}
-
-impl Cached {
-    /// `None` if the bytes are not a CRL (RFC 5280 §5, CertificateList).
-    pub(super) fn parse(der: Vec<u8>, fetched: OffsetDateTime) -> Option<Self> {
-        let list = CertificateList::<Raw>::from_der(&der).ok()?;
-        let next_update = list.tbs_cert_list.next_update.and_then(|time| {
-            OffsetDateTime::from_unix_timestamp(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok()
-        });
-        Some(Self {
-            der,
-            next_update,
-            fetched,
-        })
-    }
-}
+use super::question::Kept;
 
 /// Where they are kept.
 #[derive(Debug, Clone)]
@@ -45,36 +19,54 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// What was kept, at most `limit`. Files that are no longer a CRL are left out and will be replaced.
-    pub(super) fn read(&self, limit: usize) -> io::Result<Vec<(String, Cached)>> {
-        let mut kept = Vec::new();
+    /// What was kept, at most `limit` files. Files that are no answer any more are left out and will be replaced.
+    pub(super) fn read(&self, limit: usize) -> io::Result<Vec<(String, Kept)>> {
+        let mut all = Vec::new();
         for entry in fs::read_dir(&self.0)?.take(limit) {
             let entry = entry?;
-            if entry.path().extension().is_none_or(|extension| extension != "crl") {
+            if entry.path().extension().is_none_or(|extension| extension != "kept") {
                 continue;
             }
             let fetched = entry.metadata()?.modified()?.into();
             let bytes = fs::read(entry.path())?;
             let mut halves = bytes.splitn(2, |byte| *byte == b'\n');
-            let (Some(url), Some(der)) = (halves.next(), halves.next()) else {
+            let (Some(key), Some(answer)) = (halves.next(), halves.next()) else {
                 continue;
             };
-            if let (Ok(url), Some(cached)) = (str::from_utf8(url), Cached::parse(der.to_vec(), fetched)) {
-                kept.push((url.to_owned(), cached));
+            if let Ok(key) = str::from_utf8(key)
+                && let Ok(kept) = Kept::read(key, answer.to_vec(), fetched)
+            {
+                all.push((key.to_owned(), kept));
             }
         }
-        Ok(kept)
+        // Newest first.
+        all.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.fetched));
+        Ok(all)
     }
 
-    /// Keeps one, replacing what was there in one step.
-    pub(super) fn keep(&self, url: &str, cached: &Cached) -> io::Result<()> {
-        let path = self.0.join(super::file_name(url));
+    /// Keeps one, in one step.
+    pub(super) fn keep(&self, key: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(key, bytes);
         let beside = path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
         let mut file = fs::File::create(&beside)?;
-        file.write_all(url.as_bytes())?;
+        file.write_all(key.as_bytes())?;
         file.write_all(b"\n")?;
-        file.write_all(&cached.der)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(beside, path)
+    }
+
+    /// Keeps it no longer.
+    pub(super) fn forget(&self, key: &str, bytes: &[u8]) {
+        if let Err(error) = fs::remove_file(self.path(key, bytes))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "an answer that is no longer needed stays on disk");
+        }
+    }
+
+    fn path(&self, key: &str, bytes: &[u8]) -> PathBuf {
+        let short = |bytes: &[u8]| hex::encode(sha256(bytes).get(..12).unwrap_or_default());
+        self.0.join(format!("{}-{}.kept", short(key.as_bytes()), short(bytes)))
     }
 }

@@ -23,8 +23,19 @@ pub(crate) enum FetchError {
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
     /// What came is not what was asked for.
-    #[error("the answer is not a {0}")]
-    NotThat(&'static str),
+    #[error("{0}")]
+    NotThat(String),
+    /// It answers, but not with this.
+    #[error("not to be had: {0}")]
+    Refused(String),
+    /// It failed lately and is not asked for a while.
+    #[error("{reason}; asked again in {seconds} s")]
+    Resting {
+        /// How it failed.
+        reason: String,
+        /// What is left of its rest.
+        seconds: u64,
+    },
 }
 
 /// Bounds of one exchange.
@@ -37,7 +48,7 @@ pub(crate) struct Bounds {
 /// One request to `uri` — GET, or POST of `sent`: body and media type — at the first resolved address that `permits` allows and that answers.
 ///
 /// # Errors
-/// [`FetchError`]; redirects count as unreachable.
+/// [`FetchError`]; redirects are not followed.
 pub(crate) async fn exchange(
     uri: &Uri,
     sent: Option<(Bytes, &'static str)>,
@@ -94,11 +105,15 @@ async fn within(
             .send_request(request(uri, authority.as_str(), sent)?)
             .await
             .map_err(|error| unreachable(host, &error))?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Unreachable(format!(
-                "{host} answered {}",
-                response.status()
-            )));
+        let status = response.status();
+        if status != StatusCode::OK {
+            let said = format!("{host} answered {status}");
+            let overloaded = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+            return Err(if overloaded {
+                FetchError::Unreachable(said)
+            } else {
+                FetchError::Refused(said)
+            });
         }
         let stated = response
             .headers()

@@ -1,29 +1,35 @@
 //! Submissions for which everything passed but some evidence could not be asked for: held durably, tried again with growing
 //! pauses, accepted or refused at the latest at their deadline. Restart-safe: what waits is in the store.
 
-use std::collections::HashMap;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::Response;
 use formats::asice::Container;
 use formats::trail::{Actor, Event};
-use formats::wire::{SubmissionId, SubmissionState};
+use formats::wire::{PendingAnswer, SubmissionId, SubmissionState};
+use futures_util::StreamExt;
 use trust_store::{Evidence, Validated, ValidationReport};
 
 use super::refusal::keep_report;
-use super::{EVIDENCE, Outcome, explain, keep, note, put_beside, record, verdict, wait_answer};
+use super::{EVIDENCE, GATHERED, Outcome, Wait, explain, keep, note, put_beside, record, verdict, wait_answer};
 use crate::clock;
-use crate::containers::Containers;
+use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::store::{Batch, Condition, SubmissionRow};
 use crate::upload::{Reading, Upload};
+use plan::Tried;
 
-/// The pause between tries doubles up to this.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+pub(crate) use plan::Plan;
+
+/// How often what is due is looked for.
+const PACE: Duration = Duration::from_millis(250);
 /// Tries at the same time.
 const AT_ONCE: usize = 4;
 
@@ -37,8 +43,9 @@ pub(super) async fn hold(
     upload: &Arc<Upload>,
     container: &Arc<Container>,
     validated: &Validated,
-    waiting_for: String,
+    wait: Wait,
 ) -> Result<Response, Problem> {
+    let (knew, waiting_for) = (context.news.count(), wait.words);
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     let limits = &context.config.limits;
     // Counted and committed under one lock, so that many at once cannot pass the limit together.
@@ -74,42 +81,98 @@ pub(super) async fn hold(
     explain(context, upload, &stored_as, batch).await?;
     note(upload, &envelope.id).await;
     metrics::counter!(observe::SUBMISSIONS, "outcome" => "pending").increment(1);
-    tracing::info!(id = %envelope.id, waiting_for, "submission waits for evidence");
-    Ok(wait_answer(&envelope.id, &waiting_for, &deadline))
+    tracing::info!(id = %envelope.id, waiting_for, deadline, "a submission waits for evidence");
+    let tried = Tried {
+        knew: wait.knew.min(knew),
+        awaited: wait.awaited,
+        waiting_for: Some(waiting_for),
+    };
+    let first = context.config.limits.pending_retry;
+    context.plan.tried(&envelope.id, tried, first, None);
+    let row = context.store.submission(&envelope.id).await?.ok_or(Code::Internal)?;
+    answer(context, &row).map_or_else(|| Err(Code::Internal.into()), |answer| Ok(wait_answer(&answer)))
 }
 
-/// Tries what waits, again and again.
+/// Judges again what waits, until the task is dropped: each on news of what it waits for, or after its pause.
 pub(crate) async fn retry(context: Context) {
-    let mut plan: HashMap<SubmissionId, (Instant, Duration)> = HashMap::new();
+    let first = context.config.limits.pending_retry;
+    let mut hosts = BTreeSet::new();
     loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(PACE).await;
         let Ok(waiting) = context.store.pending().await else {
             continue;
         };
-        metrics::gauge!(observe::PENDING).set(waiting.len() as f64);
-        plan.retain(|id, _| waiting.iter().any(|row| row.submission.submission == *id));
-        let due = waiting.into_iter().filter(|row| {
-            let planned = plan.get(&row.submission.submission);
-            planned.is_none_or(|(next, _)| *next <= Instant::now())
-        });
-        let due: Vec<_> = due.take(AT_ONCE).collect();
-        let tries = due.iter().map(|row| again(&context, row));
-        let outcomes = futures_util::future::join_all(tries).await;
-        for (row, outcome) in due.iter().zip(outcomes) {
-            if let Err(problem) = outcome {
-                tracing::warn!(id = %row.submission.submission, code = problem.code().as_str(), "another try failed");
-            }
-            let first = context.config.limits.pending_retry.min(LONGEST);
-            let planned = plan.get(&row.submission.submission);
-            let pause = planned.map_or(first, |(_, pause)| *pause);
-            // Up to half as long again, so that submissions held by the same outage do not return together.
-            let jitter = pause.mul_f64(f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 512.0);
-            // Not beyond the deadline, so that the last word is spoken when it is due.
-            let wait = until_deadline(row).map_or(pause + jitter, |left| left.min(pause + jitter));
-            let next = (Instant::now() + wait, (pause * 2).min(LONGEST));
-            plan.insert(row.submission.submission.clone(), next);
+        let ids: HashSet<&SubmissionId> = waiting.iter().map(|row| &row.submission.submission).collect();
+        context.plan.retain(&ids);
+        for row in &waiting {
+            let left = until_deadline(row).unwrap_or_default();
+            context.plan.meet(&row.submission.submission, first, left);
         }
+        let due: Vec<&SubmissionRow> = waiting
+            .iter()
+            .filter(|row| context.plan.is_due(&row.submission.submission, &context.news))
+            .collect();
+        futures_util::stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |row| once_more(&context, row))
+            .await;
+        context.fetcher.seek(&context.plan.awaited(), first);
+        count(&waiting, context.plan.by_host(), &mut hosts);
     }
+}
+
+/// One try, and the plan for the next.
+async fn once_more(context: &Context, row: &SubmissionRow) {
+    let id = &row.submission.submission;
+    let mut tried = Tried {
+        knew: context.news.count(),
+        awaited: Vec::new(),
+        waiting_for: None,
+    };
+    match again(context, row).await {
+        Ok(None) => {}
+        Ok(Some(wait)) => {
+            tried.awaited = wait.awaited;
+            tried.waiting_for = Some(wait.words);
+        }
+        Err(problem) => tracing::warn!(%id, code = problem.code().as_str(), "another try failed"),
+    }
+    let first = context.config.limits.pending_retry;
+    // Not beyond the deadline, so that the last word is spoken when it is due.
+    context.plan.tried(id, tried, first, until_deadline(row));
+}
+
+/// For the operator: how many wait, since when, and for whom.
+fn count(waiting: &[SubmissionRow], by_host: BTreeMap<String, usize>, hosts: &mut BTreeSet<String>) {
+    metrics::gauge!(observe::PENDING).set(waiting.len() as f64);
+    let since = waiting
+        .iter()
+        .filter_map(|row| clock::parse_rfc3339(&row.received))
+        .min();
+    let age = since.map_or(0.0, |since| (clock::now() - since).as_seconds_f64());
+    metrics::gauge!(observe::PENDING_OLDEST).set(age);
+    hosts.extend(by_host.keys().cloned());
+    for host in hosts.iter() {
+        let count = by_host.get(host).copied().unwrap_or_default();
+        metrics::gauge!(observe::PENDING_FOR, "host" => host.clone()).set(count as f64);
+    }
+}
+
+/// What its sender is told of a submission that waits; `None` if it does not.
+pub(crate) fn answer(context: &Context, row: &SubmissionRow) -> Option<PendingAnswer> {
+    let (recorded, deadline) = row.pending.clone()?;
+    let id = &row.submission.submission;
+    let (seen, next_try) = match context.plan.told(id) {
+        Some((seen, next_try)) => (seen, Some(clock::rfc3339(next_try))),
+        None => (None, None),
+    };
+    Some(PendingAnswer {
+        id: id.clone(),
+        state: SubmissionState::PendingEvidence,
+        waiting_for: seen.unwrap_or(recorded),
+        since: Some(row.received.clone()),
+        deadline,
+        next_try,
+    })
 }
 
 fn overdue(row: &SubmissionRow) -> bool {
@@ -124,10 +187,11 @@ fn until_deadline(row: &SubmissionRow) -> Option<Duration> {
 }
 
 /// Another try. What cannot even be judged, because container or evidence cannot be read, ends at its deadline too.
-async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
+/// `Some` if it waits on.
+async fn again(context: &Context, row: &SubmissionRow) -> Result<Option<Wait>, Problem> {
     let event = match judged(context, row).await {
-        Ok(Some(event)) => event,
-        Ok(None) => return Ok(()),
+        Ok(Judged::Decided(event)) => *event,
+        Ok(Judged::Waits(wait)) => return Ok(Some(wait)),
         Err(problem) if overdue(row) => unjudged(row, &problem),
         Err(problem) => return Err(problem),
     };
@@ -144,33 +208,64 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
     context.store.commit(batch).committed().await?;
     let outcome = if accepted { "accepted" } else { "refused" };
     metrics::counter!(observe::SUBMISSIONS, "outcome" => outcome).increment(1);
+    tracing::info!(id = %row.submission.submission, outcome, "a submission waits no longer");
     if !accepted {
         context.containers.delete(&row.submission.stored_as).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
-/// What the evidence says now; `None` if there is still time to wait for more.
-async fn judged(context: &Context, row: &SubmissionRow) -> Result<Option<Event>, Problem> {
+/// What another try comes to.
+enum Judged {
+    Decided(Box<Event>),
+    Waits(Wait),
+}
+
+/// What the evidence says now.
+async fn judged(context: &Context, row: &SubmissionRow) -> Result<Judged, Problem> {
     let stored_as = &row.submission.stored_as;
     let path = context.containers.file(stored_as)?;
     let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
     let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
-    let kept = context.containers.beside(stored_as, EVIDENCE).await?;
-    let kept = str::from_utf8(&kept)
-        .ok()
-        .and_then(|text| Evidence::from_json(text).ok())
-        .unwrap_or_default();
+    let mut kept = Evidence::default();
+    for file in [EVIDENCE, GATHERED] {
+        match context.containers.beside(stored_as, file).await {
+            Ok(bytes) => {
+                let text = str::from_utf8(&bytes).ok();
+                kept.merge(text.and_then(|text| Evidence::from_json(text).ok()).unwrap_or_default());
+            }
+            Err(ContainerError::Absent) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let stamps = kept.tokens.len();
     match verdict(context, &container, kept, clock::now()).await? {
         Outcome::Passed(verified) => {
             let digests = put_beside(context, stored_as, verified.evidence(), verified.report()).await?;
             let submission = record::accepted(envelope, &container, &verified, &digests, stored_as)?;
-            Ok(Some(Event::Accepted(Box::new(submission))))
+            Ok(Judged::Decided(Box::new(Event::Accepted(Box::new(submission)))))
         }
-        Outcome::TryLater(validated, _) if overdue(row) => refused(context, row, validated.report()).await.map(Some),
-        Outcome::TryLater(..) => Ok(None),
-        Outcome::Failed(report) => refused(context, row, &report).await.map(Some),
+        Outcome::TryLater(validated, _) if overdue(row) => {
+            let event = refused(context, row, validated.report()).await?;
+            Ok(Judged::Decided(Box::new(event)))
+        }
+        Outcome::TryLater(validated, wait) => {
+            // A stamp proves the time it was made at: it must not be made again at the next try.
+            if validated.evidence().tokens.len() > stamps {
+                let tokens = Evidence {
+                    tokens: validated.evidence().tokens.clone(),
+                    ..Evidence::default()
+                };
+                let bytes = tokens.to_json().into_bytes();
+                context.containers.put_beside(stored_as, GATHERED, bytes.into()).await?;
+            }
+            Ok(Judged::Waits(wait))
+        }
+        Outcome::Failed(report) => {
+            let event = refused(context, row, &report).await?;
+            Ok(Judged::Decided(Box::new(event)))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::watch::Entry;
 use crate::clock;
 use crate::context::Context;
 use crate::deliver::entries_below;
-use crate::evidence::Cached;
+use crate::evidence::Kept;
 use crate::intake::EVIDENCE;
 use crate::observe;
 use crate::problem::Problem;
@@ -23,7 +23,7 @@ use crate::upload::Reading;
 /// A CRL that arrived.
 pub(super) struct Piece {
     /// As fetched.
-    pub(super) kept: Arc<Cached>,
+    pub(super) kept: Arc<Kept>,
     /// Its SHA-256.
     pub(super) sha256: [u8; 32],
     /// As read.
@@ -31,7 +31,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    pub(super) fn new(kept: Arc<Cached>, crl: Crl) -> Self {
+    pub(super) fn new(kept: Arc<Kept>, crl: Crl) -> Self {
         Self {
             sha256: sha256(&kept.der),
             kept,
@@ -95,7 +95,10 @@ pub(super) async fn again(
     let (trust, now) = (context.trust.current(), clock::now());
     let subject = Arc::new(Subject::Container(Box::new(container)));
     // What has run out since, such as the list about the time-stamp authority, is fetched as at intake.
-    let gathered = context.fetcher.gather(&trust, &subject, evidence, now).await;
+    let gathered = context
+        .fetcher
+        .gather(&trust, &context.stamps, &subject, evidence, now)
+        .await;
     let validated = tokio::task::spawn_blocking(move || {
         let subject = Arc::try_unwrap(subject).unwrap_or_else(|shared| Subject::clone(&shared));
         trust.validate(subject, gathered.evidence, now)

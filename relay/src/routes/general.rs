@@ -79,6 +79,8 @@ pub(super) async fn readiness(
     if connection.device.is_some() || connection.address.ip().to_canonical().is_loopback() {
         said["timestamps"] = json!(context.stamps.health());
         said["expiring"] = json!(expiring(&context));
+        said["evidence_hosts"] = json!(context.fetcher.hosts());
+        said["pending"] = json!(context.pending().await);
     }
     let mut response = Json(said).into_response();
     *response.status_mut() = status;

@@ -14,6 +14,7 @@ use crate::containers::{ContainerError, Containers};
 use crate::context::{Context, Rooms};
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
+use crate::evidence::news::News;
 use crate::folder::create_or_close;
 use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
@@ -132,7 +133,9 @@ impl Relay {
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "a change of trust could not be recorded"),
         }
-        let fetcher = Arc::new(Fetcher::open(config.data.join("crls"), config.trust.clone())?);
+        let (news, rest) = (Arc::new(News::default()), config.limits.longest_rest());
+        let kept = config.data.join("evidence");
+        let fetcher = Arc::new(Fetcher::open(kept, config.trust.clone(), rest, Arc::clone(&news))?);
         let context = Context::new(Rooms {
             log_vkey: log_key(&config)?.vkey().to_owned(),
             containers,
@@ -141,7 +144,9 @@ impl Relay {
             trust: Arc::clone(&trust),
             ca,
             fetcher: Arc::clone(&fetcher),
-            stamps: Stamps::new(&config, Arc::clone(&trust)),
+            stamps: Stamps::new(&config, Arc::clone(&trust), Arc::clone(&fetcher), Arc::clone(&news)),
+            news,
+            plan: intake::Plan::default(),
             throttle: Throttle::default(),
             holding: tokio::sync::Mutex::default(),
             config: with_ports(config, api_address, portal_address),
@@ -170,7 +175,7 @@ impl Relay {
         }
         let (reaping, stamping) = (context.clone(), context.clone());
         let background = vec![
-            tokio::spawn(fetcher.refresh()),
+            tokio::spawn(fetcher.watch()),
             tokio::spawn(async move { reaping.uploads.reap().await }),
             tokio::spawn(intake::retry(context.clone())),
             tokio::spawn(revise::watch(context.clone())),

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use trust_store::{Certificate, Evidence, JudgedToken, TrustStore};
 
 use crate::clock;
+use crate::evidence::Fetcher;
 use crate::evidence::breaker::{Breaker, Failing};
 use crate::evidence::outbound::{Bounds, exchange};
 use crate::expiry::Ending;
@@ -38,6 +39,15 @@ pub(super) struct Told {
     pub(super) gen_time: OffsetDateTime,
     /// By how much genTime lies outside the exchange: positive if the clock here is behind.
     pub(super) apart: time::Duration,
+}
+
+/// What asking came to.
+pub(super) enum Asked {
+    /// A token that passes, DER.
+    Token(Vec<u8>),
+    Failed,
+    /// It failed lately and was not asked.
+    Resting,
 }
 
 /// The last token that passed.
@@ -107,10 +117,18 @@ impl Authority {
         }
     }
 
-    /// A token that answers `request` and passes; `None` if it rests or has none. What went wrong is kept and logged once.
-    pub(super) async fn ask(&self, request: &Request, trust: &TrustStore, bounds: Duration) -> Option<Vec<u8>> {
-        self.breaker.admit(bounds * 2).ok()?;
-        match self.token(request, trust, bounds).await {
+    /// A token that answers `request` and passes. What went wrong is kept, and logged once.
+    pub(super) async fn ask(
+        &self,
+        request: &Request,
+        trust: &TrustStore,
+        fetcher: &Fetcher,
+        patience: Duration,
+    ) -> Asked {
+        if self.breaker.admit(patience * 2).is_err() {
+            return Asked::Resting;
+        }
+        match self.token(request, trust, fetcher, patience).await {
             Ok((token, good)) => {
                 metrics::counter!(observe::TIMESTAMPS, "outcome" => "granted").increment(1);
                 metrics::gauge!(observe::TSA_GOOD, "authority" => self.host().to_owned()).set(1.0);
@@ -120,7 +138,7 @@ impl Authority {
                 if self.breaker.good() {
                     tracing::info!(authority = self.host(), "a time stamp authority works again");
                 }
-                Some(token)
+                Asked::Token(token)
             }
             Err(reason) => {
                 metrics::counter!(observe::TIMESTAMPS, "outcome" => "failed").increment(1);
@@ -130,7 +148,7 @@ impl Authority {
                 } else {
                     tracing::debug!(authority = self.host(), reason, "still no time stamp");
                 }
-                None
+                Asked::Failed
             }
         }
     }
@@ -139,6 +157,7 @@ impl Authority {
         &self,
         request: &Request,
         trust: &TrustStore,
+        fetcher: &Fetcher,
         patience: Duration,
     ) -> Result<(Vec<u8>, Good), String> {
         let (asked, before) = (Instant::now(), clock::now());
@@ -153,9 +172,15 @@ impl Authority {
         let token = Response::parse(&reply).map_err(|error| error.to_string())?;
         let now = clock::now();
         self.listen(&token, request, asked, before, now);
-        let judged: JudgedToken = trust
-            .judge_token(&token, request, &Evidence::default(), now)
-            .map_err(|refusal| refusal.to_string())?;
+        let judge = |evidence: &Evidence| {
+            let judged = trust.judge_token(&token, request, evidence, now);
+            judged.map_err(|refusal| refusal.to_string())
+        };
+        let mut judged: JudgedToken = judge(&Evidence::default())?;
+        if !judged.queries.is_empty() {
+            // What is at hand may show that its authority is revoked.
+            judged = judge(&fetcher.at_hand(&judged.queries))?;
+        }
         let middle = before + (now - before) / 2;
         let good = Good {
             asked,

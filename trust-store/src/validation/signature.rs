@@ -3,7 +3,7 @@
 use const_oid::db::rfc5911::ID_DATA;
 use formats::asice::Manifest;
 use formats::cades::{CadesError, SignedData};
-use formats::digest::Digests;
+use formats::digest::{DigestAlgorithm, Digests};
 use formats::hc_role::HcRole;
 use time::OffsetDateTime;
 
@@ -129,6 +129,16 @@ pub(super) fn judge(
     }
     // 6. Whether the policy asks for more.
     level(&moment, setting, ledger);
+    // 7. What the relay may add, if nothing else but evidence is missing: it proves the time also while that is awaited.
+    let addable = moment.bare && setting.policy.signer_timestamp == SignerTimestamp::RelayAdds;
+    if addable && setting.policy.minimum_level > Level::BB && ledger.row() == Some(Row::TryLater) {
+        let algorithm = DigestAlgorithm::Sha256;
+        judged.queries.push(EvidenceQuery::Timestamp {
+            subject: certificate.subject.to_string(),
+            algorithm,
+            digest: algorithm.digest(&signed.signer.signature),
+        });
+    }
     judged
 }
 
