@@ -170,14 +170,15 @@ fn after_a_day_of_silence_every_letter_arrives_once() {
             .all(|one| one["good"] == false),
         "{detail}"
     );
-    let figures = String::from_utf8(stage.relay.portal("/metrics").body).unwrap();
     for figure in [
         format!("hikyaku_pending_evidence {LETTERS}"),
         "hikyaku_pending_evidence_oldest_seconds ".to_owned(),
         "hikyaku_pending_evidence_for{host=".to_owned(),
         "hikyaku_timestamp_authority_good{authority=".to_owned(),
     ] {
-        assert!(figures.contains(&figure), "no {figure} in\n{figures}");
+        until(&stage, &figure, || {
+            String::from_utf8_lossy(&stage.relay.portal("/metrics").body).contains(&figure)
+        });
     }
     let one = sent.first().unwrap();
     let clinic = clinics.iter().find_map(|pair| {
