@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use trust_store::anchors::{AnchorSet, TrustAnchor};
 use trust_store::chain::{ChainOptions, ChainVerdict, chain};
 use trust_store::path::{CertificatePool, CertificationPath, PathFailure, PathInputs, build};
-use trust_store::revocation::{CrlPool, urls};
+use trust_store::revocation::{CrlPool, OcspPool, urls};
 use trust_store::{Certificate, certificate::Extension};
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 03:00 UTC);
@@ -51,6 +51,7 @@ fn chained(leaf: &Certificate, crls: &[Vec<u8>]) -> ChainVerdict {
         &anchors(Ca::Root),
         &pool,
         &CrlPool::from_der(crls),
+        &OcspPool::default(),
         NOW,
         &ChainOptions::default(),
     )

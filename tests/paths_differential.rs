@@ -15,7 +15,7 @@ use trust_store::Certificate;
 use trust_store::anchors::{AnchorSet, TrustAnchor};
 use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
-use trust_store::revocation::CrlPool;
+use trust_store::revocation::{CrlPool, OcspPool};
 
 #[path = "judges/certval.rs"]
 mod certval_judge;
@@ -190,7 +190,15 @@ fn the_judges_say_the_same_of_every_chain() {
             let read = CrlPool::from_der(&crls);
             for (leaf_name, leaf) in leaves(&hpki) {
                 let certificate = Certificate::parse(&leaf).unwrap();
-                let ours = chain(&certificate, &anchors, &pool, &read, NOW, &ChainOptions::default());
+                let ours = chain(
+                    &certificate,
+                    &anchors,
+                    &pool,
+                    &read,
+                    &OcspPool::default(),
+                    NOW,
+                    &ChainOptions::default(),
+                );
                 let theirs = openssl(
                     folder.path(),
                     &leaf,

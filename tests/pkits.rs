@@ -12,7 +12,7 @@ use trust_store::Certificate;
 use trust_store::anchors::{AnchorSet, TrustAnchor};
 use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::{CertificatePool, PathInputs, build_all};
-use trust_store::revocation::CrlPool;
+use trust_store::revocation::{CrlPool, OcspPool};
 
 #[path = "judges/certval.rs"]
 mod certval_judge;
@@ -116,12 +116,12 @@ fn pkits_verdicts() {
             require_explicit_policy: params.is_some_and(|p| p.initial_explicit_policy),
             inhibit_policy_mapping: params.is_some_and(|p| p.initial_policy_mapping_inhibit),
             inhibit_any_policy: params.is_some_and(|p| p.initial_any_policy_inhibit),
-            no_revocation: false,
+            ..ChainOptions::default()
         };
         let (valid, reason) = match Certificate::parse(&certificate(&case.cert)) {
             Ok(leaf) => {
                 let (pool, lists) = (CertificatePool::from_der(&others), CrlPool::from_der(&crls));
-                let verdict = chain(&leaf, &anchors, &pool, &lists, AT, &options);
+                let verdict = chain(&leaf, &anchors, &pool, &lists, &OcspPool::default(), AT, &options);
                 if verdict.valid
                     && let Err(error) = second(&leaf, &anchors, &pool, &crls, &options)
                 {
@@ -221,7 +221,7 @@ fn second(
         explicit_policy: options.require_explicit_policy,
         policy_mapping_inhibit: options.inhibit_policy_mapping,
         any_policy_inhibit: options.inhibit_any_policy,
-        leaf_validity_ignored: false,
+        ..PathInputs::default()
     };
     let mut verdict = Err("no path".to_owned());
     for path in build_all(leaf, anchors, pool, &inputs, AT).map_err(|failure| failure.to_string())? {
@@ -268,6 +268,7 @@ fn real_hpki_test_cards() {
             &anchors,
             &pool,
             &CrlPool::from_der(&lists),
+            &OcspPool::default(),
             at,
             &ChainOptions::default(),
         );
@@ -278,6 +279,7 @@ fn real_hpki_test_cards() {
             &anchors,
             &pool,
             &CrlPool::default(),
+            &OcspPool::default(),
             at,
             &ChainOptions::default(),
         );

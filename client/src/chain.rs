@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use const_oid::ObjectIdentifier;
 use serde_json::Value;
 use trust_store::Certificate;
+use trust_store::algorithm::Accepted;
 use trust_store::anchors::pem_or_der;
 use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
-use trust_store::revocation::CrlPool;
+use trust_store::revocation::{CrlPool, OcspPool};
 
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
@@ -29,6 +30,9 @@ pub struct Options {
     /// CRLs
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub crl: Vec<PathBuf>,
+    /// OCSP responses
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub ocsp: Vec<PathBuf>,
     /// Judge as at this time, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
@@ -47,6 +51,9 @@ pub struct Options {
     /// Do not judge revocation
     #[arg(long)]
     pub no_revocation: bool,
+    /// Accept RSA signatures over SHA-1, to look into chains of the past
+    #[arg(long)]
+    pub accept_sha1: bool,
 }
 
 /// Runs it.
@@ -65,6 +72,10 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     for path in &options.crl {
         crls.extend(read(path, "X509 CRL")?);
     }
+    let mut ocsp = Vec::new();
+    for path in &options.ocsp {
+        ocsp.extend(read(path, "OCSP RESPONSE")?);
+    }
     let policies = options
         .policy
         .iter()
@@ -77,6 +88,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         &anchors.hpki,
         &CertificatePool::from_der(&intermediates),
         &CrlPool::from_der(&crls),
+        &OcspPool::from_der(&ocsp),
         at,
         &ChainOptions {
             policies,
@@ -84,6 +96,11 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
             inhibit_policy_mapping: options.inhibit_policy_mapping,
             inhibit_any_policy: options.inhibit_any_policy,
             no_revocation: options.no_revocation,
+            accepted: if options.accept_sha1 {
+                Accepted::AndSha1
+            } else {
+                Accepted::Listed
+            },
         },
     );
     let mark = match (verdict.valid, verdict.indeterminate) {

@@ -12,6 +12,7 @@ use formats::{dicom, hc_role, letter};
 use serde_json::{Value, json};
 use trust_store::report::rfc3339;
 use trust_store::revocation::crl::Crl;
+use trust_store::revocation::ocsp::{CertStatus, OcspResponse};
 use trust_store::{Certificate, Evidence};
 
 use crate::context::Context;
@@ -91,7 +92,8 @@ fn describe_asn1(bytes: &[u8]) -> Option<Value> {
         evidence
             .ocsp
             .iter()
-            .map(|der| json!({ "type": "ocsp", "bytes": der.len() })),
+            .filter_map(|der| OcspResponse::parse(der).ok())
+            .map(|response| describe_ocsp(&response)),
     );
     found.extend(
         evidence
@@ -134,6 +136,8 @@ fn describe_certificate(certificate: &Certificate) -> Value {
         "policies": policies.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "hc_roles": roles.into_iter().map(|role| role.0).collect::<Vec<_>>(),
         "crl_urls": trust_store::revocation::urls(certificate),
+        "ocsp_urls": trust_store::revocation::ocsp_urls(certificate),
+        "issuer_urls": trust_store::revocation::issuer_urls(certificate),
         "warnings": warnings,
     })
 }
@@ -143,6 +147,34 @@ fn describe_crl(crl: &Crl) -> Value {
         "type": "crl", "issuer": crl.issuer.to_string(), "this_update": rfc3339(crl.this_update),
         "next_update": crl.next_update.map(rfc3339), "number": crl.number.as_deref().map(hex::encode),
         "delta": crl.base_number.is_some(), "revoked": crl.len(),
+    })
+}
+
+fn describe_ocsp(response: &OcspResponse) -> Value {
+    let Some(basic) = &response.basic else {
+        return json!({ "type": "ocsp", "status": response.status.to_string() });
+    };
+    let answers = basic.singles.iter().map(|single| {
+        let (status, revocation) = match &single.status {
+            CertStatus::Good => ("good", None),
+            CertStatus::Unknown => ("unknown", None),
+            CertStatus::Revoked(revocation) => ("revoked", Some(revocation)),
+        };
+        json!({
+            "serial": hex::encode(&single.cert_id.serial), "hash_algorithm": single.cert_id.hash_algorithm.to_string(),
+            "issuer_name_hash": hex::encode(&single.cert_id.issuer_name_hash),
+            "issuer_key_hash": hex::encode(&single.cert_id.issuer_key_hash), "status": status,
+            "revoked_at": revocation.map(|found| rfc3339(found.at)),
+            "reason": revocation.map(|found| format!("{:?}", found.reason)),
+            "this_update": rfc3339(single.this_update), "next_update": single.next_update.map(rfc3339),
+            "archive_cutoff": single.archive_cutoff.map(rfc3339),
+        })
+    });
+    json!({
+        "type": "ocsp", "status": response.status.to_string(), "responder": basic.responder.to_string(),
+        "produced_at": rfc3339(basic.produced_at), "nonce": basic.nonce.as_deref().map(hex::encode),
+        "certificates": basic.certificates.iter().map(|one| one.subject.to_string()).collect::<Vec<_>>(),
+        "answers": answers.collect::<Vec<_>>(),
     })
 }
 
@@ -174,7 +206,7 @@ fn describe_signature(signed: &SignedData) -> Value {
         }),
         "signer": own.as_ref().map(describe_certificate),
         "certificates": certificates.map(|certificate| certificate.subject.to_string()).collect::<Vec<_>>(),
-        "crls": signed.crls.len(), "timestamps": stamps.collect::<Vec<_>>(),
+        "crls": signed.crls.len(), "ocsp_responses": signed.ocsp.len(), "timestamps": stamps.collect::<Vec<_>>(),
         "other_unsigned_attributes": signer.other_unsigned_attributes.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

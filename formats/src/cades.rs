@@ -26,7 +26,7 @@ pub use timestamped::with_timestamp;
 pub const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Most certificates in one SignedData.
 pub const MAX_CERTIFICATES: usize = 1_000;
-/// Most CRLs in one SignedData.
+/// Most CRLs and OCSP responses in one SignedData, together.
 pub const MAX_CRLS: usize = 1_000;
 
 /// What the signature is for; it decides which signing-certificate attribute is accepted.
@@ -51,6 +51,8 @@ pub struct SignedData {
     pub certificates: Vec<Vec<u8>>,
     /// CRLs as sent, DER.
     pub crls: Vec<Vec<u8>>,
+    /// OCSP responses as sent among the CRLs (RFC 5940 §2.1, id-ri-ocsp-response), DER.
+    pub ocsp: Vec<Vec<u8>>,
     /// The one signer.
     pub signer: Signer,
 }

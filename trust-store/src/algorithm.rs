@@ -20,6 +20,41 @@ pub enum AlgorithmError {
     BadSignature,
 }
 
+/// Which signatures on certificates, CRLs and OCSP responses are accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Accepted {
+    /// Those of `CONTRACTS.md` §3.
+    #[default]
+    Listed,
+    /// RSA PKCS#1 v1.5 over SHA-1 too: for chains of the past that somebody looks into on purpose. No validation uses it.
+    AndSha1,
+}
+
+/// As [`verify`], with SHA-1 where `accepted` says so.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_accepting(
+    accepted: Accepted,
+    algorithm: &AlgorithmIdentifierOwned,
+    key: &SubjectPublicKeyInfoOwned,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), AlgorithmError> {
+    if accepted == Accepted::AndSha1 && algorithm.oid == rfc5912::SHA_1_WITH_RSA_ENCRYPTION {
+        let Key::Rsa {
+            bytes, only_pss: None, ..
+        } = Key::read(key)?
+        else {
+            return Err(refused("a key of another kind than the signature algorithm"));
+        };
+        return lc::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY
+            .verify_sig(bytes, message, signature)
+            .map_err(|_| AlgorithmError::BadSignature);
+    }
+    verify(algorithm, key, message, signature)
+}
+
 /// Verifies `signature` over `message` under `key`, for signature algorithms that name their hash (certificates, CRLs).
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use der::Decode;
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use time::OffsetDateTime;
 
-use crate::algorithm::{self, AlgorithmError};
+use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::name::DistinguishedName;
 pub use crate::tlv::Malformed;
 use crate::tlv::{self, Cursor};
@@ -345,8 +345,12 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`algorithm::verify`].
-    pub fn verify_signature(&self, issuer: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
-        algorithm::verify(&self.signature_algorithm, issuer, self.tbs(), &self.signature)
+    pub fn verify_signature(
+        &self,
+        issuer: &SubjectPublicKeyInfoOwned,
+        accepted: Accepted,
+    ) -> Result<(), AlgorithmError> {
+        algorithm::verify_accepting(accepted, &self.signature_algorithm, issuer, self.tbs(), &self.signature)
     }
 }
 

@@ -4,11 +4,12 @@ use const_oid::ObjectIdentifier;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use crate::algorithm::Accepted;
 use crate::anchors::AnchorSet;
 use crate::certificate::Certificate;
 use crate::path::{self, CertificatePool, CertificationPath, PathFailure, PathInputs};
 use crate::policy::Freshness;
-use crate::revocation::{self, CrlPool, RevocationSources, RevocationStatus, Times};
+use crate::revocation::{self, CrlPool, OcspPool, RevocationSources, RevocationStatus, Times};
 
 /// The verdict, as `CONTRACTS.md` §4 `chain` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,6 +62,8 @@ pub struct ChainOptions {
     pub inhibit_any_policy: bool,
     /// `--no-revocation`
     pub no_revocation: bool,
+    /// `--accept-sha1`
+    pub accepted: Accepted,
 }
 
 /// Judges `leaf` at `at`: path, and the revocation of every certificate below the anchor.
@@ -70,6 +73,7 @@ pub fn chain(
     anchors: &AnchorSet,
     intermediates: &CertificatePool,
     crls: &CrlPool,
+    ocsp: &OcspPool,
     at: OffsetDateTime,
     options: &ChainOptions,
 ) -> ChainVerdict {
@@ -79,13 +83,16 @@ pub fn chain(
         policy_mapping_inhibit: options.inhibit_policy_mapping,
         any_policy_inhibit: options.inhibit_any_policy,
         leaf_validity_ignored: false,
+        accepted: options.accepted,
     };
     let paths = match path::build_all(leaf, anchors, intermediates, &inputs, at) {
         Ok(paths) => paths,
         Err(failure) => return ChainVerdict::refused(code_of(&failure), failure.to_string(), Vec::new()),
     };
     // The best of all paths: valid before undecided before revoked.
-    let verdicts = paths.iter().map(|path| of_path(path, intermediates, crls, at, options));
+    let verdicts = paths
+        .iter()
+        .map(|path| of_path(path, intermediates, crls, ocsp, at, options));
     let best = verdicts.min_by_key(|verdict| (!verdict.valid, !verdict.indeterminate));
     best.unwrap_or_else(|| ChainVerdict::refused(ChainCode::NoPath, "no path".into(), Vec::new()))
 }
@@ -94,6 +101,7 @@ fn of_path(
     path: &CertificationPath,
     intermediates: &CertificatePool,
     crls: &CrlPool,
+    ocsp: &OcspPool,
     at: OffsetDateTime,
     options: &ChainOptions,
 ) -> ChainVerdict {
@@ -108,6 +116,10 @@ fn of_path(
             anchor: &path.anchor,
             certificates: intermediates,
             crls,
+            ocsp,
+            accepted: options.accepted,
+            policy: None,
+            known_since: &|_| at,
         };
         let times = Times {
             judged_at: at,

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use const_oid::ObjectIdentifier;
 use time::OffsetDateTime;
 
-use crate::algorithm::AlgorithmError;
+use crate::algorithm::{Accepted, AlgorithmError};
 use crate::anchors::{AnchorSet, TrustAnchor};
 use crate::certificate::Certificate;
 use crate::name::DistinguishedName;
@@ -43,6 +43,8 @@ pub struct PathInputs {
     pub any_policy_inhibit: bool,
     /// Leave the validity of the leaf to the caller, who has a better word for it.
     pub leaf_validity_ignored: bool,
+    /// Which signatures may link certificates.
+    pub accepted: Accepted,
 }
 
 /// A valid path.
@@ -307,7 +309,7 @@ impl<'a> Search<'a> {
             Some(verdict) => verdict.clone(),
             None if bound => Err(AlgorithmError::BadSignature),
             None => {
-                let verdict = certificate.verify_signature(&issuer.key);
+                let verdict = certificate.verify_signature(&issuer.key, self.inputs.accepted);
                 of_all.set(of_all.get() + 1);
                 self.verified.insert(pair, verdict.clone());
                 verdict

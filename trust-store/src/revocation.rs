@@ -5,7 +5,10 @@ mod access;
 pub mod crl;
 mod distribution_point;
 pub mod ocsp;
+mod responder;
 mod status;
+
+use std::fmt::{self, Display};
 
 use time::{Duration, OffsetDateTime};
 
@@ -24,6 +27,8 @@ use crate::report::rfc3339;
 pub enum RevocationStatus {
     /// Evidence that counts says it was not.
     Good {
+        /// What it is.
+        source: Source,
         /// thisUpdate of the newest evidence that counts.
         this_update: OffsetDateTime,
         /// Its nextUpdate.
@@ -101,9 +106,29 @@ pub struct Times {
     pub freshness: Freshness,
 }
 
+/// Where a statement stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In a CRL.
+    Crl,
+    /// In an OCSP response.
+    Ocsp,
+}
+
+impl Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Crl => "CRL",
+            Self::Ocsp => "OCSP response",
+        })
+    }
+}
+
 /// What one authentic piece of evidence says about one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
+    /// Where it stands.
+    pub source: Source,
     /// thisUpdate
     pub this_update: OffsetDateTime,
     /// nextUpdate
@@ -150,7 +175,17 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
         return RevocationStatus::Revoked(revocation.clone());
     }
     let fresh = |statement: &&&Statement| match times.freshness {
-        Freshness::Service => statement.next_update.unwrap_or(statement.this_update) >= times.judged_at,
+        Freshness::Service => {
+            // A responder that names no nextUpdate has newer knowledge all the time (RFC 6960 §4.2.2.1): fresh is what it says now.
+            let tolerance = match statement.source {
+                Source::Crl => Duration::ZERO,
+                Source::Ocsp => times.skew,
+            };
+            let until = statement
+                .next_update
+                .unwrap_or(statement.this_update.saturating_add(tolerance));
+            until >= times.judged_at
+        }
         Freshness::Strict => statement.this_update >= times.judged_at,
     };
     let fresh: Vec<&Statement> = usable.iter().filter(fresh).copied().collect();
@@ -163,6 +198,7 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
     let newest = proving.iter().max_by_key(|statement| statement.this_update);
     match newest {
         Some(newest) if reasons & ALL_REASONS == ALL_REASONS => RevocationStatus::Good {
+            source: newest.source,
             this_update: newest.this_update,
             next_update: newest.next_update,
             revoked_later: usable
@@ -174,9 +210,15 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
         },
         Some(_) => unknown("the CRLs at hand do not cover all reasons for revocation"),
         None if !fresh.is_empty() => {
-            unknown("the CRL is newer than the certificate's end and need not list it any more")
+            let source = noun(&fresh);
+            unknown(format!(
+                "the {source} is newer than the certificate's end and need not list it any more"
+            ))
         }
-        None if !usable.is_empty() => unknown("the CRL is no longer current at the time in question"),
+        None if !usable.is_empty() => {
+            let source = noun(&usable);
+            unknown(format!("the {source} is no longer current at the time in question"))
+        }
         None if !statements.is_empty() => {
             let earliest = statements.iter().map(|statement| statement.this_update).min();
             let (stated, now) = (earliest.map(rfc3339).unwrap_or_default(), rfc3339(times.at));
@@ -185,6 +227,16 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
             ))
         }
         None => unknown("no CRL covers the certificate"),
+    }
+}
+
+/// What the statements stand in, in a word.
+fn noun(statements: &[&Statement]) -> &'static str {
+    let is = |source| statements.iter().all(|statement| statement.source == source);
+    match (is(Source::Crl), is(Source::Ocsp)) {
+        (true, _) => "CRL",
+        (_, true) => "OCSP response",
+        _ => "evidence",
     }
 }
 
@@ -207,6 +259,7 @@ mod tests {
 
     fn good(this: i64, next: i64) -> Statement {
         Statement {
+            source: Source::Crl,
             this_update: day(this),
             next_update: Some(day(next)),
             revocation: None,

@@ -54,6 +54,7 @@ impl SignedData {
             content_type,
             content,
             certificates: kept(certificates, MAX_CERTIFICATES, "certificates")?,
+            ocsp: ocsp_responses(crls)?,
             crls: kept(crls, MAX_CRLS, "CRLs")?,
             signer: read_signer(&only_signer(&signers)?, profile)?,
         })
@@ -109,6 +110,32 @@ fn kept(set: Option<Element<'_>>, most: usize, what: &str) -> Result<Vec<Vec<u8>
         }
     }
     Ok(kept)
+}
+
+/// Those of the other formats that are OCSP responses. They are counted among the CRLs.
+///
+/// ```asn1
+/// OtherRevocationInfoFormat ::= SEQUENCE { otherRevInfoFormat OBJECT IDENTIFIER, otherRevInfo ANY }   -- RFC 5652 §10.2.1, as [1]
+/// ```
+fn ocsp_responses(set: Option<Element<'_>>) -> Result<Vec<Vec<u8>>, CadesError> {
+    let mut responses = Vec::new();
+    let Some(set) = set else {
+        return Ok(responses);
+    };
+    let mut elements = set.children();
+    while let Some(element) = elements.next()? {
+        if element.tag != CONTEXT_1 || responses.len() >= MAX_CRLS {
+            continue;
+        }
+        let mut parts = element.children();
+        let format = parts.any()?.oid()?;
+        let content = parts.any()?;
+        parts.finish()?;
+        if format == oid::RI_OCSP_RESPONSE {
+            responses.push(content.raw.to_vec());
+        }
+    }
+    Ok(responses)
 }
 
 fn read_signer(signer: &Element<'_>, profile: Profile) -> Result<Signer, CadesError> {

@@ -2,7 +2,7 @@
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{self as ids, ANY_POLICY};
-use const_oid::db::rfc5912;
+use const_oid::db::{rfc5912, rfc6960};
 use time::OffsetDateTime;
 
 use super::name_constraints::NameConstraints;
@@ -26,6 +26,8 @@ const KNOWN: &[ObjectIdentifier] = &[
     ids::ID_CE_CRL_DISTRIBUTION_POINTS,
     ids::ID_CE_SUBJECT_KEY_IDENTIFIER,
     rfc5912::ID_CE_AUTHORITY_KEY_IDENTIFIER,
+    // A responder's, RFC 6960 §4.2.2.2.1: honoured where its answers are judged.
+    rfc6960::ID_PKIX_OCSP_NOCHECK,
     // Carries hcRole, which the validation reads.
     ids::ID_CE_SUBJECT_DIRECTORY_ATTRIBUTES,
 ];

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::distribution_point::IssuingDistributionPoint;
 use super::{Reason, Revocation};
-use crate::algorithm::{self, AlgorithmError};
+use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::certificate::{Malformed, parse_extensions};
 use crate::name::DistinguishedName;
 use crate::path::general_name::GeneralName;
@@ -76,9 +76,10 @@ impl CrlPool {
 /// ```
 #[derive(Clone)]
 pub struct Crl {
-    der: Vec<u8>,
+    /// As handed in.
+    pub(super) der: Vec<u8>,
     tbs: Range<usize>,
-    algorithm: AlgorithmIdentifierOwned,
+    pub(super) algorithm: AlgorithmIdentifierOwned,
     signature: Vec<u8>,
     /// Who signed it.
     pub issuer: DistinguishedName,
@@ -289,9 +290,9 @@ impl Crl {
     ///
     /// # Errors
     /// As [`algorithm::verify`].
-    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
+    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned, accepted: Accepted) -> Result<(), AlgorithmError> {
         let tbs = self.der.get(self.tbs.clone()).unwrap_or_default();
-        algorithm::verify(&self.algorithm, key, tbs, &self.signature)
+        algorithm::verify_accepting(accepted, &self.algorithm, key, tbs, &self.signature)
     }
 }
 

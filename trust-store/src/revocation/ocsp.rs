@@ -44,6 +44,26 @@ impl OcspPool {
         pool
     }
 
+    /// Whether one more signature may be verified.
+    pub(super) fn spend(&self) -> bool {
+        self.verified.set(self.verified.get().saturating_add(1));
+        self.verified.get() <= MAX_VERIFICATIONS
+    }
+
+    /// Answers about certificates with this serial number, of whatever issuer, with the position of their response.
+    pub(super) fn about(&self, serial: &[u8]) -> impl Iterator<Item = (usize, &BasicResponse, &SingleResponse)> {
+        let positions = self.by_serial.get(serial).map(Vec::as_slice).unwrap_or_default();
+        positions.iter().filter_map(|(position, index)| {
+            let response = self.responses.get(*position)?;
+            Some((*position, response, response.singles.get(*index)?))
+        })
+    }
+
+    /// What responders said who gave no answer.
+    pub(super) fn refusals(&self) -> &[ResponseStatus] {
+        &self.refusals
+    }
+
     fn add(&mut self, response: BasicResponse) {
         let position = self.responses.len();
         for (index, single) in response.singles.iter().enumerate() {

@@ -1,24 +1,33 @@
-//! Finds the CRLs that are authentic and in scope for a certificate, RFC 5280 §6.3.3, and has them weighed.
+//! Finds the CRLs that are authentic and in scope for a certificate, RFC 5280 §6.3.3, and has them weighed with what OCSP
+//! responders say.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
 
+use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use time::OffsetDateTime;
+
 use super::crl::Crl;
 use super::distribution_point::DistributionPoint;
-use super::{ALL_REASONS, CrlPool, Reason, RevocationStatus, Statement, Times, judge, names_ocsp, unknown};
+use super::{
+    ALL_REASONS, CrlPool, OcspPool, Reason, RevocationStatus, Source, Statement, Times, judge, names_ocsp, unknown,
+};
+use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::anchors::{AnchorSet, TrustAnchor};
-use crate::certificate::Certificate;
-use crate::path::{self, CertificatePool, PathInputs};
+use crate::certificate::{Certificate, KeyUsage};
+use crate::path::{self, CertificatePool, CertificationPath, PathInputs};
+use crate::policy::Policy;
+use crate::report::rfc3339;
 
 /// A CRL signer has a path, whose certificates have CRLs, whose signers have a path: followed this far.
-const MAX_DEPTH: usize = 3;
-/// Certificates tried as signer of one CRL.
-const MAX_SIGNERS: usize = 16;
+pub(super) const MAX_DEPTH: usize = 3;
+/// Certificates tried as signer of one CRL or OCSP response.
+pub(super) const MAX_SIGNERS: usize = 16;
 /// Paths of CRL signers searched for one status, so that CRLs made to be laborious cost little.
 const MAX_SIGNER_PATHS: usize = 32;
 
 /// What a status may be found from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct RevocationSources<'a> {
     /// The anchor of the certificate's own path: CRL signers must lead to it too.
     pub anchor: &'a TrustAnchor,
@@ -26,6 +35,15 @@ pub struct RevocationSources<'a> {
     pub certificates: &'a CertificatePool,
     /// The CRLs.
     pub crls: &'a CrlPool,
+    /// The OCSP responses.
+    pub ocsp: &'a OcspPool,
+    /// Which signatures on CRLs and OCSP responses count.
+    pub accepted: Accepted,
+    /// Whose algorithm dates bind the signatures on CRLs and OCSP responses; `None`: no algorithm ends.
+    pub policy: Option<&'a Policy>,
+    /// Since when a CRL or an OCSP response, given by its bytes as supplied, is proven to exist: an archive's stamp, else the
+    /// validator's clock. An algorithm must have been acceptable then, and a delegated responder's certificate not have ended.
+    pub known_since: &'a dyn Fn(&[u8]) -> OffsetDateTime,
 }
 
 /// The status of `certificate`, issued by `issuer`, which stands above it on a valid path.
@@ -45,20 +63,20 @@ pub fn status(
     .status(certificate, issuer, &mut Vec::new())
 }
 
-const NOT_JUDGED: &str = "only an OCSP response could tell, and those are not judged yet";
-const GIVEN_UP: &str = "there are more CRLs and signers of CRLs than are examined";
+const NO_RESPONSE: &str = "no OCSP response covers the certificate";
+pub(super) const GIVEN_UP: &str = "there are more CRLs, OCSP responses and signers of them than are examined";
 
-struct Finder<'a> {
-    sources: &'a RevocationSources<'a>,
-    times: &'a Times,
+pub(super) struct Finder<'a> {
+    pub(super) sources: &'a RevocationSources<'a>,
+    pub(super) times: &'a Times,
     paths_left: Cell<usize>,
-    /// A bound kept a CRL from being examined: it may have revoked, so that nothing proves *good* any more.
-    given_up: Cell<bool>,
+    /// A bound kept evidence from being examined: it may have revoked, so that nothing proves *good* any more.
+    pub(super) given_up: Cell<bool>,
 }
 
 impl<'a> Finder<'a> {
-    /// `under_way`: CRL signers whose own status is just being found; their CRLs may speak about themselves.
-    fn status(
+    /// `under_way`: signers whose own status is just being found; their CRLs may speak about themselves, their OCSP responses not.
+    pub(super) fn status(
         &self,
         certificate: &Certificate,
         issuer: &Certificate,
@@ -99,12 +117,19 @@ impl<'a> Finder<'a> {
             }
             found.extend(statements(certificate, point, &in_scope));
         }
+        let (said, silence) = self.ocsp_statements(certificate, issuer, under_way);
+        found.extend(said);
         match judge(&found, certificate.not_after, self.times) {
-            RevocationStatus::Unknown { reason } if found.is_empty() => match problem {
-                Some(problem) => unknown(problem),
-                None if points.is_empty() && names_ocsp(certificate) => unknown(NOT_JUDGED),
-                None => unknown(reason),
-            },
+            RevocationStatus::Unknown { reason } => {
+                let none = match found.is_empty() {
+                    false => Some(reason),
+                    true if problem.is_some() || silence.is_some() => None,
+                    true if points.is_empty() && names_ocsp(certificate) => Some(NO_RESPONSE.into()),
+                    true => Some(reason),
+                };
+                let all: Vec<String> = none.into_iter().chain(problem).chain(silence).collect();
+                unknown(all.join("; "))
+            }
             RevocationStatus::Good { .. } if self.given_up.get() => unknown(GIVEN_UP),
             status => status,
         }
@@ -153,7 +178,7 @@ impl<'a> Finder<'a> {
                 }
             }
             under_way.push(signer);
-            let verdict = self.is_good_signer(signer, crl, under_way);
+            let verdict = self.is_good_signer(signer, crl.this_update, under_way);
             under_way.pop();
             match verdict {
                 Ok(()) => return Ok(()),
@@ -163,29 +188,81 @@ impl<'a> Finder<'a> {
         Err(why)
     }
 
-    fn is_good_signer(
+    /// Whether a signer of evidence dated `dated` has a path to the anchor on which nobody is revoked.
+    pub(super) fn is_good_signer(
         &self,
         signer: &Certificate,
-        crl: &Crl,
+        dated: OffsetDateTime,
         under_way: &mut Vec<&'a Certificate>,
     ) -> Result<(), String> {
+        let path = self.path_of(signer, dated, false)?;
+        for (index, certificate) in path.certificates.iter().enumerate() {
+            match self.status(certificate, path.issuer_of(index), under_way) {
+                RevocationStatus::Good { .. } => {}
+                RevocationStatus::Revoked(_) => return Err("it is revoked".into()),
+                RevocationStatus::Unknown { reason } => return Err(format!("its own status is unknown: {reason}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a signer of evidence dated `dated` has a path to the anchor, its own validity left to the caller.
+    pub(super) fn has_path(&self, signer: &Certificate, dated: OffsetDateTime) -> Result<(), String> {
+        self.path_of(signer, dated, true).map(|_| ())
+    }
+
+    fn path_of(
+        &self,
+        signer: &Certificate,
+        dated: OffsetDateTime,
+        leaf_validity_ignored: bool,
+    ) -> Result<CertificationPath, String> {
         let Some(left) = self.paths_left.get().checked_sub(1) else {
             self.given_up.set(true);
             return Err("the search for its path was given up at its bound".into());
         };
         self.paths_left.set(left);
         let anchors = AnchorSet(vec![self.sources.anchor.clone()]);
-        let inputs = PathInputs::default();
+        let inputs = PathInputs {
+            leaf_validity_ignored,
+            accepted: self.sources.accepted,
+            ..PathInputs::default()
+        };
         let find = |at| path::build(signer, &anchors, self.sources.certificates, &inputs, at);
         // After a change of key the new key's certificate may be younger than the time asked about.
-        let path = find(self.times.judged_at)
-            .or_else(|_| find(crl.this_update))
-            .map_err(|failure| failure.to_string())?;
-        for (index, certificate) in path.certificates.iter().enumerate() {
-            match self.status(certificate, path.issuer_of(index), under_way) {
-                RevocationStatus::Good { .. } => {}
-                RevocationStatus::Revoked(_) => return Err("it is revoked".into()),
-                RevocationStatus::Unknown { reason } => return Err(format!("its own status is unknown: {reason}")),
+        find(self.times.judged_at)
+            .or_else(|_| find(dated))
+            .map_err(|failure| failure.to_string())
+    }
+
+    /// Counts one signature of an OCSP response or its responder.
+    pub(super) fn spend(&self) -> Result<(), String> {
+        if self.sources.ocsp.spend() {
+            return Ok(());
+        }
+        self.given_up.set(true);
+        Err(GIVEN_UP.into())
+    }
+
+    /// Whether the algorithms of a signature on `evidence` were still acceptable when the evidence is known to have existed.
+    pub(super) fn in_date(
+        &self,
+        algorithm: &AlgorithmIdentifierOwned,
+        key: &SubjectPublicKeyInfoOwned,
+        evidence: &[u8],
+    ) -> Result<(), String> {
+        let Some(policy) = self.sources.policy else {
+            return Ok(());
+        };
+        let since = (self.sources.known_since)(evidence);
+        for name in algorithm::algorithm_names(algorithm, None, key).unwrap_or_default() {
+            if let Some(last) = policy.last_acceptable(&name)
+                && since > last
+            {
+                return Err(format!(
+                    "signed with {name}, acceptable until {} only, and nothing proves that it is older",
+                    rfc3339(last)
+                ));
             }
         }
         Ok(())
@@ -197,11 +274,14 @@ impl<'a> Finder<'a> {
             self.given_up.set(true);
             return Err(GIVEN_UP.into());
         }
-        match crl.verify_signature(&signer.key) {
-            Err(crate::algorithm::AlgorithmError::BadSignature) => Ok(false),
+        match crl.verify_signature(&signer.key, self.sources.accepted) {
+            Err(AlgorithmError::BadSignature) => Ok(false),
             Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
             Ok(()) => match signer.key_usage() {
-                Ok(usage) if usage.is_none_or(crate::certificate::KeyUsage::crl_sign) => Ok(true),
+                Ok(usage) if usage.is_none_or(KeyUsage::crl_sign) => self
+                    .in_date(&crl.algorithm, &signer.key, &crl.der)
+                    .map(|()| true)
+                    .map_err(|why| format!("the CRL of {}: {why}", crl.issuer)),
                 _ => Err(format!(
                     "the CRL of {} is signed by a key that may not sign CRLs",
                     crl.issuer
@@ -234,6 +314,7 @@ fn statements(certificate: &Certificate, point: &DistributionPoint, crls: &[&Crl
             .and_then(|scope| scope.only_some_reasons)
             .unwrap_or(ALL_REASONS);
         let statement = Statement {
+            source: Source::Crl,
             this_update: crl.this_update,
             next_update: crl.next_update,
             revocation: entry.clone(),

@@ -63,12 +63,13 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, set
         let hoped_row = revoked_row(if proof == Proof::Hoped { Proof::Proven } else { proof });
         match status(path, index, certificate, &times, setting) {
             RevocationStatus::Good {
+                source,
                 this_update,
                 revoked_later,
                 ..
             } => {
                 let detail = format!(
-                    "{subject} was not revoked at {} (CRL of {}).",
+                    "{subject} was not revoked at {} ({source} of {}).",
                     rfc3339(time),
                     rfc3339(this_update)
                 );
@@ -292,6 +293,10 @@ fn status(
         anchor: &path.anchor,
         certificates: &setting.material.certificates,
         crls: &setting.material.crls,
+        ocsp: &setting.material.ocsp,
+        accepted: algorithm::Accepted::Listed,
+        policy: Some(setting.policy),
+        known_since: &|_| setting.now,
     };
     revocation::status(certificate, path.issuer_of(index), &sources, times)
 }

@@ -1,4 +1,4 @@
-//! Everything a path or a status may be made from, read once: certificates and CRLs of the signatures, their stamps, the evidence
+//! Everything a path or a status may be made from, read once: certificates, CRLs and OCSP responses of the signatures, their stamps, the evidence
 //! and the trust directory. Where a piece came from gives it no trust.
 
 use std::collections::HashSet;
@@ -11,19 +11,21 @@ use crate::anchors::Anchors;
 use crate::certificate::Certificate;
 use crate::evidence::Evidence;
 use crate::path::CertificatePool;
-use crate::revocation::CrlPool;
 use crate::revocation::crl::Crl;
+use crate::revocation::ocsp::OcspResponse;
+use crate::revocation::{CrlPool, OcspPool};
 
-/// Certificates and CRLs at hand.
+/// Certificates, CRLs and OCSP responses at hand.
 pub(super) struct Material {
     pub(super) certificates: CertificatePool,
     pub(super) crls: CrlPool,
+    pub(super) ocsp: OcspPool,
     /// What is wrong with them as a whole.
     pub(super) complaints: Ledger,
 }
 
 impl Material {
-    /// What the signatures carry first, then what was supplied. `asking`: without the CRLs they carry.
+    /// What the signatures carry first, then what was supplied. `asking`: without the CRLs and OCSP responses they carry.
     pub(super) fn gather(signatures: &[&SignedData], anchors: &Anchors, evidence: &Evidence, asking: bool) -> Self {
         let stamps = signatures
             .iter()
@@ -58,9 +60,21 @@ impl Material {
             let detail = format!("More than {} CRLs: what the others revoke is not known.", CrlPool::MAX);
             complaints.fail("evidence", Row::FormatFailure, detail);
         }
+        let mut seen = HashSet::new();
+        let carried = carriers().filter(|_| !asking).flat_map(|carrier| &carrier.ocsp);
+        let responses = evidence.ocsp.iter().chain(carried);
+        let responses: Vec<&Vec<u8>> = responses.filter(|response| seen.insert(*response)).collect();
+        if responses.len() > OcspPool::MAX {
+            let detail = format!(
+                "More than {} OCSP responses: what the others revoke is not known.",
+                OcspPool::MAX
+            );
+            complaints.fail("evidence", Row::FormatFailure, detail);
+        }
         Self {
             certificates,
             crls: CrlPool::from_der(lists),
+            ocsp: OcspPool::from_der(responses),
             complaints,
         }
     }
@@ -77,12 +91,17 @@ pub(super) fn unreadable(signed: &SignedData, ledger: &mut Ledger) {
     let carriers = || std::iter::once(signed).chain(tokens.iter().map(|token| &token.signed_data));
     let certificates = carriers().flat_map(|carrier| &carrier.certificates);
     let crls = carriers().flat_map(|carrier| &carrier.crls);
+    let responses = carriers().flat_map(|carrier| &carrier.ocsp);
     let counts = [
         (
             "certificates",
             certificates.filter(|der| Certificate::parse(der).is_err()).count(),
         ),
         ("CRLs", crls.filter(|der| Crl::parse(der).is_err()).count()),
+        (
+            "OCSP responses",
+            responses.filter(|der| OcspResponse::parse(der).is_err()).count(),
+        ),
     ];
     for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         let detail = format!("{count} {what} inside the signature cannot be read and are set aside.");
@@ -99,10 +118,15 @@ pub(super) fn left_aside(evidence: &Evidence) -> Ledger {
             format!("{name} is neither certificate, CRL, OCSP response nor token."),
         );
     }
-    if !evidence.ocsp.is_empty() {
+    let unreadable = evidence
+        .ocsp
+        .iter()
+        .filter(|der| OcspResponse::parse(der).is_err())
+        .count();
+    if unreadable > 0 {
         ledger.warn(
             "evidence",
-            "OCSP responses are set aside: this version judges revocation by CRL alone.",
+            format!("{unreadable} OCSP responses cannot be read and are set aside."),
         );
     }
     ledger
@@ -122,6 +146,7 @@ mod tests {
             content: None,
             certificates,
             crls,
+            ocsp: Vec::new(),
             signer: Signer {
                 identifier: SignerIdentifier::SubjectKeyIdentifier(Vec::new()),
                 digest_algorithm,

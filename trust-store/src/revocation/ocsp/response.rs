@@ -9,7 +9,7 @@ use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use time::OffsetDateTime;
 
 use super::request::{CertId, digest};
-use crate::algorithm::{self, AlgorithmError};
+use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::certificate::{Certificate, Malformed, parse_extensions};
 use crate::name::DistinguishedName;
 use crate::revocation::{Reason, Revocation};
@@ -268,8 +268,8 @@ impl BasicResponse {
     ///
     /// # Errors
     /// As [`algorithm::verify`].
-    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
-        algorithm::verify(&self.algorithm, key, &self.tbs, &self.signature)
+    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned, accepted: Accepted) -> Result<(), AlgorithmError> {
+        algorithm::verify_accepting(accepted, &self.algorithm, key, &self.tbs, &self.signature)
     }
 }
 
