@@ -102,7 +102,6 @@ pub(crate) const OPENSSL: &[Difference] = &[
             "list_before_the_stamp_strict",
             "list_ends_before_the_stamp",
             "list_with_unknown_critical_extension",
-            "ocsp_good_alone",
             "revoked_at_the_stamp",
             "revoked_before_stamp",
             "revoked_in_older_list",
@@ -209,6 +208,11 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
             "tsa_revoked_superseded_later",
         ],
     },
+    Difference {
+        reason: "Refused by it: it is shown no OCSP response, by which alone we know.",
+        refused: true,
+        cases: &["ocsp_good_alone"],
+    },
 ];
 
 /// pyHanko, without revocation.
@@ -300,5 +304,10 @@ pub(crate) const PYHANKO: &[Difference] = &[
             "revoked_stamp_unconfirmed",
             "revoked_without_stamp",
         ],
+    },
+    Difference {
+        reason: "Refused by it: it is shown no OCSP response, by which alone we know.",
+        refused: true,
+        cases: &["ocsp_good_alone"],
     },
 ];
