@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the test corpora that are not kept in this repository into target/corpora, each pinned by version and digest.
 #   target/corpora/pkits   NIST PKITS certificates and CRLs with machine-readable verdicts (pyhanko-certvalidator, MIT)
+#   target/corpora/openssl-ocsp   the OCSP vectors of OpenSSL's tests, from the same package
 #   target/corpora/smime   NIST PKITS as signed mails (cryptography_vectors, Apache-2.0 or BSD)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,13 +21,15 @@ fetch() {
     echo "$digest  $work/$file" | sha256sum --check --quiet
 }
 
-if [ ! -f target/corpora/pkits/pkits.json ]; then
+if [ ! -f target/corpora/pkits/pkits.json ] || [ ! -d target/corpora/openssl-ocsp ]; then
     archive=pyhanko_certvalidator-0.33.0.tar.gz
     digest=a4c3309f99c77cdcad24532f75340bd8cc8b108aa8992b8102d44f250ebd449c
     if fetch pyhanko-certvalidator==0.33.0 "$archive" "$digest" --no-binary :all:; then
         tar -xzf "$work/$archive" -C "$work"
         rm -rf target/corpora/pkits
+        rm -rf target/corpora/openssl-ocsp
         mv "$work/pyhanko_certvalidator-0.33.0/tests/fixtures/nist_pkits" target/corpora/pkits
+        mv "$work/pyhanko_certvalidator-0.33.0/tests/fixtures/openssl-ocsp" target/corpora/openssl-ocsp
     fi
 fi
 if [ ! -d target/corpora/smime ]; then

@@ -18,6 +18,8 @@ mod containers;
 mod evidence;
 #[path = "validation_cases/first.rs"]
 mod first;
+#[path = "validation_cases/ocsp.rs"]
+mod ocsp;
 #[path = "validation_cases/signers.rs"]
 mod signers;
 #[path = "validation_cases/stamps.rs"]
@@ -179,6 +181,7 @@ pub(crate) fn write_all(root: &Path) {
         signers::ROWS,
         stamps::ROWS,
         evidence::ROWS,
+        ocsp::ROWS,
         containers::ROWS,
     ];
     for (name, (indication, sub), why, spec, spoil) in all.into_iter().flatten() {

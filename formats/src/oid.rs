@@ -30,9 +30,6 @@ pub const RI_OCSP_RESPONSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3
 /// `id-ct-TSTInfo`, RFC 3161 §2.4.2.
 pub const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
 
-/// `id-ri-ocsp-response`, RFC 5940 §2.1.
-pub const RI_OCSP_RESPONSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.16.2");
-
 /// `rsaEncryption`, RFC 8017 appendix C: PKCS #1 v1.5 whose hash is named elsewhere.
 pub const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 /// `id-mgf1`, RFC 8017 appendix C.

@@ -1,5 +1,7 @@
 //! The OCSP responder: RFC 6960 answers by the CA or by one it delegates to, right and wrong.
 
+mod oddities;
+
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use const_oid::ObjectIdentifier;
 use const_oid::db::{rfc5912, rfc6960};
@@ -17,10 +19,17 @@ use crate::hpki::{Ca, Issue, TestHpki};
 use crate::keys::Key;
 use crate::revocation_lists::Revoked;
 use crate::roles::tlv;
-use crate::x509::{encoded, extended_key_usage, extension, key_usage, name, serial, subject_key_identifier};
+use crate::x509::{
+    distribution_points, encoded, extended_key_usage, extension, key_usage, name, serial, subject_key_identifier,
+};
+
+pub use oddities::{Delegate, Oddities};
 
 /// SHA-1, by which most clients name an issuer.
 const ID_SHA_1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
+
+/// Serial number of the certificate of every CA's responder.
+pub const OCSP_RESPONDER_SERIAL: u64 = 0x50;
 
 /// Who signs the answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +60,8 @@ pub struct OcspSpec {
     pub wrong_nonce: bool,
     /// Whether the answer is about the next serial number in place of the one asked for.
     pub wrong_certificate: bool,
+    /// What else is odd.
+    pub odd: Oddities,
 }
 
 impl OcspSpec {
@@ -66,6 +77,7 @@ impl OcspSpec {
             signer: None,
             wrong_nonce: false,
             wrong_certificate: false,
+            odd: Oddities::default(),
         }
     }
 }
@@ -146,6 +158,15 @@ impl CertId {
         }
     }
 
+    /// The serial number; what is larger than any of ours comes out as the largest.
+    fn number(&self) -> u64 {
+        let octets = self.serial_number.as_bytes().iter();
+        let mut octets = octets.map(|octet| u64::from(*octet));
+        octets
+            .try_fold(0_u64, |number, octet| number.checked_mul(256)?.checked_add(octet))
+            .unwrap_or(u64::MAX)
+    }
+
     fn is_of(&self, ca: Ca) -> bool {
         let algorithm: &Algorithm = match self.hash_algorithm.oid {
             ID_SHA_1 => &SHA1_FOR_LEGACY_USE_ONLY,
@@ -183,6 +204,10 @@ impl TestHpki {
             return OcspError::Malformed.response();
         };
         let asked = &request.tbs_request;
+        let strange = |one: &OneRequest| !one.certificate.is_of(ca) || spec.unknown.contains(&one.certificate.number());
+        if spec.odd.unauthorized_if_unknown && asked.request_list.iter().any(strange) {
+            return OcspError::Unauthorized.response();
+        }
         let singles: Vec<u8> = asked
             .request_list
             .iter()
@@ -194,6 +219,7 @@ impl TestHpki {
             .flatten()
             .find(|one| one.extn_id == rfc6960::ID_PKIX_OCSP_NONCE);
         let responder_id = match spec.responder {
+            _ if spec.odd.wrong_responder => tlv(0xa2, &tlv(0x04, &[0x2a; 20])),
             Responder::Ca => tlv(0xa1, &encoded(&ca.name())),
             Responder::Delegated => {
                 let public = Key::Ocsp.public();
@@ -201,13 +227,18 @@ impl TestHpki {
                 tlv(0xa2, &tlv(0x04, hash.as_ref()))
             }
         };
-        let mut data = [responder_id, generalized_time(spec.this_update), tlv(0x30, &singles)].concat();
+        let produced_at = generalized_time(spec.odd.produced_at.unwrap_or(spec.this_update), spec);
+        let mut data = [responder_id, produced_at, tlv(0x30, &singles)].concat();
+        let mut extensions: Vec<u8> = spec.odd.response_extensions.iter().flat_map(encoded).collect();
         if let Some(nonce) = nonce {
             let mut nonce = nonce.clone();
             if spec.wrong_nonce {
                 nonce = extension(nonce.extn_id, nonce.critical, &tlv(0x04, &[0x2a; 8]));
             }
-            data.extend(tlv(0xa1, &tlv(0x30, &encoded(&nonce))));
+            extensions.extend(encoded(&nonce));
+        }
+        if !extensions.is_empty() {
+            data.extend(tlv(0xa1, &tlv(0x30, &extensions)));
         }
         let data = tlv(0x30, &data);
         let own = match spec.responder {
@@ -218,8 +249,8 @@ impl TestHpki {
         let hash = DigestAlgorithm::Sha256;
         let signature = [&[0][..], &key.sign(&data, hash)].concat();
         let mut basic = [data, encoded(&key.signature_algorithm(hash)), tlv(0x03, &signature)].concat();
-        if spec.responder == Responder::Delegated {
-            basic.extend(tlv(0xa0, &tlv(0x30, &self.ocsp_responder(ca))));
+        if spec.responder == Responder::Delegated && !spec.odd.certificate_left_out {
+            basic.extend(tlv(0xa0, &tlv(0x30, &self.ocsp_delegate(ca, &spec.odd.delegate))));
         }
         let kind = rfc6960::ID_PKIX_OCSP_BASIC.to_der().expect("an OID encodes");
         let bytes = tlv(0x30, &[kind, tlv(0x04, &tlv(0x30, &basic))].concat());
@@ -229,10 +260,30 @@ impl TestHpki {
     /// Certificate of the responder that `ca` delegates to, DER.
     #[must_use]
     pub fn ocsp_responder(&self, ca: Ca) -> Vec<u8> {
+        self.ocsp_delegate(ca, &Delegate::default())
+    }
+
+    /// The same, odd.
+    #[must_use]
+    pub fn ocsp_delegate(&self, ca: Ca, odd: &Delegate) -> Vec<u8> {
+        let ca = odd.issuer.unwrap_or(ca);
+        let mut extensions = vec![
+            ca.authority_key_identifier(),
+            subject_key_identifier(Key::Ocsp),
+            key_usage(usage(KeyUsages::DigitalSignature)),
+        ];
+        if !odd.not_for_ocsp {
+            extensions.push(extended_key_usage(&[rfc5912::ID_KP_OCSP_SIGNING], false));
+        }
+        extensions.push(if odd.to_be_checked {
+            distribution_points(None, &format!("{}{}", self.base_url, ca.crl_path()))
+        } else {
+            extension(rfc6960::ID_PKIX_OCSP_NOCHECK, false, &[5, 0])
+        });
         self.issue(Issue {
-            serial: 0x50,
+            serial: OCSP_RESPONDER_SERIAL,
             issuer: ca,
-            issuer_key: None,
+            issuer_key: odd.issuer_key,
             subject: name(&[
                 ("C", "JP"),
                 ("O", "TEST Medical Certification Center"),
@@ -240,14 +291,8 @@ impl TestHpki {
             ]),
             key: Key::Ocsp,
             not_before: self.now - Duration::days(30),
-            not_after: self.now + Duration::days(30),
-            extensions: vec![
-                ca.authority_key_identifier(),
-                subject_key_identifier(Key::Ocsp),
-                key_usage(usage(KeyUsages::DigitalSignature)),
-                extended_key_usage(&[rfc5912::ID_KP_OCSP_SIGNING], false),
-                extension(rfc6960::ID_PKIX_OCSP_NOCHECK, false, &[5, 0]),
-            ],
+            not_after: odd.not_after.unwrap_or(self.now + Duration::days(30)),
+            extensions,
         })
     }
 }
@@ -255,12 +300,14 @@ impl TestHpki {
 /// RFC 6960 §4.2.1 SingleResponse.
 fn single(ca: Ca, asked: &CertId, spec: &OcspSpec) -> Vec<u8> {
     let mut about = asked.clone();
-    let number = asked
-        .serial_number
-        .as_bytes()
-        .iter()
-        .try_fold(0_u64, |number, byte| Some(number.checked_mul(256)? + u64::from(*byte)))
-        .unwrap_or(u64::MAX);
+    let number = asked.number();
+    let other = || OctetString::new([0x2a; 20]).expect("a hash is short");
+    if spec.odd.wrong_name_hash {
+        about.issuer_name_hash = other();
+    }
+    if spec.odd.wrong_key_hash {
+        about.issuer_key_hash = other();
+    }
     if spec.wrong_certificate {
         about.serial_number = serial(number.wrapping_add(1));
     }
@@ -273,26 +320,35 @@ fn single(ca: Ca, asked: &CertId, spec: &OcspSpec) -> Vec<u8> {
                 .reason
                 .map(|reason| tlv(0xa0, &tlv(0x0a, &[reason as u8])))
                 .unwrap_or_default();
-            tlv(0xa1, &[generalized_time(line.at), reason].concat())
+            tlv(0xa1, &[generalized_time(line.at, spec), reason].concat())
         }
     };
-    let mut fields = [encoded(&about), status, generalized_time(spec.this_update)].concat();
+    let mut fields = [encoded(&about), status, generalized_time(spec.this_update, spec)].concat();
     fields.extend(
         spec.next_update
-            .map(|at| tlv(0xa0, &generalized_time(at)))
+            .map(|at| tlv(0xa0, &generalized_time(at, spec)))
             .unwrap_or_default(),
     );
+    let mut extensions: Vec<u8> = spec.odd.single_extensions.iter().flat_map(encoded).collect();
+    extensions.extend(spec.odd.archive_cutoff.iter().flat_map(|at| {
+        let value = generalized_time(*at, spec);
+        encoded(&extension(rfc6960::ID_PKIX_OCSP_ARCHIVE_CUTOFF, false, &value))
+    }));
+    if !extensions.is_empty() {
+        fields.extend(tlv(0xa1, &tlv(0x30, &extensions)));
+    }
     tlv(0x30, &fields)
 }
 
-/// RFC 6960 §4.2.1: GeneralizedTime, whole seconds.
-fn generalized_time(at: OffsetDateTime) -> Vec<u8> {
+/// RFC 6960 §4.2.1: GeneralizedTime, whole seconds; of an odd responder with microseconds.
+fn generalized_time(at: OffsetDateTime, spec: &OcspSpec) -> Vec<u8> {
     let at = at.to_offset(time::UtcOffset::UTC);
     let (year, month, day) = at.to_calendar_date();
     let (hour, minute, second) = at.to_hms();
     let text = format!(
-        "{year:04}{:02}{day:02}{hour:02}{minute:02}{second:02}Z",
-        u8::from(month)
+        "{year:04}{:02}{day:02}{hour:02}{minute:02}{second:02}{}Z",
+        u8::from(month),
+        if spec.odd.sub_seconds { ".194663" } else { "" }
     );
     tlv(0x18, text.as_bytes())
 }

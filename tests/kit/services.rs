@@ -46,6 +46,8 @@ pub enum Fault {
     WrongImprint,
     /// The authority answers, with status rejection; an OCSP responder, with status unauthorized.
     Rejected,
+    /// An OCSP responder answers by POST alone, with fractions of seconds, and `unauthorized` for what it does not know.
+    Sloppy,
     /// 302 to this address.
     Redirect(String),
     /// 200 with 64 MiB of zeros.

@@ -3,9 +3,8 @@
 use std::fs;
 
 use const_oid::ObjectIdentifier;
-use kit::ocsp::ocsp_request;
 use kit::revocation_lists::invalidity_date;
-use kit::{Ca, CardSpec, CrlReason, CrlSpec, OcspSpec, Revoked, TestHpki};
+use kit::{Ca, CrlReason, CrlSpec, Revoked};
 use time::{Duration, OffsetDateTime};
 
 use super::{NOW, PASSED, Plan, Row, failed, hours, indeterminate};
@@ -146,25 +145,6 @@ pub(super) const ROWS: &[Row] = &[
             plan.card.not_after = Some(NOW - Duration::minutes(30));
             plan.crl_at = NOW - Duration::minutes(15);
             plan.missing = 1;
-        },
-    ),
-    (
-        "ocsp_good_alone",
-        PASSED,
-        "no list of the CA, but its responder says good",
-        "CONTRACTS.md §3",
-        |plan| {
-            plan.card.with_ocsp = true;
-            plan.says = Some("(OCSP response of ");
-            plan.after = Box::new(|folder| {
-                let hpki = TestHpki::new("http://crl.example", NOW);
-                let request = ocsp_request(Ca::Sign, CardSpec::doctor().serial);
-                let good = hpki.ocsp(Ca::Sign, &request, &OcspSpec::at(hours(-1)));
-                for list in ["sign.crl", "sign-rollover.crl"] {
-                    fs::remove_file(folder.join("evidence").join(list)).unwrap();
-                }
-                fs::write(folder.join("evidence/good.ors"), good).unwrap();
-            });
         },
     ),
     (

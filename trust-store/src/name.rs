@@ -20,10 +20,10 @@ pub fn for_people(name: &x509_cert::name::Name) -> String {
 
 /// A Name as sent, with what comparison needs.
 ///
-/// Two names are equal under RFC 5280 §7.1 when their components agree after the string preparation of RFC 4518 as far as it
-/// matters here: strings of every type become Unicode, NFKC, lower case, with white space trimmed and collapsed (U+3000 is
-/// white space after NFKC). The mapping of soft hyphens and similar to nothing is left out: such names are unequal, which
-/// refuses. Values that are not strings, or do not decode, compare by their bytes.
+/// Two names are equal under RFC 5280 §7.1 when their components agree after the string preparation of RFC 4518: strings of
+/// every type become Unicode, what nobody sees (soft hyphens, joiners, variation selectors, control characters) falls away, then
+/// NFKC, lower case, white space trimmed and collapsed (U+3000 is white space). So 山田 太郎 in full or half width, composed or
+/// decomposed, is one name. Values that are not strings, or do not decode, compare by their bytes.
 #[derive(Debug, Clone, Eq)]
 pub struct DistinguishedName {
     der: Vec<u8>,
@@ -259,9 +259,12 @@ fn short_name(kind: &ObjectIdentifier) -> Option<&'static str> {
     })
 }
 
-/// A string as RFC 4518 prepares it for comparison; [`DistinguishedName`] says how far.
+/// A string as RFC 4518 §2 prepares it for comparison.
 fn prepared(text: &str) -> String {
-    let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().collect();
+    let seen = text.chars().filter(|c| !is_mapped_to_nothing(*c));
+    let lower = seen.nfkc().collect::<String>().to_lowercase();
+    // Where case folding is more than lower case (RFC 3454 table B.2), in the letters that names have.
+    let folded: String = lower.replace('ß', "ss").replace('ς', "σ").nfkc().collect();
     let mut words = folded.split_whitespace();
     let mut result = words.next().unwrap_or_default().to_owned();
     for word in words {
@@ -269,6 +272,16 @@ fn prepared(text: &str) -> String {
         result.push_str(word);
     }
     result
+}
+
+/// RFC 4518 §2.2, characters mapped to nothing. Those that are mapped to SPACE are white space anyway.
+fn is_mapped_to_nothing(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
+        | '\u{6dd}' | '\u{70f}' | '\u{1806}' | '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2063}' | '\u{206a}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffc}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
+        | '\u{e0020}'..='\u{e007f}')
 }
 
 fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -323,6 +336,29 @@ mod tests {
         assert_ne!(one, name(&[(C, 0x0c, b"good ca")]));
         assert!(name(&[(C, 0x13, b"jp"), (CN, 0x13, b"x")]).is_under(&name(&[(C, 0x0c, b"JP")])));
         assert!(!name(&[(C, 0x13, b"jp")]).is_under(&name(&[(CN, 0x0c, b"JP")])));
+    }
+
+    #[test]
+    fn japanese_names_are_one_in_every_normal_form() {
+        let plain = name(&[(CN, 0x0c, "東京ガス 病院".as_bytes())]);
+        for other in [
+            "東京ｶﾞｽ 病院",
+            "東京カ\u{3099}ス\u{3000}病院",
+            "東\u{ad}京ガス\u{200b}\u{a0} 病院",
+            "東京ガス\u{fe0e} 病院 ",
+        ] {
+            assert_eq!(plain, name(&[(CN, 0x0c, other.as_bytes())]), "{other}");
+        }
+        // BMPString
+        let wide: Vec<u8> = "東京ガス 病院".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(plain, name(&[(CN, 0x1e, &wide)]));
+        for other in ["東京カス 病院", "東京ガス病院", "東京がす 病院"] {
+            assert_ne!(plain, name(&[(CN, 0x0c, other.as_bytes())]), "{other}");
+        }
+        assert_eq!(
+            name(&[(CN, 0x0c, "Straße".as_bytes())]),
+            name(&[(CN, 0x13, b"STRASSE")])
+        );
     }
 
     #[test]

@@ -96,6 +96,7 @@ fn fault_named(kind: &str) -> Result<Option<Fault>, String> {
         "wrong-nonce" => Fault::WrongNonce,
         "wrong-imprint" => Fault::WrongImprint,
         "rejected" => Fault::Rejected,
+        "sloppy" => Fault::Sloppy,
         "redirect" if http::HeaderValue::from_str(argument).is_ok() => Fault::Redirect(argument.to_owned()),
         "huge" => Fault::Huge,
         _ => return Err(format!("no fault {kind}")),

@@ -85,7 +85,7 @@ fn content(
     if let Some((ca, encoded)) = responder_at(path) {
         let request = match *method {
             Method::POST if encoded.is_empty() => body.to_vec(),
-            Method::GET => from_path(encoded),
+            Method::GET if fault != Some(&Fault::Sloppy) => from_path(encoded),
             _ => return None,
         };
         return Some(("application/ocsp-response", ocsp(state, ca, &request, fault)));
@@ -187,6 +187,10 @@ fn ocsp(state: &State, ca: Ca, request: &[u8], fault: Option<&Fault>) -> Vec<u8>
         Some(Fault::WrongSigner) => spec.signer = Some(Key::Spare),
         Some(Fault::WrongNonce) => spec.wrong_nonce = true,
         Some(Fault::WrongImprint) => spec.wrong_certificate = true,
+        Some(Fault::Sloppy) => {
+            spec.odd.sub_seconds = true;
+            spec.odd.unauthorized_if_unknown = true;
+        }
         _ => {}
     }
     state.hpki.ocsp(ca, request, &spec)

@@ -214,6 +214,55 @@ mod tests {
         assert!(uri_under("ldap:///cn=x", "example.jp").is_err() && uri_under("http://10.0.0.1/", "x").is_err());
     }
 
+    /// Whether a certificate of these names keeps one constraint; what cannot be compared is an error.
+    fn within(name: &GeneralName, base: &GeneralName) -> Option<Result<bool, String>> {
+        compare(name, base)
+    }
+
+    #[test]
+    fn forms_that_are_not_read_refuse_under_a_constraint_of_their_form_alone() {
+        let other = |arc: &str| GeneralName::Other(ObjectIdentifier::new(arc).unwrap(), vec![1]);
+        assert_eq!(within(&other("1.2.3"), &other("1.2.4")), None);
+        assert!(matches!(within(&other("1.2.3"), &other("1.2.3")), Some(Err(_))));
+        let mailbox = GeneralName::Other(SMTP_UTF8_MAILBOX, vec![1]);
+        assert!(matches!(
+            within(&mailbox, &GeneralName::Rfc822("example.jp".into())),
+            Some(Err(_))
+        ));
+        let registered = GeneralName::Unread(0x88, vec![1]);
+        assert!(matches!(within(&registered, &registered), Some(Err(_))));
+        assert_eq!(within(&registered, &GeneralName::Dns("example.jp".into())), None);
+    }
+
+    #[test]
+    fn directory_names_lie_under_their_base_in_every_normal_form() {
+        let directory = |organisation: &str, people: &[&str]| {
+            let component = |last: u8, text: &str| {
+                let value = [&[0x0c, text.len() as u8], text.as_bytes()].concat();
+                let attribute = [&[6, 3, 0x55, 4, last], value.as_slice()].concat();
+                let inner = [&[0x30, attribute.len() as u8], attribute.as_slice()].concat();
+                [&[0x31, inner.len() as u8], inner.as_slice()].concat()
+            };
+            let mut content = component(10, organisation);
+            content.extend(people.iter().flat_map(|one| component(3, one)));
+            let der = [&[0x30, content.len() as u8], content.as_slice()].concat();
+            GeneralName::Directory(crate::name::DistinguishedName::parse(&der).unwrap())
+        };
+        let base = directory("ﾊﾞｲｵ診療所", &[]);
+        assert_eq!(
+            within(&directory("バイオ診療所", &["山田　太郎"]), &base),
+            Some(Ok(true))
+        );
+        assert_eq!(within(&directory("ハ\u{3099}イオ診療所", &[]), &base), Some(Ok(true)));
+        // What nobody sees takes no name out of an excluded subtree.
+        assert_eq!(within(&directory("バイオ\u{200b}診療所", &[]), &base), Some(Ok(true)));
+        assert_eq!(within(&directory("ハイオ診療所", &[]), &base), Some(Ok(false)));
+        assert_eq!(
+            within(&base, &directory("バイオ診療所", &["山田　太郎"])),
+            Some(Ok(false))
+        );
+    }
+
     #[test]
     fn addresses() {
         assert_eq!(ip_under(&[10, 1, 2, 3], &[10, 0, 0, 0, 255, 0, 0, 0]), Ok(true));

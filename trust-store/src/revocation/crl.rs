@@ -273,11 +273,13 @@ impl Crl {
     #[must_use]
     pub fn find(&self, issuer: &DistinguishedName, serial: &[u8]) -> Option<Revocation> {
         let issuer = self.issuers.iter().position(|known| known == issuer)?;
-        let found = self
+        let first = self
             .entries
-            .binary_search_by(|entry| key(&self.der, entry).cmp(&(issuer, serial)))
-            .ok()?;
-        let entry = self.entries.get(found)?;
+            .partition_point(|entry| key(&self.der, entry) < (issuer, serial));
+        let same = self.entries.get(first..).unwrap_or_default().iter();
+        let same = same.take_while(|entry| key(&self.der, entry) == (issuer, serial));
+        // Of a serial number listed twice the strictest entry decides: for good before on hold before lifted, and the earliest.
+        let entry = same.min_by_key(|entry| (leniency(entry.reason), entry.at))?;
         Some(Revocation {
             at: entry.at,
             reason: entry.reason,
@@ -293,6 +295,14 @@ impl Crl {
     pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned, accepted: Accepted) -> Result<(), AlgorithmError> {
         let tbs = self.der.get(self.tbs.clone()).unwrap_or_default();
         algorithm::verify_accepting(accepted, &self.algorithm, key, tbs, &self.signature)
+    }
+}
+
+fn leniency(reason: Reason) -> u8 {
+    match reason {
+        Reason::RemoveFromCrl => 2,
+        Reason::CertificateHold => 1,
+        _ => 0,
     }
 }
 
@@ -351,6 +361,32 @@ mod tests {
         let found = read.find(&read.issuer, &0x0100_1234_u32.to_be_bytes()).unwrap();
         assert_eq!(found.reason, Reason::CessationOfOperation);
         assert!(read.find(&read.issuer, &[7]).is_none());
+    }
+
+    #[test]
+    fn of_a_serial_number_listed_twice_the_strictest_entry_decides() {
+        let mut read = Crl::parse(&crl(3)).unwrap();
+        let day = |day: i64| OffsetDateTime::UNIX_EPOCH + time::Duration::days(day);
+        let serial = read.entries[1].serial.clone();
+        let mut entry = |reason, at| {
+            let serial = serial.clone();
+            read.entries.insert(
+                1,
+                Entry {
+                    issuer: 0,
+                    serial,
+                    at: day(at),
+                    reason,
+                    invalidity_date: None,
+                },
+            );
+            let found = read.find(&read.issuer, &0x0100_0001_u32.to_be_bytes()).unwrap();
+            (found.reason, found.at)
+        };
+        let own = entry(Reason::RemoveFromCrl, 1);
+        assert_eq!(own.0, Reason::CessationOfOperation);
+        assert_eq!(entry(Reason::CertificateHold, 2), own);
+        assert_eq!(entry(Reason::KeyCompromise, 3), (Reason::KeyCompromise, day(3)));
     }
 
     #[test]

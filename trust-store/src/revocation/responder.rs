@@ -67,6 +67,13 @@ impl<'a> Finder<'a> {
                 ));
             }
         }
+        if single.this_update > response.produced_at.saturating_add(self.times.skew) {
+            return Err(format!(
+                "the OCSP response of {responder} is produced at {}, before what it says of {}",
+                rfc3339(response.produced_at),
+                rfc3339(single.this_update)
+            ));
+        }
         if single.next_update.is_some_and(|next| next < single.this_update) {
             return Err(format!("the OCSP response of {responder} ends before it begins"));
         }
