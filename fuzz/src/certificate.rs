@@ -1,9 +1,10 @@
 //! A certificate with all it says of itself, the professions among it; and anchors and paths made of it.
 
 use formats::hc_role;
+use trust_store::algorithm::Accepted;
 use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
-use trust_store::revocation::{self, CrlPool};
+use trust_store::revocation::{self, CrlPool, OcspPool};
 use trust_store::{Certificate, TrustAnchor, role_policy};
 
 use super::house::house;
@@ -71,10 +72,9 @@ fn roles(bytes: &[u8]) {
 fn judge(certificate: &Certificate) {
     let house = house();
     let mut pool = house.pool();
-    let issued = house
-        .certificates()
-        .iter()
-        .any(|authority| *certificate == *authority || certificate.verify_signature(&authority.key).is_ok());
+    let issued = house.certificates().iter().any(|authority| {
+        *certificate == *authority || certificate.verify_signature(&authority.key, Accepted::Listed).is_ok()
+    });
     let options = ChainOptions {
         no_revocation: true,
         ..ChainOptions::default()
@@ -85,13 +85,23 @@ fn judge(certificate: &Certificate) {
         &house.store.anchors.hpki,
         &pool,
         &lists,
+        &OcspPool::default(),
         house.now,
         &options,
     );
     assert!(issued || !verdict.valid, "a certificate nobody issued is valid");
     let others = house.certificates();
     let judge = |other: &Certificate, pool: &CertificatePool| {
-        chain(other, &house.store.anchors.hpki, pool, &lists, house.now, &options).valid
+        chain(
+            other,
+            &house.store.anchors.hpki,
+            pool,
+            &lists,
+            &OcspPool::default(),
+            house.now,
+            &options,
+        )
+        .valid
     };
     let before: Vec<bool> = others.iter().map(|other| judge(other, &pool)).collect();
     pool.add(certificate.clone());
