@@ -345,7 +345,12 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`algorithm::verify`].
-    pub fn verify_signature(
+    pub fn verify_signature(&self, issuer: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
+        self.verify_accepting(issuer, Accepted::Listed)
+    }
+
+    /// As [`Self::verify_signature`], with SHA-1 where `accepted` says so.
+    pub(crate) fn verify_accepting(
         &self,
         issuer: &SubjectPublicKeyInfoOwned,
         accepted: Accepted,

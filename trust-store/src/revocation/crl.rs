@@ -292,7 +292,16 @@ impl Crl {
     ///
     /// # Errors
     /// As [`algorithm::verify`].
-    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned, accepted: Accepted) -> Result<(), AlgorithmError> {
+    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
+        self.verify_accepting(key, Accepted::Listed)
+    }
+
+    /// As [`Self::verify_signature`], with SHA-1 where `accepted` says so.
+    pub(crate) fn verify_accepting(
+        &self,
+        key: &SubjectPublicKeyInfoOwned,
+        accepted: Accepted,
+    ) -> Result<(), AlgorithmError> {
         let tbs = self.der.get(self.tbs.clone()).unwrap_or_default();
         algorithm::verify_accepting(accepted, &self.algorithm, key, tbs, &self.signature)
     }

@@ -162,7 +162,7 @@ impl<'a> Finder<'a> {
         }
         self.spend()?;
         signer
-            .verify_signature(&issuer.key, self.sources.accepted)
+            .verify_accepting(&issuer.key, self.sources.accepted)
             .map_err(|why| format!("its certificate is not issued by the key of the CA in question: {why}"))?;
         self.in_date(&signer.signature_algorithm, &issuer.key, &response.der)?;
         let purposes = signer.extended_key_usage().ok().flatten().unwrap_or_default();
@@ -211,7 +211,7 @@ impl<'a> Finder<'a> {
     fn signed_response(&self, response: &BasicResponse, signer: &Certificate) -> Result<(), String> {
         self.spend()?;
         let responder = &response.responder;
-        match response.verify_signature(&signer.key, self.sources.accepted) {
+        match response.verify_accepting(&signer.key, self.sources.accepted) {
             Err(AlgorithmError::BadSignature) => {
                 Err(format!("the OCSP response is not signed by the key of {responder}"))
             }

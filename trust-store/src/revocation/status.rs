@@ -274,7 +274,7 @@ impl<'a> Finder<'a> {
             self.given_up.set(true);
             return Err(GIVEN_UP.into());
         }
-        match crl.verify_signature(&signer.key, self.sources.accepted) {
+        match crl.verify_accepting(&signer.key, self.sources.accepted) {
             Err(AlgorithmError::BadSignature) => Ok(false),
             Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
             Ok(()) => match signer.key_usage() {

@@ -268,7 +268,16 @@ impl BasicResponse {
     ///
     /// # Errors
     /// As [`algorithm::verify`].
-    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned, accepted: Accepted) -> Result<(), AlgorithmError> {
+    pub fn verify_signature(&self, key: &SubjectPublicKeyInfoOwned) -> Result<(), AlgorithmError> {
+        self.verify_accepting(key, Accepted::Listed)
+    }
+
+    /// As [`Self::verify_signature`], with SHA-1 where `accepted` says so.
+    pub(crate) fn verify_accepting(
+        &self,
+        key: &SubjectPublicKeyInfoOwned,
+        accepted: Accepted,
+    ) -> Result<(), AlgorithmError> {
         algorithm::verify_accepting(accepted, &self.algorithm, key, &self.tbs, &self.signature)
     }
 }
