@@ -253,10 +253,8 @@ pub(crate) async fn archive(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (row, _) = visible(&context, &peer, &id).await?;
-    if row.archive.is_none() {
-        return Err(Code::ArchiveAbsent.into());
-    }
-    beside(&context, &row, crate::archive::ARCHIVE).await
+    let archive = crate::archive::current(&context, &row).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], archive).into_response())
 }
 
 async fn beside(context: &Context, row: &SubmissionRow, what: &str) -> Result<Response, Problem> {
