@@ -159,7 +159,14 @@ pub async fn fetch(
 /// Turns the fetched container into its archive with the entries the relay keeps. Done only when the file passes at B-LTA by its
 /// own evidence, read back from the disk; the report is then the archive's.
 async fn archival(api: &RelayApi, id: &SubmissionId, trust: &TrustStore, fetched: &mut Fetched) -> Result<(), Failure> {
-    let text = api.archive(id).await?;
+    let text = match api.archive(id).await {
+        // It is still being made.
+        Err(ApiError::Problem(problem)) if problem.code == "archive_absent" => {
+            let exit = Exit::Indeterminate;
+            return Err(Failure::Relay { problem, exit });
+        }
+        other => other?,
+    };
     let entries = Archive::from_json(&text).map_err(|error| Failure::new(Code::RelayAnswer, error.to_string()))?;
     let mut source = BufReader::new(files::open(&fetched.container)?);
     let target = fetched.container.with_extension("archive.asice");
