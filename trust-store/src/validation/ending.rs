@@ -2,6 +2,7 @@
 
 use formats::asice::Container;
 use formats::asice::archive::NEWEST;
+use formats::cades::{Profile, SignedData};
 use formats::timestamp::Token;
 use time::OffsetDateTime;
 
@@ -41,18 +42,25 @@ impl TrustStore {
     pub fn stamp_end(&self, container: &Container, now: OffsetDateTime) -> Option<StampEnd> {
         let newest = container.archives.iter().find(|archive| archive.name == NEWEST)?;
         let token = container.tokens.iter().find(|token| token.name == newest.token)?;
-        self.token_end(&token.bytes, now)
+        let signatures = container.signatures.iter().map(|file| (&file.bytes, Profile::Document));
+        let tokens = container.tokens.iter().map(|file| (&file.bytes, Profile::Token));
+        let carriers: Vec<SignedData> = signatures
+            .chain(tokens)
+            .filter_map(|(bytes, profile)| SignedData::parse(bytes, profile).ok())
+            .collect();
+        self.token_end(&token.bytes, &carriers, now)
     }
 
-    /// [`TrustStore::stamp_end`] of one token, with the certificates it carries.
+    /// [`TrustStore::stamp_end`] of one token, with the certificates that it and `carriers` carry.
     #[must_use]
-    pub fn token_end(&self, token: &[u8], now: OffsetDateTime) -> Option<StampEnd> {
+    pub fn token_end(&self, token: &[u8], carriers: &[SignedData], now: OffsetDateTime) -> Option<StampEnd> {
         let parsed = Token::parse(token).ok()?;
         let evidence = Evidence {
             tokens: vec![token.to_vec()],
             ..Evidence::default()
         };
-        let setting = self.setting(&[], &evidence, now, false);
+        let carriers: Vec<&SignedData> = carriers.iter().collect();
+        let setting = self.setting(&carriers, &evidence, now, false);
         let pool = &setting.material.certificates;
         let signed = &parsed.signed_data;
         let certificate = signer::identify(&signed.signer, pool.certificates(), &mut Ledger::default())?;
