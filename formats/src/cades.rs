@@ -4,12 +4,14 @@
 //! [`with_timestamp`] adds a stamp to a finished one, [`with_evidence`] what it is judged by. Nothing here verifies: that is `trust-store`.
 
 mod algorithm;
+mod archive;
 mod attributes;
 mod ess;
 mod evidence;
 mod parse;
 mod prepare;
 mod timestamped;
+mod values;
 
 use const_oid::ObjectIdentifier;
 use spki::AlgorithmIdentifierOwned;
@@ -19,8 +21,10 @@ use crate::digest::DigestAlgorithm;
 use crate::tlv::TlvError;
 
 pub use evidence::with_evidence;
+pub use archive::{ArchiveError, ArchiveImprint, ArchiveStamp, ArchiveStampKind, Covered, archive_imprint};
 pub use prepare::{Encapsulated, PreparedSignature, SignatureScheme, SigningIdentity, prepare, prepare_encapsulated};
 pub use timestamped::with_timestamp;
+pub use values::{ValidationValues, is_archive_attribute};
 
 /// Largest signature file read, in bytes.
 pub const MAX_BYTES: usize = 10 * 1024 * 1024;
@@ -81,6 +85,10 @@ pub struct Signer {
     pub signature: Vec<u8>,
     /// Values of signature-time-stamp attributes, each a TimeStampToken as sent.
     pub timestamps: Vec<Vec<u8>>,
+    /// Archive time stamps, in the order of their attributes.
+    pub archive_stamps: Vec<ArchiveStamp>,
+    /// Values of certificate-values and revocation-values attributes.
+    pub values: ValidationValues,
     /// Object identifiers of further unsigned attributes.
     pub other_unsigned_attributes: Vec<ObjectIdentifier>,
 }

@@ -30,6 +30,21 @@ pub const RI_OCSP_RESPONSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3
 /// `id-ct-TSTInfo`, RFC 3161 §2.4.2.
 pub const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
 
+/// `id-aa-ets-certValues`, RFC 5126 §6.3.3.
+pub const CERTIFICATE_VALUES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.23");
+/// `id-aa-ets-revocationValues`, RFC 5126 §6.3.4.
+pub const REVOCATION_VALUES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.24");
+/// `id-aa-ets-archiveTimestamp`, RFC 3126 and later: the first kind.
+pub const ARCHIVE_TIME_STAMP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.27");
+/// `id-aa-ets-archiveTimestampV2`, TS 101 733 §6.4.1.
+pub const ARCHIVE_TIME_STAMP_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.48");
+/// `id-aa-ets-archiveTimestampV3`, EN 319 122-1 §5.5.3.
+pub const ARCHIVE_TIME_STAMP_V3: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1733.2.4");
+/// `id-aa-ATSHashIndex`, TS 101 733 V2.2.1 §6.4.2.
+pub const ATS_HASH_INDEX: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.1733.2.5");
+/// `id-aa-ATSHashIndex-v3`, EN 319 122-1 §5.5.2.
+pub const ATS_HASH_INDEX_V3: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.4.0.19122.1.5");
+
 /// `rsaEncryption`, RFC 8017 appendix C: PKCS #1 v1.5 whose hash is named elsewhere.
 pub const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 /// `id-mgf1`, RFC 8017 appendix C.

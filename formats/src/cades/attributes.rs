@@ -17,7 +17,7 @@ use x509_cert::attr::Attribute;
 use x509_cert::time::Time;
 
 use super::algorithm::AlgorithmProtection;
-use super::{CadesError, Profile, SigningCertificate, ess};
+use super::{ArchiveStamp, CadesError, Profile, SigningCertificate, ValidationValues, archive, ess};
 use crate::oid;
 use crate::tlv::{self, Element, Reader};
 
@@ -34,6 +34,8 @@ pub(super) struct SignedAttributes {
 #[derive(Default)]
 pub(super) struct UnsignedAttributes {
     pub(super) timestamps: Vec<Vec<u8>>,
+    pub(super) archive_stamps: Vec<ArchiveStamp>,
+    pub(super) values: ValidationValues,
     pub(super) others: Vec<ObjectIdentifier>,
 }
 
@@ -98,8 +100,20 @@ pub(super) fn read_unsigned(mut attributes: Reader<'_>) -> Result<UnsignedAttrib
             let mut stamp = Slot::new("signature-time-stamp");
             stamp.fill(&values)?;
             found.timestamps.push(stamp.required()?.raw.to_vec());
-        } else {
-            found.others.push(attribute_type);
+            continue;
+        }
+        let mut inside = values.children();
+        let single = match (inside.next()?, inside.next()?) {
+            (Some(value), None) => Some(value),
+            _ => None,
+        };
+        match (archive::kind_of(attribute_type), single) {
+            (Some(kind), Some(value)) => found.archive_stamps.push(ArchiveStamp {
+                kind,
+                token: value.raw.to_vec(),
+            }),
+            (None, Some(value)) if found.values.take(attribute_type, value.raw)? => {}
+            _ => found.others.push(attribute_type),
         }
     }
     Ok(found)
@@ -171,7 +185,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-fn read_attribute<'a>(attribute: &Element<'a>) -> Result<(ObjectIdentifier, Element<'a>), CadesError> {
+pub(super) fn read_attribute<'a>(attribute: &Element<'a>) -> Result<(ObjectIdentifier, Element<'a>), CadesError> {
     attribute.tagged(tlv::SEQUENCE)?;
     let mut parts = attribute.children();
     let attribute_type = parts.any()?.oid()?;

@@ -174,6 +174,8 @@ fn read_signer(signer: &Element<'_>, profile: Profile) -> Result<Signer, CadesEr
         signing_time: attributes.signing_time,
         signature,
         timestamps: unsigned.timestamps,
+        archive_stamps: unsigned.archive_stamps,
+        values: unsigned.values,
         other_unsigned_attributes: unsigned.others,
     })
 }

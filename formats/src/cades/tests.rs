@@ -91,7 +91,7 @@ fn signature_with(change: impl Fn(&mut Vec<Vec<u8>>, &mut Vec<Vec<u8>>)) -> Vec<
 }
 
 /// DER of an attribute with one value.
-fn encoded(attribute_type: &ObjectIdentifier, value: &[u8]) -> Vec<u8> {
+pub(super) fn encoded(attribute_type: &ObjectIdentifier, value: &[u8]) -> Vec<u8> {
     let values = tlv::encode(tlv::SET, &[value]);
     tlv::encode(tlv::SEQUENCE, &[&tlv::encode_oid(attribute_type), &values])
 }

@@ -161,6 +161,8 @@ mod tests {
                 signing_time: None,
                 signature: Vec::new(),
                 timestamps: Vec::new(),
+                archive_stamps: Vec::new(),
+                values: formats::cades::ValidationValues::default(),
                 other_unsigned_attributes: Vec::new(),
             },
         }
