@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+#[path = "judges_agree/archives.rs"]
+mod archives;
 #[path = "judges_agree/differences.rs"]
 mod differences;
 

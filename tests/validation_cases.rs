@@ -12,6 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+#[path = "validation_cases/archives.rs"]
+mod archives;
 #[path = "validation_cases/containers.rs"]
 mod containers;
 #[path = "validation_cases/evidence.rs"]
@@ -183,6 +185,7 @@ pub(crate) fn write_all(root: &Path) {
         evidence::ROWS,
         ocsp::ROWS,
         containers::ROWS,
+        archives::ROWS,
     ];
     for (name, (indication, sub), why, spec, spoil) in all.into_iter().flatten() {
         let folder = root.join(name);

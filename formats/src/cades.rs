@@ -20,8 +20,8 @@ use time::OffsetDateTime;
 use crate::digest::DigestAlgorithm;
 use crate::tlv::TlvError;
 
-pub use evidence::with_evidence;
 pub use archive::{ArchiveError, ArchiveImprint, ArchiveStamp, ArchiveStampKind, Covered, archive_imprint};
+pub use evidence::with_evidence;
 pub use prepare::{Encapsulated, PreparedSignature, SignatureScheme, SigningIdentity, prepare, prepare_encapsulated};
 pub use timestamped::with_timestamp;
 pub use values::{ValidationValues, is_archive_attribute};

@@ -35,7 +35,7 @@ pub(crate) const OPENSSL: &[Difference] = &[
     Difference {
         reason: "Last acceptable dates of algorithms are our policy.",
         refused: false,
-        cases: &["algorithm_outlived", "hash_outlived"],
+        cases: &["algorithm_outlived", "hash_outlived", "weak_algorithm_without_archive"],
     },
     Difference {
         reason: "It is shown signature and manifest alone: files and envelope are ours to judge.",
@@ -110,6 +110,29 @@ pub(crate) const OPENSSL: &[Difference] = &[
             "revoked_without_stamp",
         ],
     },
+    Difference {
+        reason: "It does not look at time stamps, nor at archives: what is proven to be how old is ours to judge.",
+        refused: false,
+        cases: &[
+            "ats_v2_over_content_outside",
+            "ats_v3_hash_index_short",
+            "ats_v3_in_a_container",
+            "ats_v3_over_other_content",
+            "ca_key_stolen_without_archive",
+            "lt_11_years_on",
+            "lt_without_lists_of_the_authority",
+            "lta_file_not_covered",
+            "lta_not_renewed_in_time",
+            "lta_of_the_future",
+            "lta_older_manifest_swapped",
+            "lta_reference_does_not_match",
+            "lta_signature_not_covered",
+            "lta_token_of_other_manifest",
+            "lta_tsa_untrusted",
+            "lta_without_evidence_inside",
+            "tsa_key_stolen_before_the_archive",
+        ],
+    },
 ];
 
 /// The same with `-crl_check_all`.
@@ -137,7 +160,7 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
     Difference {
         reason: "Last acceptable dates of algorithms are our policy.",
         refused: false,
-        cases: &["algorithm_outlived", "hash_outlived"],
+        cases: &["algorithm_outlived", "hash_outlived", "weak_algorithm_without_archive"],
     },
     Difference {
         reason: "It is shown signature and manifest alone: files and envelope are ours to judge.",
@@ -213,6 +236,27 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
         refused: true,
         cases: &["ocsp_good_alone"],
     },
+    Difference {
+        reason: "It does not look at time stamps, nor at archives: what is proven to be how old is ours to judge.",
+        refused: false,
+        cases: &[
+            "ats_v2_over_content_outside",
+            "ats_v3_hash_index_short",
+            "ats_v3_in_a_container",
+            "ats_v3_over_other_content",
+            "lt_11_years_on",
+            "lt_without_lists_of_the_authority",
+            "lta_file_not_covered",
+            "lta_not_renewed_in_time",
+            "lta_of_the_future",
+            "lta_older_manifest_swapped",
+            "lta_reference_does_not_match",
+            "lta_signature_not_covered",
+            "lta_token_of_other_manifest",
+            "lta_tsa_untrusted",
+            "tsa_key_stolen_before_the_archive",
+        ],
+    },
 ];
 
 /// pyHanko, without revocation.
@@ -238,7 +282,7 @@ pub(crate) const PYHANKO: &[Difference] = &[
     Difference {
         reason: "Last acceptable dates of algorithms are our policy.",
         refused: false,
-        cases: &["algorithm_outlived", "hash_outlived"],
+        cases: &["algorithm_outlived", "hash_outlived", "weak_algorithm_without_archive"],
     },
     Difference {
         reason: "It is shown signature and manifest alone: files and envelope are ours to judge.",
@@ -309,5 +353,21 @@ pub(crate) const PYHANKO: &[Difference] = &[
         reason: "Refused by it: it is shown no OCSP response, by which alone we know.",
         refused: true,
         cases: &["ocsp_good_alone"],
+    },
+    Difference {
+        reason: "minimum_level, revocation and how long a key vouches for its lists are not its question.",
+        refused: false,
+        cases: &[
+            "ats_v3_in_a_container",
+            "ca_key_stolen_without_archive",
+            "lt_without_lists_of_the_authority",
+            "lta_file_not_covered",
+            "tsa_key_stolen_before_the_archive",
+        ],
+    },
+    Difference {
+        reason: "Refused by it: it judges the signature's stamp at the clock, and does not know archives of CMS.",
+        refused: true,
+        cases: &["ats_v3_earlier_index", "ats_v3_valid", "lta_11_years_on", "lta_renewed"],
     },
 ];

@@ -3,6 +3,7 @@
 //! Everything here is for tests and for partners who want to try their software against something HPKI-shaped.
 //! Names are fictitious and the keys are public.
 
+pub mod archive;
 pub mod card;
 pub mod conformance;
 pub mod container;
@@ -29,6 +30,7 @@ pub mod tsa_certificate;
 pub mod x509;
 pub mod zip;
 
+pub use archive::Inside;
 pub use card::{Card, CardSpec, pem};
 pub use conformance::conformance;
 pub use container::{ContainerOptions, envelope, referral};

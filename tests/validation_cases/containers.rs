@@ -211,7 +211,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-fn sha256(certificate: &[u8]) -> CertificateHash {
+pub(super) fn sha256(certificate: &[u8]) -> CertificateHash {
     CertificateHash::Sha2(DigestAlgorithm::Sha256, DigestAlgorithm::Sha256.digest(certificate))
 }
 
@@ -220,7 +220,7 @@ fn sha1(certificate: &[u8]) -> CertificateHash {
 }
 
 /// The doctor's signature with its content inside.
-fn attached(hpki: &TestHpki, content: &[u8], hash: fn(&[u8]) -> CertificateHash) -> Vec<u8> {
+pub(super) fn attached(hpki: &TestHpki, content: &[u8], hash: fn(&[u8]) -> CertificateHash) -> Vec<u8> {
     let card = hpki.doctor();
     let identity = SigningIdentity {
         certificate: card.certificate.clone(),

@@ -120,6 +120,7 @@ fn of_path(
             accepted: options.accepted,
             policy: None,
             known_since: &|_| at,
+            until: None,
         };
         let times = Times {
             judged_at: at,

@@ -63,7 +63,7 @@ pub struct ValidationReport {
     pub signer: Option<SignerSummary>,
     /// Every file, on failure too.
     pub files: Vec<FileVerdict>,
-    /// Every time stamp of the deciding signature.
+    /// Every time stamp of the deciding signature, then the archive time stamps, newest first.
     pub timestamps: Vec<TimestampSummary>,
     /// Every check in the order made, of the deciding signature and the container.
     pub checks: Vec<Check>,
@@ -255,8 +255,16 @@ pub struct TimestampSummary {
     pub tsa: Option<String>,
     /// TSA policy OID.
     pub policy: Option<String>,
+    /// What it stamps: `signature` (the signature value) or `archive` (evidence and files as well).
+    #[serde(default = "signature_kind")]
+    pub kind: String,
     /// `PASSED`, or the sub-indication it failed with.
     pub indication: String,
+}
+
+/// Reports of earlier versions knew no other.
+fn signature_kind() -> String {
+    "signature".to_owned()
 }
 
 /// One check.

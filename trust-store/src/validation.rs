@@ -2,11 +2,14 @@
 //!
 //! Every check is made and written down; the first row of the contract's list that matches decides (`ledger`).
 
+mod archive;
 mod authority;
 mod container;
 mod diagnostic;
 mod ending;
+mod existence;
 mod ledger;
+mod level;
 mod material;
 mod pdf;
 mod profile;
@@ -16,7 +19,7 @@ mod stamp;
 mod token;
 mod verdict;
 
-use formats::asice::Container;
+use formats::asice::{Container, SignatureFile};
 use formats::cades::{Profile, SignedData};
 use formats::digest::Digests;
 use formats::hc_role::HcRole;
@@ -28,7 +31,10 @@ use crate::anchors::Anchors;
 use crate::evidence::{Evidence, EvidenceQuery};
 use crate::policy::Policy;
 use crate::report::{Indication, SubIndication, ValidationReport};
+use archive::Carrier;
+use existence::Existence;
 use ledger::Row;
+use level::Case;
 use material::Material;
 use signature::{Content, Judged};
 
@@ -84,6 +90,8 @@ struct Setting<'s> {
     now: OffsetDateTime,
     tokens: &'s [Vec<u8>],
     material: Material,
+    /// Since when what the file carries is known to have existed.
+    existence: Existence,
     /// Evidence may still be fetched: a stamp that lacks nothing else counts as one that will pass.
     asking: bool,
 }
@@ -147,9 +155,31 @@ impl TrustStore {
             Subject::Signature { bytes, content } => {
                 let parsed = SignedData::parse(bytes, Profile::Document);
                 let known: Vec<&SignedData> = parsed.iter().collect();
-                let setting = self.setting(&known, evidence, now, asking);
+                let mut setting = self.setting(&known, evidence, now, asking);
+                if asking && known.iter().any(|signed| !signed.signer.archive_stamps.is_empty()) {
+                    setting.material = Material::gather(&known, &self.anchors, evidence, false);
+                }
+                let carrier = Carrier {
+                    bytes,
+                    parsed: parsed.as_ref().ok(),
+                    content: content.as_ref(),
+                };
+                let archives = archive::judge(None, &[carrier], &mut setting);
                 let content = Content::Bare(content.as_ref());
-                let mut judged = signature::judge("", &parsed, content, material::left_aside(evidence), &setting);
+                let ledger = material::left_aside(evidence);
+                let mut judged = signature::judge("", &parsed, &content, ledger, &setting);
+                if let Ok(signed) = &parsed {
+                    let case = Case {
+                        name: "",
+                        signed,
+                        content: &content,
+                        position: 0,
+                        archives: &archives,
+                        container: None,
+                        tokens: &[],
+                    };
+                    level::conclude(self, &case, &mut judged, &mut setting);
+                }
                 // Envelope and role rules are for containers; whose signature it is, is for the caller to weigh.
                 judged.ledger.pass(
                     "role",
@@ -185,24 +215,59 @@ impl TrustStore {
             .clone()
             .map(|file| SignedData::parse(&file.bytes, Profile::Document))
             .collect();
-        let known: Vec<&SignedData> = parsed.iter().flatten().collect();
-        let setting = self.setting(&known, evidence, now, asking);
+        let tokens: Vec<SignedData> = container
+            .tokens
+            .iter()
+            .filter_map(|token| SignedData::parse(&token.bytes, Profile::Token).ok())
+            .collect();
+        let known: Vec<&SignedData> = parsed.iter().flatten().chain(&tokens).collect();
+        let mut setting = self.setting(&known, evidence, now, asking);
+        if asking && !container.archives.is_empty() {
+            // What an archive keeps cannot be had elsewhere any more. (A relay takes in no archives.)
+            setting.material = Material::gather(&known, &self.anchors, evidence, false);
+        }
+        // 3. What archive time stamps prove of all that.
+        let named = |file: &SignatureFile| container.manifests.iter().find(|one| one.signature == file.name);
+        let carriers: Vec<Carrier<'_>> = files
+            .clone()
+            .zip(&parsed)
+            .map(|(file, parsed)| Carrier {
+                bytes: &file.bytes,
+                parsed: parsed.as_ref().ok(),
+                content: named(file).map(|manifest| &manifest.digests),
+            })
+            .collect();
+        let archives = archive::judge(Some(container), &carriers, &mut setting);
         let mut judged: Vec<Judged> = files
             .zip(&parsed)
-            .map(|(file, parsed)| {
+            .enumerate()
+            .map(|(position, (file, parsed))| {
                 let mut ledger = common.clone();
                 let manifest = container::manifest_of(container, &file.name, &mut ledger);
                 if let Some(manifest) = manifest {
                     container::files(container, extent, manifest, &mut ledger);
                 }
                 let content = Content::Manifest(manifest);
-                signature::judge(&file.name, parsed, content, ledger, &setting)
+                let mut judged = signature::judge(&file.name, parsed, &content, ledger, &setting);
+                if let Ok(signed) = parsed {
+                    let case = Case {
+                        name: &file.name,
+                        signed,
+                        content: &content,
+                        position,
+                        archives: &archives,
+                        container: Some(container),
+                        tokens: &tokens,
+                    };
+                    level::conclude(self, &case, &mut judged, &mut setting);
+                }
+                judged
             })
             .collect();
         if judged.is_empty() {
             return vec![Judged::without_signature(common)];
         }
-        // 3. Together they must suit every document. A signer nobody knows has a row already, and qualifications nobody knows.
+        // 4. Together they must suit every document. A signer nobody knows has a row already, and qualifications nobody knows.
         if judged.iter().any(|one| one.signer.is_none()) {
             return judged;
         }
@@ -226,6 +291,7 @@ impl TrustStore {
             now,
             tokens: &evidence.tokens,
             material: Material::gather(known, &self.anchors, evidence, asking),
+            existence: Existence::unproven(now),
             asking,
         }
     }

@@ -48,7 +48,7 @@ pub struct ArchiveStamp {
 pub enum Covered {
     /// An element of `certificates`.
     Certificate(Vec<u8>),
-    /// An element of `crls`.
+    /// A CRL or OCSP response among `crls`.
     Revocation(Vec<u8>),
     /// A value of an unsigned attribute.
     Attribute(ObjectIdentifier, Vec<u8>),
@@ -226,7 +226,12 @@ impl<'a> Parts<'a> {
             );
         }
         for list in elements(self.crls)? {
-            weigh(hash(list), &index.crls, Covered::Revocation(list.to_vec()), false);
+            weigh(
+                hash(list),
+                &index.crls,
+                Covered::Revocation(inside_choice(list).to_vec()),
+                false,
+            );
         }
         for attribute in &self.unsigned {
             // A stamp made later, or this one itself, cannot be in the index.
@@ -281,7 +286,7 @@ impl<'a> Parts<'a> {
         let certificates = elements(self.certificates)?;
         let certificates = certificates.iter().map(|raw| Covered::Certificate(raw.to_vec()));
         let crls = elements(self.crls)?;
-        let crls = crls.iter().map(|raw| Covered::Revocation(raw.to_vec()));
+        let crls = crls.iter().map(|raw| Covered::Revocation(inside_choice(raw).to_vec()));
         let values = attributes.iter().flat_map(|attribute| {
             let values = attribute.values.iter();
             values.map(|value| Covered::Attribute(attribute.attribute_type, value.to_vec()))
@@ -375,6 +380,17 @@ fn hashes(list: &Element<'_>) -> Result<HashSet<Vec<u8>>, ArchiveError> {
         found.insert(hash.octets()?);
     }
     Ok(found)
+}
+
+/// A CRL as it is; of `[1] OtherRevocationInfoFormat` (RFC 5652 §10.2.1) what it wraps, an OCSP response.
+fn inside_choice(raw: &[u8]) -> &[u8] {
+    let wrapped = || {
+        let choice = Element::only(raw).ok().filter(|choice| choice.tag == CONTEXT_1)?;
+        let mut parts = choice.children();
+        parts.any().ok()?;
+        parts.any().ok().map(|response| response.raw)
+    };
+    wrapped().unwrap_or(raw)
 }
 
 fn elements(set: Option<Element<'_>>) -> Result<Vec<&[u8]>, CadesError> {

@@ -20,9 +20,15 @@ pub(super) fn sentence(report: &ValidationReport, language: Language) -> String 
     let Some(sub) = report.sub_indication else {
         let who = who.unwrap_or_else(|| unknown_signer(language).to_owned());
         let when = moment(report.best_signature_time.as_deref(), language);
-        return match language {
-            Language::Japanese => format!("{who}が署名し、{when}の時点で有効でした。"),
-            Language::English => format!("Signed by {who}; the signature was valid at {when}."),
+        return match (language, report.rests_on_archive()) {
+            (Language::Japanese, false) => format!("{who}が署名し、{when}の時点で有効でした。"),
+            (Language::English, false) => format!("Signed by {who}; the signature was valid at {when}."),
+            (Language::Japanese, true) => {
+                format!("{who}が署名し、{when}の時点で有効でした。そのことは長期保存用タイムスタンプが証明しています。")
+            }
+            (Language::English, true) => {
+                format!("Signed by {who}; the signature was valid at {when}, as its archive time stamps prove.")
+            }
         };
     };
     if sub == SubIndication::FormatFailure && who.is_none() {
@@ -53,6 +59,11 @@ pub(super) fn sentence(report: &ValidationReport, language: Language) -> String 
 }
 
 impl ValidationReport {
+    /// Whether the verdict would be another without the archive.
+    fn rests_on_archive(&self) -> bool {
+        self.checks.iter().any(|check| check.name == "archive_needed")
+    }
+
     /// Whether this check decided.
     fn decided_by(&self, name: &str) -> bool {
         self.reason().is_some_and(|check| check.name == name)
@@ -263,6 +274,26 @@ mod tests {
         assert_eq!(
             report.sentence(Language::English),
             "Signed by Sanjushi Kagurazaka (Medical Doctor, Hospital, Kagurazaka); the signature was valid at 2026-11-22 10:02:03 JST."
+        );
+    }
+
+    #[test]
+    fn an_archive_that_decides_is_named() {
+        let mut report = report(None);
+        report.checks.push(Check {
+            name: "archive_needed".into(),
+            result: CheckResult::Passed,
+            detail: String::new(),
+        });
+        assert!(
+            report
+                .sentence(Language::Japanese)
+                .ends_with("そのことは長期保存用タイムスタンプが証明しています。")
+        );
+        assert!(
+            report
+                .sentence(Language::English)
+                .ends_with("10:02:03 JST, as its archive time stamps prove.")
         );
     }
 

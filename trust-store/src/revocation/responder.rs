@@ -89,7 +89,11 @@ impl<'a> Finder<'a> {
             this_update: single.this_update,
             next_update: single.next_update,
             revocation,
-            reasons: ALL_REASONS,
+            reasons: if self.is_late(&format!("OCSP response of {responder}"), &response.der) {
+                0
+            } else {
+                ALL_REASONS
+            },
             expired_since: single.archive_cutoff,
         })
     }

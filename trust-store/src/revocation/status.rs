@@ -1,7 +1,7 @@
 //! Finds the CRLs that are authentic and in scope for a certificate, RFC 5280 §6.3.3, and has them weighed with what OCSP
 //! responders say.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
@@ -44,6 +44,9 @@ pub struct RevocationSources<'a> {
     /// Since when a CRL or an OCSP response, given by its bytes as supplied, is proven to exist: an archive's stamp, else the
     /// validator's clock. An algorithm must have been acceptable then, and a delegated responder's certificate not have ended.
     pub known_since: &'a dyn Fn(&[u8]) -> OffsetDateTime,
+    /// Until when the issuer's key vouches for what it signs, if it has an end: one that has ended or was given away can sign any
+    /// date. Evidence known only later can still revoke, but no longer prove *good*.
+    pub until: Option<OffsetDateTime>,
 }
 
 /// The status of `certificate`, issued by `issuer`, which stands above it on a valid path.
@@ -59,6 +62,7 @@ pub fn status(
         times,
         paths_left: Cell::new(MAX_SIGNER_PATHS),
         given_up: Cell::new(false),
+        unvouched: RefCell::new(Vec::new()),
     }
     .status(certificate, issuer, &mut Vec::new())
 }
@@ -72,6 +76,8 @@ pub(super) struct Finder<'a> {
     paths_left: Cell<usize>,
     /// A bound kept evidence from being examined: it may have revoked, so that nothing proves *good* any more.
     pub(super) given_up: Cell<bool>,
+    /// Why authentic evidence does not prove *good* although it says so.
+    unvouched: RefCell<Vec<String>>,
 }
 
 impl<'a> Finder<'a> {
@@ -111,7 +117,8 @@ impl<'a> Finder<'a> {
                         verdict.map_err(|why| problem = Some(why)).is_ok()
                     });
                     if verdict {
-                        in_scope.push(crl);
+                        let what = format!("CRL of {} of {}", crl.issuer, rfc3339(crl.this_update));
+                        in_scope.push((crl, !self.is_late(&what, &crl.der)));
                     }
                 }
             }
@@ -122,7 +129,7 @@ impl<'a> Finder<'a> {
         match judge(&found, certificate.not_after, self.times) {
             RevocationStatus::Unknown { reason } => {
                 let none = match found.is_empty() {
-                    false => Some(reason),
+                    false => Some(self.unvouched.borrow().first().cloned().unwrap_or(reason)),
                     true if problem.is_some() || silence.is_some() => None,
                     true if points.is_empty() && names_ocsp(certificate) => Some(NO_RESPONSE.into()),
                     true => Some(reason),
@@ -186,6 +193,23 @@ impl<'a> Finder<'a> {
             }
         }
         Err(why)
+    }
+
+    /// Whether evidence may have been made up since, because its issuer's key vouched for nothing any more when it became known: it
+    /// can still revoke, but no longer prove *good*.
+    pub(super) fn is_late(&self, what: &str, evidence: &[u8]) -> bool {
+        let Some(until) = self.sources.until else { return false };
+        let since = (self.sources.known_since)(evidence);
+        if since <= until {
+            return false;
+        }
+        let why = format!(
+            "the {what} is known since {} only, and its issuer's key vouches for nothing after {}",
+            rfc3339(since),
+            rfc3339(until)
+        );
+        self.unvouched.borrow_mut().push(why);
+        true
     }
 
     /// Whether a signer of evidence dated `dated` has a path to the anchor on which nobody is revoked.
@@ -304,15 +328,22 @@ fn issuers_of<'a>(
 }
 
 /// What the CRLs in scope say, deltas alone and on their bases.
-fn statements(certificate: &Certificate, point: &DistributionPoint, crls: &[&Crl]) -> Vec<Statement> {
+/// One that nothing vouches for (`false`) may revoke, and proves nothing by its silence.
+fn statements(certificate: &Certificate, point: &DistributionPoint, crls: &[(&Crl, bool)]) -> Vec<Statement> {
     let mut statements = Vec::new();
-    for crl in crls {
+    for (crl, vouched) in crls {
         let entry = crl.find(&certificate.issuer, &certificate.serial);
-        let some = crl
-            .scope
+        let lifts = entry
             .as_ref()
-            .and_then(|scope| scope.only_some_reasons)
-            .unwrap_or(ALL_REASONS);
+            .is_some_and(|entry| entry.reason == Reason::RemoveFromCrl);
+        if !vouched && lifts {
+            continue;
+        }
+        let some = match (vouched, &crl.scope) {
+            (false, _) => 0,
+            (true, Some(scope)) => scope.only_some_reasons.unwrap_or(ALL_REASONS),
+            (true, None) => ALL_REASONS,
+        };
         let statement = Statement {
             source: Source::Crl,
             this_update: crl.this_update,
@@ -325,7 +356,7 @@ fn statements(certificate: &Certificate, point: &DistributionPoint, crls: &[&Crl
             statements.push(statement);
             continue;
         }
-        for base in crls.iter().filter(|base| is_base_of(base, crl)) {
+        for (base, _) in crls.iter().filter(|(base, vouched)| *vouched && is_base_of(base, crl)) {
             let revocation = match &entry {
                 Some(entry) if entry.reason == Reason::RemoveFromCrl => None,
                 Some(entry) => Some(entry.clone()),

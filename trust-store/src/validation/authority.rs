@@ -51,6 +51,7 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, set
         skew: setting.policy.clock_skew,
         freshness: setting.policy.freshness,
     };
+    let mut until = None;
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
         let subject = &certificate.subject;
@@ -61,7 +62,9 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, set
         };
         // What it comes to once the stamp that is hoped for passes.
         let hoped_row = revoked_row(if proof == Proof::Hoped { Proof::Proven } else { proof });
-        match status(path, index, certificate, &times, setting) {
+        let status = status(path, index, certificate, until, &times, setting);
+        until = vouches_until(certificate, &status, until);
+        match status {
             RevocationStatus::Good {
                 source,
                 this_update,
@@ -101,19 +104,20 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, set
     Finding { ledger, queries }
 }
 
-/// Path and revocation of a time-stamp authority's certificate at the validator's clock.
+/// Path and revocation of a time-stamp authority's certificate at the time since when its token is `known`.
 pub(super) fn of_stamp(
     certificate: &Certificate,
     gen_time: OffsetDateTime,
+    known: OffsetDateTime,
     setting: &Setting<'_>,
     ledger: &mut Ledger,
     queries: &mut Vec<EvidenceQuery>,
 ) {
-    let judge = |path: &CertificationPath| stamp_path(path, gen_time, setting);
+    let judge = |path: &CertificationPath| stamp_path(path, gen_time, known, setting);
     best_path(
         certificate,
         &setting.anchors.tsa,
-        setting.now,
+        known,
         setting,
         "timestamp_path",
         judge,
@@ -122,7 +126,12 @@ pub(super) fn of_stamp(
     );
 }
 
-fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Setting<'_>) -> Finding {
+fn stamp_path(
+    path: &CertificationPath,
+    gen_time: OffsetDateTime,
+    known: OffsetDateTime,
+    setting: &Setting<'_>,
+) -> Finding {
     let (mut ledger, mut queries) = (Ledger::default(), Vec::new());
     if setting.policy.tsa_revocation == TsaRevocation::Off {
         ledger.pass(
@@ -132,12 +141,13 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
         return Finding { ledger, queries };
     }
     let times = Times {
-        judged_at: setting.now,
+        judged_at: known,
         at: setting.now,
         skew: setting.policy.clock_skew,
         // Strict asks for evidence newer than a past moment; of the present moment there can be none.
         freshness: Freshness::Service,
     };
+    let mut until = None;
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
         let subject = &certificate.subject;
@@ -146,9 +156,16 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
         } else {
             Row::RevokedCaNoPoe
         };
-        match status(path, index, certificate, &times, setting) {
+        let status = status(path, index, certificate, until, &times, setting);
+        until = vouches_until(certificate, &status, until);
+        match status {
             RevocationStatus::Good { .. } => {
-                ledger.pass("timestamp_revocation", format!("{subject} is not revoked."));
+                let detail = if known == setting.now {
+                    format!("{subject} is not revoked.")
+                } else {
+                    format!("{subject} was not revoked at {}.", rfc3339(known))
+                };
+                ledger.pass("timestamp_revocation", detail);
             }
             RevocationStatus::Revoked(revoked) if is_leaf && revoked.at > gen_time && keeps_tokens(revoked.reason) => {
                 let detail = format!(
@@ -173,7 +190,7 @@ fn stamp_path(path: &CertificationPath, gen_time: OffsetDateTime, setting: &Sett
             RevocationStatus::Unknown { reason } => {
                 let detail = format!(
                     "Whether {subject} is revoked at {} is not known: {reason}. {}",
-                    rfc3339(setting.now),
+                    rfc3339(known),
                     super::HINT
                 );
                 ledger.fail("timestamp_revocation", Row::TryLater, detail);
@@ -286,6 +303,7 @@ fn status(
     path: &CertificationPath,
     index: usize,
     certificate: &Certificate,
+    until: Option<OffsetDateTime>,
     times: &Times,
     setting: &Setting<'_>,
 ) -> RevocationStatus {
@@ -296,9 +314,30 @@ fn status(
         ocsp: &setting.material.ocsp,
         accepted: algorithm::Accepted::Listed,
         policy: Some(setting.policy),
-        known_since: &|_| setting.now,
+        known_since: &|evidence| setting.existence.of(evidence),
+        until,
     };
     revocation::status(certificate, path.issuer_of(index), &sources, times)
+}
+
+/// Until when the keys of a path down to this authority vouch for evidence on what they issued: not after its end, nor after its
+/// key was given away. (The anchor vouches as long as it is one.) EN 319 102-1 §5.6.2.2, the control time.
+fn vouches_until(
+    authority: &Certificate,
+    status: &RevocationStatus,
+    until: Option<OffsetDateTime>,
+) -> Option<OffsetDateTime> {
+    let given_away = match status {
+        RevocationStatus::Good {
+            revoked_later: Some(later),
+            ..
+        } if !keeps_tokens(later.reason) => Some(later.at),
+        _ => None,
+    };
+    [until, given_away, Some(authority.not_after)]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// Asked only for certificates on a path that verifies: their URLs are an authority's words, not an attacker's.

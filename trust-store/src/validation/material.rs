@@ -25,11 +25,15 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// What the signatures carry first, then what was supplied. `asking`: without the CRLs and OCSP responses they carry.
+    /// What the signatures and the tokens beside them carry first, then what was supplied. `asking`: without the CRLs and OCSP
+    /// responses they carry.
     pub(super) fn gather(signatures: &[&SignedData], anchors: &Anchors, evidence: &Evidence, asking: bool) -> Self {
         let stamps = signatures
             .iter()
-            .flat_map(|signature| &signature.signer.timestamps)
+            .flat_map(|signature| {
+                let archived = signature.signer.archive_stamps.iter().map(|stamp| &stamp.token);
+                signature.signer.timestamps.iter().chain(archived)
+            })
             .chain(&evidence.tokens);
         let tokens: Vec<SignedData> = stamps
             .filter_map(|bytes| Token::parse(bytes).ok())
@@ -38,7 +42,7 @@ impl Material {
         let carriers = || signatures.iter().copied().chain(&tokens);
         let mut certificates = CertificatePool::default();
         let all = carriers()
-            .flat_map(|carrier| &carrier.certificates)
+            .flat_map(|carrier| carrier.certificates.iter().chain(&carrier.signer.values.certificates))
             .chain(&evidence.certificates)
             .chain(&anchors.intermediates);
         for der in all {
@@ -52,7 +56,9 @@ impl Material {
         }
         // What was supplied comes first: lists made to fill the pool never push out the one that revokes.
         let mut seen = HashSet::new();
-        let carried = carriers().filter(|_| !asking).flat_map(|carrier| &carrier.crls);
+        let carried = carriers()
+            .filter(|_| !asking)
+            .flat_map(|carrier| carrier.crls.iter().chain(&carrier.signer.values.crls));
         let lists = evidence.crls.iter().chain(carried);
         let lists: Vec<&Vec<u8>> = lists.filter(|list| seen.insert(*list)).collect();
         let mut complaints = Ledger::default();
@@ -61,7 +67,9 @@ impl Material {
             complaints.fail("evidence", Row::FormatFailure, detail);
         }
         let mut seen = HashSet::new();
-        let carried = carriers().filter(|_| !asking).flat_map(|carrier| &carrier.ocsp);
+        let carried = carriers()
+            .filter(|_| !asking)
+            .flat_map(|carrier| carrier.ocsp.iter().chain(&carrier.signer.values.ocsp));
         let responses = evidence.ocsp.iter().chain(carried);
         let responses: Vec<&Vec<u8>> = responses.filter(|response| seen.insert(*response)).collect();
         if responses.len() > OcspPool::MAX {

@@ -2,17 +2,17 @@
 
 use const_oid::db::rfc5911::ID_DATA;
 use formats::asice::Manifest;
-use formats::cades::{CadesError, SignedData};
-use formats::digest::{DigestAlgorithm, Digests};
+use formats::cades::{CadesError, SignedData, is_archive_attribute};
+use formats::digest::Digests;
 use formats::hc_role::HcRole;
 use time::OffsetDateTime;
 
 use super::ledger::{Ledger, Row};
-use super::stamp::{self, Stamp};
+use super::stamp::{self, Over, Stamp};
 use super::{Setting, authority, material, profile, signer};
 use crate::certificate::Certificate;
 use crate::evidence::EvidenceQuery;
-use crate::policy::{Level, Policy, SignerTimestamp};
+use crate::policy::{Level, Policy};
 use crate::report::{SignerSummary, TimestampSummary, rfc3339};
 
 /// More stamps than a signature has.
@@ -37,6 +37,8 @@ pub(super) struct Judged {
     pub(super) timestamps: Vec<TimestampSummary>,
     pub(super) queries: Vec<EvidenceQuery>,
     pub(super) signature_value: Option<Vec<u8>>,
+    /// When it was made; `None` where that was never asked.
+    pub(super) moment: Option<Moment>,
 }
 
 impl Judged {
@@ -52,6 +54,7 @@ impl Judged {
             timestamps: Vec::new(),
             queries: Vec::new(),
             signature_value: None,
+            moment: None,
         }
     }
 }
@@ -60,7 +63,7 @@ impl Judged {
 pub(super) fn judge(
     name: &str,
     parsed: &Result<SignedData, CadesError>,
-    content: Content<'_>,
+    content: &Content<'_>,
     ledger: Ledger,
     setting: &Setting<'_>,
 ) -> Judged {
@@ -94,7 +97,7 @@ pub(super) fn judge(
     judged.signature_value = Some(signed.signer.signature.clone());
     judged.level = Some(Level::BB);
     // 2. Content.
-    signed_content(signed, &content, ledger);
+    signed_content(signed, content, ledger);
     // 3. The signer's certificate, and the signature by its key.
     let Some(certificate) = signer::identify(&signed.signer, setting.material.certificates.certificates(), ledger)
     else {
@@ -108,9 +111,9 @@ pub(super) fn judge(
     // 4. When it existed.
     let stamps = stamps(signed, setting, ledger);
     judged.timestamps = stamps.iter().map(Stamp::summary).collect();
-    let moment = best_signature_time(stamps, setting, ledger, &mut judged.queries);
-    if moment.proof == Proof::Proven {
-        judged.level = Some(Level::BT);
+    let mut moment = best_signature_time(stamps, setting, ledger, &mut judged.queries);
+    if moment.bare {
+        archived(signed, setting, &mut moment, ledger);
     }
     judged.best_signature_time = moment.stated;
     // 5. Whether the certificate could sign then: in time, trusted, not revoked, with algorithms still acceptable.
@@ -127,19 +130,28 @@ pub(super) fn judge(
     if let Content::Manifest(Some(manifest)) = content {
         reference_dates(manifest, setting.policy, moment.time, ledger);
     }
-    // 6. Whether the policy asks for more.
-    level(&moment, setting, ledger);
-    // 7. What the relay may add, if nothing else but evidence is missing: it proves the time also while that is awaited.
-    let addable = moment.bare && setting.policy.signer_timestamp == SignerTimestamp::RelayAdds;
-    if addable && setting.policy.minimum_level > Level::BB && ledger.row() == Some(Row::TryLater) {
-        let algorithm = DigestAlgorithm::Sha256;
-        judged.queries.push(EvidenceQuery::Timestamp {
-            subject: certificate.subject.to_string(),
-            algorithm,
-            digest: algorithm.digest(&signed.signer.signature),
-        });
-    }
+    judged.moment = Some(moment);
     judged
+}
+
+/// Whether a signature's own stamps prove it, and its signer's path and revocation stand, with the material of `setting` alone.
+pub(super) fn stands(signed: &SignedData, setting: &Setting<'_>) -> bool {
+    let (mut ledger, mut queries) = (Ledger::default(), Vec::new());
+    let certificates = setting.material.certificates.certificates();
+    let Some(certificate) = signer::identify(&signed.signer, certificates, &mut ledger) else {
+        return false;
+    };
+    let stamps = stamps(signed, setting, &mut Ledger::default());
+    let moment = best_signature_time(stamps, setting, &mut ledger, &mut queries);
+    authority::of_signer(
+        certificate,
+        moment.time,
+        moment.proof,
+        setting,
+        &mut ledger,
+        &mut queries,
+    );
+    moment.proof == Proof::Proven && ledger.row().is_none()
 }
 
 /// The message digest is the content's.
@@ -219,13 +231,15 @@ fn stamps(signed: &SignedData, setting: &Setting<'_>, ledger: &mut Ledger) -> Ve
         );
         seen.truncate(MAX_STAMPS);
     }
-    if !signed.signer.other_unsigned_attributes.is_empty() {
-        let detail = "Archive evidence inside the signature is set aside: this version proves nothing by it.";
+    let others = &signed.signer.other_unsigned_attributes;
+    if others.iter().any(is_archive_attribute) {
+        let detail = "Archive evidence inside the signature cannot be read and is set aside.";
         ledger.warn("archive", detail);
     }
+    let over = Over::Signature(value);
     let mut stamps: Vec<Stamp> = seen
         .into_iter()
-        .map(|token| stamp::judge(token, value, setting))
+        .map(|token| stamp::judge(token, &over, setting.existence.of(token), setting))
         .collect();
     stamps.retain(|stamp| {
         let future = stamp.gen_time.filter(|time| *time > setting.latest());
@@ -242,13 +256,14 @@ fn stamps(signed: &SignedData, setting: &Setting<'_>, ledger: &mut Ledger) -> Ve
 }
 
 /// Best signature time: when the signature is judged to have been made.
-struct Moment {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
     time: OffsetDateTime,
-    proof: Proof,
+    pub(super) proof: Proof,
     /// As the report states it.
     stated: Option<OffsetDateTime>,
-    /// There is no stamp at all.
-    bare: bool,
+    /// There is no stamp of the signature value at all.
+    pub(super) bare: bool,
 }
 
 /// Whether a stamp proves that the signature existed at a time.
@@ -260,6 +275,19 @@ pub(super) enum Proof {
     Hoped,
     /// None.
     Missing,
+}
+
+/// A signature without a stamp of its own is as old as the archive time stamps that cover it.
+fn archived(signed: &SignedData, setting: &Setting<'_>, moment: &mut Moment, ledger: &mut Ledger) {
+    let since = setting.existence.of(&signed.signer.signature);
+    if since < setting.now {
+        (moment.time, moment.proof, moment.stated) = (since, Proof::Proven, Some(since));
+        let detail = format!(
+            "An archive time stamp proves that the signature existed at {}.",
+            rfc3339(since)
+        );
+        ledger.pass("timestamp", detail);
+    }
 }
 
 /// genTime of the earliest stamp that passes, else the validator's clock. If none passes, the earliest stamp's own row counts.
@@ -341,27 +369,4 @@ fn validity(certificate: &Certificate, moment: &Moment, ledger: &mut Ledger) {
         rfc3339(moment.time)
     );
     ledger.fail("validity", row, detail);
-}
-
-/// The level reaches `minimum_level`. A stamp that is there and does not pass speaks for itself.
-fn level(moment: &Moment, setting: &Setting<'_>, ledger: &mut Ledger) {
-    let wanted = setting.policy.minimum_level;
-    let proven = moment.proof == Proof::Proven;
-    let reached = if proven { Level::BT } else { Level::BB };
-    if reached >= wanted {
-        ledger.pass(
-            "level",
-            format!("Level {}; the policy asks for {}.", reached.name(), wanted.name()),
-        );
-    } else if moment.bare && setting.policy.signer_timestamp == SignerTimestamp::RelayAdds {
-        let detail = "The signature bears no time stamp yet; the policy lets the relay add one.";
-        ledger.fail("level", Row::TryLater, detail);
-    } else if moment.bare || proven {
-        let detail = format!(
-            "The signature is of level {}; the policy asks for {}.",
-            reached.name(),
-            wanted.name()
-        );
-        ledger.fail("level", Row::BelowMinimumLevel, detail);
-    }
 }

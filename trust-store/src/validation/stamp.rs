@@ -1,9 +1,10 @@
-//! One time-stamp token, RFC 3161: does it prove that this SignatureValue existed at its genTime?
-//! Certificate and revocation of its authority are judged at the validator's clock; nothing older vouches for them.
+//! One time-stamp token, RFC 3161: does it prove that what it must be over existed at its genTime?
+//! Certificate, revocation and algorithms of its authority are judged at the time since when the token itself is known to have
+//! existed: the validator's clock, unless an archive time stamp covers it.
 
 use const_oid::db::rfc5280::{ID_CE_EXT_KEY_USAGE, ID_KP_TIME_STAMPING};
 use formats::cades::CadesError;
-use formats::digest::DigestAlgorithm;
+use formats::digest::{DigestAlgorithm, Digests};
 use formats::timestamp::{TimestampError, Token, TstInfo};
 use time::OffsetDateTime;
 
@@ -36,6 +37,18 @@ impl Stamp {
     }
 }
 
+/// What a token must be over.
+pub(super) enum Over<'o> {
+    /// This SignatureValue.
+    Signature(&'o [u8]),
+    /// Content with these digests: an archive manifest.
+    Manifest(&'o Digests),
+    /// What was asked for: the imprint under this algorithm.
+    Asked(DigestAlgorithm, &'o [u8]),
+    /// Parts of a signature that have one of these imprints.
+    Imprints(&'o [Vec<u8>]),
+}
+
 /// Whether a token found among the evidence is of this signature.
 pub(super) fn is_of(bytes: &[u8], signature_value: &[u8]) -> bool {
     Token::parse(bytes).is_ok_and(|Token { info, .. }| {
@@ -44,13 +57,8 @@ pub(super) fn is_of(bytes: &[u8], signature_value: &[u8]) -> bool {
     })
 }
 
-/// Judges one token over `signature_value`.
-pub(super) fn judge(bytes: &[u8], signature_value: &[u8], setting: &Setting<'_>) -> Stamp {
-    judge_over(bytes, &|algorithm| algorithm.digest(signature_value), setting)
-}
-
-/// Judges one token over something known by its digest: `digest` gives it under an algorithm.
-pub(super) fn judge_over(bytes: &[u8], digest: &dyn Fn(DigestAlgorithm) -> Vec<u8>, setting: &Setting<'_>) -> Stamp {
+/// Judges one token. `known`: since when it is known to have existed.
+pub(super) fn judge(bytes: &[u8], over: &Over<'_>, known: OffsetDateTime, setting: &Setting<'_>) -> Stamp {
     let mut stamp = Stamp {
         gen_time: None,
         ledger: Ledger::default(),
@@ -59,6 +67,11 @@ pub(super) fn judge_over(bytes: &[u8], digest: &dyn Fn(DigestAlgorithm) -> Vec<u
             gen_time: None,
             tsa: None,
             policy: None,
+            kind: match over {
+                Over::Signature(_) | Over::Asked(..) => "signature",
+                Over::Manifest(_) | Over::Imprints(_) => "archive",
+            }
+            .to_owned(),
             indication: String::new(),
         },
     };
@@ -84,7 +97,9 @@ pub(super) fn judge_over(bytes: &[u8], digest: &dyn Fn(DigestAlgorithm) -> Vec<u
     stamp.summary.policy = Some(token.info.policy.to_string());
     let ledger = &mut stamp.ledger;
 
-    imprint(&token.info, digest, setting, ledger);
+    // A token is not older than it says, whatever covers it.
+    let known = known.max(token.info.gen_time.min(setting.now));
+    imprint(&token.info, over, known, setting, ledger);
     content(&token, ledger);
     policy(&token.info, setting, ledger);
 
@@ -94,17 +109,18 @@ pub(super) fn judge_over(bytes: &[u8], digest: &dyn Fn(DigestAlgorithm) -> Vec<u
     };
     stamp.summary.tsa = Some(certificate.subject.to_string());
     signer::value(&token.signed_data, certificate, ledger);
-    signer::algorithm_dates(&token.signed_data, certificate, setting.policy, setting.now, ledger);
+    signer::algorithm_dates(&token.signed_data, certificate, setting.policy, known, ledger);
     purpose(certificate, ledger);
-    validity(certificate, token.info.gen_time, setting, ledger);
-    authority::of_stamp(certificate, token.info.gen_time, setting, ledger, &mut stamp.queries);
+    validity(certificate, token.info.gen_time, known, ledger);
+    let gen_time = token.info.gen_time;
+    authority::of_stamp(certificate, gen_time, known, setting, ledger, &mut stamp.queries);
     stamp
 }
 
-/// The imprint is of this SignatureValue: a token moved here from another signature proves nothing.
-fn imprint(info: &TstInfo, digest: &dyn Fn(DigestAlgorithm) -> Vec<u8>, setting: &Setting<'_>, ledger: &mut Ledger) {
+/// The imprint is of what the token stands beside: one moved here from elsewhere proves nothing.
+fn imprint(info: &TstInfo, over: &Over<'_>, known: OffsetDateTime, setting: &Setting<'_>, ledger: &mut Ledger) {
     let hash = info.imprint_algorithm.map(|algorithm| algorithm.name());
-    if let Some(detail) = hash.and_then(|hash| signer::outlived(setting.policy, hash, setting.now)) {
+    if let Some(detail) = hash.and_then(|hash| signer::outlived(setting.policy, hash, known)) {
         let detail = format!("The time stamp's imprint is made with {detail}.");
         ledger.fail("timestamp_imprint", Row::CryptoConstraintsFailure, detail);
     }
@@ -113,14 +129,35 @@ fn imprint(info: &TstInfo, digest: &dyn Fn(DigestAlgorithm) -> Vec<u8>, setting:
             let detail = "The time stamp's imprint is made with a hash that is not accepted.";
             ledger.fail("timestamp_imprint", Row::CryptoConstraintsFailure, detail);
         }
-        Some(algorithm) if digest(algorithm) == info.imprint => {
-            ledger.pass("timestamp_imprint", "The time stamp is of this signature.");
+        Some(algorithm) => {
+            let (same, good, bad) = match over {
+                Over::Signature(value) => (
+                    algorithm.digest(value) == info.imprint,
+                    "The time stamp is of this signature.",
+                    "The time stamp is of another signature.",
+                ),
+                Over::Asked(asked, imprint) => (
+                    *asked == algorithm && *imprint == info.imprint,
+                    "The time stamp is of this signature.",
+                    "The time stamp is of another signature.",
+                ),
+                Over::Manifest(digests) => (
+                    digests.get(algorithm) == Some(&info.imprint),
+                    "The archive time stamp is of its archive manifest.",
+                    "The archive time stamp is of another archive manifest.",
+                ),
+                Over::Imprints(accepted) => (
+                    accepted.contains(&info.imprint),
+                    "The archive time stamp is of this signature and its parts.",
+                    "The archive time stamp is of another signature, or of other parts.",
+                ),
+            };
+            if same {
+                ledger.pass("timestamp_imprint", good);
+            } else {
+                ledger.fail("timestamp_imprint", Row::HashFailure, bad);
+            }
         }
-        Some(_) => ledger.fail(
-            "timestamp_imprint",
-            Row::HashFailure,
-            "The time stamp is of another signature.",
-        ),
     }
 }
 
@@ -185,9 +222,9 @@ fn purpose(certificate: &Certificate, ledger: &mut Ledger) {
     }
 }
 
-/// genTime lies within the authority's validity, and so does the validator's clock.
-fn validity(certificate: &Certificate, gen_time: OffsetDateTime, setting: &Setting<'_>, ledger: &mut Ledger) {
-    let (subject, now) = (&certificate.subject, setting.now);
+/// genTime lies within the authority's validity, and so does the time since when the token is known.
+fn validity(certificate: &Certificate, gen_time: OffsetDateTime, known: OffsetDateTime, ledger: &mut Ledger) {
+    let subject = &certificate.subject;
     let (from, to) = (rfc3339(certificate.not_before), rfc3339(certificate.not_after));
     if !certificate.is_valid_at(gen_time) {
         let detail = format!(
@@ -196,12 +233,12 @@ fn validity(certificate: &Certificate, gen_time: OffsetDateTime, setting: &Setti
         );
         ledger.fail("timestamp_validity", Row::OutOfBoundsNoPoe, detail);
     }
-    if certificate.is_valid_at(now) {
+    if certificate.is_valid_at(known) {
         ledger.pass("timestamp_validity", format!("{subject} is valid from {from} to {to}."));
     } else {
         let detail = format!(
             "{subject} is valid from {from} to {to}, not at {}. {}",
-            rfc3339(now),
+            rfc3339(known),
             super::HINT
         );
         ledger.fail("timestamp_validity", Row::OutOfBoundsNoPoe, detail);

@@ -2,13 +2,12 @@
 //! Who asks several authorities takes the first token that passes here.
 
 use const_oid::ObjectIdentifier;
-use formats::digest::DigestAlgorithm;
 use formats::timestamp::{Request, Token};
 use time::OffsetDateTime;
 
 use super::TrustStore;
 use super::ledger::{Ledger, Row};
-use super::stamp;
+use super::stamp::{self, Over};
 use crate::evidence::{Evidence, EvidenceQuery};
 use crate::report::{CheckResult, rfc3339};
 
@@ -52,14 +51,8 @@ impl TrustStore {
         let mut evidence = evidence.clone();
         evidence.tokens = vec![token.to_vec()];
         let setting = self.setting(&[], &evidence, now, false);
-        let asked = |algorithm: DigestAlgorithm| {
-            if algorithm == request.algorithm {
-                request.imprint.clone()
-            } else {
-                Vec::new()
-            }
-        };
-        let stamp = stamp::judge_over(token, &asked, &setting);
+        let over = Over::Asked(request.algorithm, &request.imprint);
+        let stamp = stamp::judge(token, &over, now, &setting);
         let summary = stamp.summary();
         let mut ledger = stamp.ledger;
         let parsed = Token::parse(token).map_err(|_| refusal(&ledger))?;
