@@ -45,8 +45,10 @@ pub(super) fn conclude(store: &TrustStore, case: &Case<'_>, judged: &mut Judged,
         judged.ledger.warn("archive", detail);
     }
     let Some(moment) = judged.moment else { return };
-    let passes = judged.ledger.row().is_none();
-    if passes && !setting.existence.is_empty() {
+    let row = judged.ledger.row();
+    // What only waits for evidence is taken for what it will be.
+    let passes = row.is_none() || (setting.asking && row == Some(Row::TryLater));
+    if row.is_none() && !setting.existence.is_empty() {
         needed(case, judged, setting);
     }
     let mut reached = if moment.proof == Proof::Proven && !moment.bare {
