@@ -4,7 +4,9 @@ use formats::cades::{CadesError, Profile, SignedData};
 use formats::pdf::{PdfSignature, SignatureKind, SignedPdf};
 use time::OffsetDateTime;
 
+use super::archive::Archives;
 use super::ledger::{Ledger, Row};
+use super::level::{self, Case};
 use super::signature::{self, Content, Judged};
 use super::{TrustStore, material};
 use crate::evidence::Evidence;
@@ -34,7 +36,9 @@ pub(super) fn judge(
         first.crls.extend(pdf.store.crls.iter().cloned());
     }
     let known: Vec<&SignedData> = parsed.iter().filter_map(|(_, parsed)| parsed.as_ref().ok()).collect();
-    let setting = store.setting(&known, evidence, now, asking);
+    let mut setting = store.setting(&known, evidence, now, asking);
+    // What document time stamps prove is not judged: a stamp is as old as the clock says.
+    let archives = Archives::default();
     let judged: Vec<Judged> = parsed
         .iter()
         .map(|(signature, parsed)| {
@@ -48,8 +52,18 @@ pub(super) fn judge(
                 };
             }
             let content = Content::Bare(Some(&signature.digests));
-            let mut judged = signature::judge(&signature.field, parsed, content, ledger, &setting);
+            let mut judged = signature::judge(&signature.field, parsed, &content, ledger, &setting);
             if let Ok(signed) = parsed {
+                let case = Case {
+                    name: &signature.field,
+                    signed,
+                    content: &content,
+                    position: 0,
+                    archives: &archives,
+                    container: None,
+                    tokens: &[],
+                };
+                level::conclude(store, &case, &mut judged, &mut setting);
                 attributes(signature, signed, &mut judged);
             }
             judged.ledger.pass(
