@@ -130,7 +130,7 @@ async fn a_running_relay_is_asked_through_its_socket() {
         })
         .unwrap()
         .unwrap();
-        assert_eq!(String::from_utf8(exported).unwrap().lines().count(), 3);
+        assert_eq!(String::from_utf8(exported).unwrap().lines().count(), 4);
     })
     .await
     .unwrap();

@@ -23,7 +23,7 @@ pub const MAX_REPORT: usize = 256 * 1024 * 1024;
 const VERSION: u32 = 1;
 
 /// Everything a verdict was made from beside the clock. Paths are those of the report's `files`, in its order; of the envelope
-/// there are the documents' paths and kinds alone.
+/// there are the documents' paths and kinds and when it was made.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {

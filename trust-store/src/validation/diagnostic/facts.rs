@@ -56,6 +56,9 @@ pub(super) struct ContainerFacts {
     own: Vec<OwnFacts>,
     /// `None` where there is no readable envelope.
     documents: Option<Vec<DocumentFacts>>,
+    /// When the envelope says it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
     findings: Vec<FindingFacts>,
 }
 
@@ -237,6 +240,7 @@ impl ContainerFacts {
                 };
                 envelope.documents.iter().map(document).collect()
             }),
+            created: envelope.as_ref().map(|envelope| envelope.created.clone()),
             findings: findings
                 .iter()
                 .map(|Finding { severity, code, detail }| FindingFacts {
@@ -257,6 +261,7 @@ impl ContainerFacts {
             tokens,
             own,
             documents,
+            created,
             findings,
         } = self;
         let inconsistent = ReplayError::Inconsistent;
@@ -291,7 +296,9 @@ impl ContainerFacts {
             None => None,
             Some(documents) => {
                 let documents = documents.iter().map(|one| (one.path.clone(), one.kind));
-                Some(Envelope::of_documents(documents).ok_or(inconsistent("the envelope"))?)
+                let mut envelope = Envelope::of_documents(documents).ok_or(inconsistent("the envelope"))?;
+                envelope.created = created.clone().unwrap_or_default();
+                Some(envelope)
             }
         };
         let sha256 = match &report.container_sha256 {
