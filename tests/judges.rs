@@ -100,6 +100,10 @@ fn five_judges_accept_what_we_sign_and_refuse_a_flipped_byte() {
             kit::skip("pyHanko", "no target/venv, which tests/run makes");
         }
 
+        if evidence {
+            println!("GnuPG is not asked about a signature with an OCSP response inside: it reads no CMS of version 5");
+            continue;
+        }
         if pss {
             println!("GnuPG and PKI.js are not asked about RSASSA-PSS with these parameters");
             continue;
