@@ -32,6 +32,8 @@ pub const MAX_BYTES: usize = 10 * 1024 * 1024;
 pub const MAX_CERTIFICATES: usize = 1_000;
 /// Most CRLs and OCSP responses in one SignedData, together.
 pub const MAX_CRLS: usize = 1_000;
+/// Most signed and most unsigned attributes.
+pub const MAX_ATTRIBUTES: usize = 1_000;
 
 /// What the signature is for; it decides which signing-certificate attribute is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -147,7 +147,7 @@ impl Header {
             "1.2.840.10008.1.2" => self.walk(Walker::implicit(rest)),
             "1.2.840.10008.1.2.2" => self.walk(Walker::big_endian(rest)),
             "1.2.840.10008.1.2.1.99" => {
-                let inflated = flate2::read::DeflateDecoder::new(rest).take(MAX_HEADER_BYTES);
+                let inflated = flate2::read::DeflateDecoder::new(Steady(rest)).take(MAX_HEADER_BYTES);
                 self.walk(Walker::explicit(inflated)).map_err(|error| match error {
                     // What the inflater says is about the bytes, not about the disk.
                     DicomError::Io(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -229,6 +229,19 @@ impl Header {
             warnings.push("file meta information names another instance than the attributes".to_owned());
         }
         self.warnings = warnings;
+    }
+}
+
+/// Gives few bytes at a time, always the same: where a deflate stream breaks off, what came before is lost as far as it was given
+/// at once, and the answer must not depend on how a disk or a network cuts its reads.
+struct Steady<R>(R);
+
+impl<R: Read> Read for Steady<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(64) as u64;
+        let mut rest = buffer;
+        let given = io::copy(&mut (&mut self.0).take(wanted), &mut rest)?;
+        Ok(usize::try_from(given).unwrap_or_default())
     }
 }
 

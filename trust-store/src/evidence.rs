@@ -3,6 +3,9 @@
 mod classify;
 mod file;
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 pub use file::EvidenceError;
 
 use formats::digest::DigestAlgorithm;
@@ -97,12 +100,11 @@ impl Evidence {
 
     /// Takes everything from `other` that is not there already.
     pub fn merge(&mut self, other: Self) {
-        fn take<T: PartialEq>(into: &mut Vec<T>, from: Vec<T>) {
-            for item in from {
-                if !into.contains(&item) {
-                    into.push(item);
-                }
-            }
+        fn take<T: Eq + Hash>(into: &mut Vec<T>, from: Vec<T>) {
+            let mut known: HashSet<&T> = into.iter().collect();
+            let new: Vec<bool> = from.iter().map(|item| known.insert(item)).collect();
+            let new = from.into_iter().zip(new).filter(|(_, new)| *new);
+            into.extend(new.map(|(item, _)| item));
         }
         take(&mut self.certificates, other.certificates);
         take(&mut self.crls, other.crls);

@@ -9,9 +9,10 @@ mod policy_graph;
 mod rules;
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use const_oid::ObjectIdentifier;
+use formats::digest::sha256;
 use time::OffsetDateTime;
 
 use crate::algorithm::{Accepted, AlgorithmError};
@@ -106,6 +107,8 @@ impl PathFailure {
 #[derive(Debug, Clone, Default)]
 pub struct CertificatePool {
     certificates: Vec<Certificate>,
+    /// SHA-256 of each.
+    known: HashSet<[u8; 32]>,
     by_subject: HashMap<DistinguishedName, Vec<usize>>,
     /// Signatures verified in all searches so far.
     verified: Cell<usize>,
@@ -129,11 +132,9 @@ impl CertificatePool {
 
     /// Adds one, unless it is there.
     pub fn add(&mut self, certificate: Certificate) {
-        let same = self.by_subject.entry(certificate.subject.clone()).or_default();
-        let known = same
-            .iter()
-            .any(|index| self.certificates.get(*index) == Some(&certificate));
-        if !known && self.certificates.len() < Self::MAX {
+        // Compared by digest: thousands may have one subject.
+        if self.certificates.len() < Self::MAX && self.known.insert(sha256(certificate.der())) {
+            let same = self.by_subject.entry(certificate.subject.clone()).or_default();
             same.push(self.certificates.len());
             self.certificates.push(certificate);
         }

@@ -244,7 +244,9 @@ fn entry(central: &Central, findings: &mut Vec<Finding>) -> Result<Entry, Stop> 
     if folder && header.size != 0 {
         return Err(stop("folder_with_content", format!("a folder has content: {at}")));
     }
-    header.other_extras.clear();
+    // Kept as `name`, and looked at: of a hundred thousand entries nothing is held twice.
+    header.name = Vec::new();
+    header.other_extras = Vec::new();
     Ok(Entry {
         name,
         folder,

@@ -17,7 +17,7 @@ const STRONG_ENCRYPTION: u16 = 0x0017;
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) folder: bool,
-    /// Its extra fields have been looked at and dropped.
+    /// Its extra fields have been looked at and dropped; its name is [`Entry::name`].
     pub(super) header: Header,
     pub(super) offset: u64,
 }
@@ -82,7 +82,7 @@ impl Entry {
         extras_are_harmless(local, &at)?;
         let sums = |header: &Header| (header.crc32, header.compressed, header.size);
         let later = central.flags & zip::FLAG_DESCRIPTOR != 0;
-        let agrees = local.name == central.name
+        let agrees = local.name == self.name.as_bytes()
             && (local.flags, local.method, local.time, local.date)
                 == (central.flags, central.method, central.time, central.date)
             && (sums(local) == sums(central) || (later && sums(local) == (0, 0, 0)));

@@ -17,7 +17,7 @@ use x509_cert::attr::Attribute;
 use x509_cert::time::Time;
 
 use super::algorithm::AlgorithmProtection;
-use super::{ArchiveStamp, CadesError, Profile, SigningCertificate, ValidationValues, archive, ess};
+use super::{ArchiveStamp, CadesError, MAX_ATTRIBUTES, Profile, SigningCertificate, ValidationValues, archive, ess};
 use crate::oid;
 use crate::tlv::{self, Element, Reader};
 
@@ -47,7 +47,9 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
     let mut version_2 = Slot::new("signing-certificate-v2");
     let mut signing_time = Slot::new("signing-time");
     let mut algorithm_protection = Slot::new("cms-algorithm-protection");
+    let mut count = 0;
     while let Some(attribute) = attributes.next()? {
+        counted(&mut count)?;
         let (attribute_type, values) = read_attribute(&attribute)?;
         match attribute_type {
             oid::CONTENT_TYPE => content_type.fill(&values)?,
@@ -93,7 +95,9 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
 /// Reads the attributes inside `[1] IMPLICIT UnsignedAttributes`.
 pub(super) fn read_unsigned(mut attributes: Reader<'_>) -> Result<UnsignedAttributes, CadesError> {
     let mut found = UnsignedAttributes::default();
+    let mut count = 0;
     while let Some(attribute) = attributes.next()? {
+        counted(&mut count)?;
         let (attribute_type, values) = read_attribute(&attribute)?;
         if attribute_type == oid::SIGNATURE_TIME_STAMP {
             // Several stamps are several attributes; which of several values counts would be the reader's choice.
@@ -183,6 +187,15 @@ impl<'a> Slot<'a> {
             _ => self.wrong("malformed"),
         }
     }
+}
+
+/// Counts one more attribute.
+fn counted(count: &mut usize) -> Result<(), CadesError> {
+    *count += 1;
+    if *count > MAX_ATTRIBUTES {
+        return Err(CadesError::Malformed(format!("more than {MAX_ATTRIBUTES} attributes")));
+    }
+    Ok(())
 }
 
 pub(super) fn read_attribute<'a>(attribute: &Element<'a>) -> Result<(ObjectIdentifier, Element<'a>), CadesError> {

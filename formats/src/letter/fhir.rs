@@ -4,6 +4,10 @@ use serde_json::Value;
 
 use super::{Letter, LetterError, LetterForm};
 
+/// Objects in one letter, each some 700 bytes in memory.
+const MAX_OBJECTS: usize = 32_768;
+/// Further values in one letter.
+const MAX_VALUES: usize = 262_144;
 /// Institution code, year and local number, the rule of JP-CLINS for the identifier of a document.
 const IDENTIFIER_RULE: &str = "institution code ^ year ^ local number";
 
@@ -12,8 +16,12 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
         form: LetterForm::Fhir,
         problem: problem.to_owned(),
     };
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if !is_bounded(bytes) {
+        return Err(malformed("more objects or values than a letter has"));
+    }
     // serde_json stops at 128 levels by itself.
-    let bundle: Value = serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+    let bundle: Value = serde_json::from_slice(bytes)
         .map_err(|error| malformed(&format!("not JSON, line {} column {}", error.line(), error.column())))?;
     if text(&bundle, "/resourceType") != Some("Bundle") {
         return Ok(None); // some other JSON: not a letter
@@ -46,6 +54,24 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Option<Letter>, LetterError> {
     letter.inner_signature = bundle.get("signature").map(|_| "FHIR Bundle.signature");
     examine(&bundle, composition, &mut letter);
     Ok(Some(letter))
+}
+
+/// Whether a document of these bytes has no more values than are held at once: a value takes many times the room of the one or
+/// two characters that ask for it.
+fn is_bounded(json: &[u8]) -> bool {
+    let (mut objects, mut values) = (0_usize, 0_usize);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => objects += 1,
+            b',' | b'[' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    objects <= MAX_OBJECTS && values <= MAX_VALUES
 }
 
 fn describe_patient(patient: &Value, letter: &mut Letter) {

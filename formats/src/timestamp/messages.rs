@@ -14,6 +14,8 @@ use crate::tlv::{self, Element};
 /// Largest request read, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024;
 
+/// Largest PKIStatusInfo read, in bytes: a number, a few bits, some sentences.
+const MAX_STATUS_BYTES: usize = 64 * 1024;
 const BIT_STRING: u8 = 0x03;
 const EXTENSIONS: u8 = 0xa0;
 
@@ -153,6 +155,9 @@ impl Response {
         let info = parts.expect(tlv::SEQUENCE)?;
         let token = parts.optional(tlv::SEQUENCE)?;
         parts.finish()?;
+        if info.raw.len() > MAX_STATUS_BYTES {
+            return Err(TimestampError::Malformed("a status longer than a letter".to_owned()));
+        }
         let (info, fail_info) = split_fail_info(&info)?;
         let sent = token.map(|token| token.raw);
         // The token is not shown to the foreign type: it would read what only `Token::parse` has to judge.

@@ -1,8 +1,11 @@
 //! Evidence as one JSON file.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Evidence;
 
@@ -21,11 +24,43 @@ pub enum EvidenceError {
 #[serde(deny_unknown_fields)]
 struct EvidenceFile {
     version: u32,
+    #[serde(deserialize_with = "bounded")]
     certificates: Vec<String>,
+    #[serde(deserialize_with = "bounded")]
     crls: Vec<String>,
+    #[serde(deserialize_with = "bounded")]
     ocsp: Vec<String>,
+    #[serde(deserialize_with = "bounded")]
     tokens: Vec<String>,
+    #[serde(deserialize_with = "bounded")]
     unreadable: Vec<String>,
+}
+
+/// Parts of one kind in one file; a validation reads fewer.
+const MAX_PARTS: usize = 10_000;
+
+/// A list that ends at [`MAX_PARTS`], before more of it is held.
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Parts;
+    impl<'de> Visitor<'de> for Parts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_PARTS} texts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut parts = Vec::new();
+            while let Some(part) = list.next_element()? {
+                if parts.len() == MAX_PARTS {
+                    return Err(A::Error::invalid_length(MAX_PARTS + 1, &self));
+                }
+                parts.push(part);
+            }
+            Ok(parts)
+        }
+    }
+    deserializer.deserialize_seq(Parts)
 }
 
 pub(super) fn write(evidence: &Evidence) -> String {

@@ -102,13 +102,16 @@ pub struct Crl {
     entries: Vec<Entry>,
 }
 
+/// One line. There may be hundreds of thousands: small, and without anything of its own on the heap.
 #[derive(Clone)]
 struct Entry {
     issuer: usize,
-    serial: Range<usize>,
-    at: OffsetDateTime,
+    /// Where the serial number stands.
+    serial: Range<u32>,
+    /// Seconds since 1970: CRLs know nothing finer.
+    at: i64,
+    invalidity_date: Option<i64>,
     reason: Reason,
-    invalidity_date: Option<OffsetDateTime>,
 }
 
 impl std::fmt::Debug for Crl {
@@ -181,10 +184,10 @@ impl Crl {
                 let at = entry.time()?;
                 let mut read = Entry {
                     issuer: 0,
-                    serial: offset_of(serial)..offset_of(serial) + serial.len(),
-                    at,
-                    reason: Reason::Unspecified,
+                    serial: short(offset_of(serial))?..short(offset_of(serial) + serial.len())?,
+                    at: at.unix_timestamp(),
                     invalidity_date: None,
+                    reason: Reason::Unspecified,
                 };
                 if let Some(extensions) = entry.optional(tlv::SEQUENCE)? {
                     crl.read_entry_extensions(extensions.inside(), &mut read, &mut current_issuer)?;
@@ -195,7 +198,10 @@ impl Crl {
             }
         }
         let der = &crl.der;
-        crl.entries.sort_by(|a, b| key(der, a).cmp(&key(der, b)));
+        // In place; of equal ones the first in the list comes first.
+        let order = |entry: &Entry| entry.serial.start;
+        crl.entries
+            .sort_unstable_by(|a, b| key(der, a).cmp(&key(der, b)).then(order(a).cmp(&order(b))));
         Ok(crl)
     }
 
@@ -233,7 +239,7 @@ impl Crl {
                     [code] => entry.reason = Reason::from_code(*code),
                     _ => return Err(Malformed("a reason code that does not parse")),
                 },
-                ids::ID_CE_INVALIDITY_DATE => entry.invalidity_date = Some(value.time()?),
+                ids::ID_CE_INVALIDITY_DATE => entry.invalidity_date = Some(value.time()?.unix_timestamp()),
                 ids::ID_CE_CERTIFICATE_ISSUER => {
                     let names = GeneralName::parse_all(value.expect(tlv::SEQUENCE)?.inside())?;
                     let name = names.into_iter().find_map(|name| match name {
@@ -281,9 +287,11 @@ impl Crl {
         // Of a serial number listed twice the strictest entry decides: for good before on hold before lifted, and the earliest.
         let entry = same.min_by_key(|entry| (leniency(entry.reason), entry.at))?;
         Some(Revocation {
-            at: entry.at,
+            at: OffsetDateTime::from_unix_timestamp(entry.at).ok()?,
             reason: entry.reason,
-            invalidity_date: entry.invalidity_date,
+            invalidity_date: entry
+                .invalidity_date
+                .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
             this_update: self.this_update,
         })
     }
@@ -316,7 +324,13 @@ fn leniency(reason: Reason) -> u8 {
 }
 
 fn key<'a>(der: &'a [u8], entry: &Entry) -> (usize, &'a [u8]) {
-    (entry.issuer, der.get(entry.serial.clone()).unwrap_or_default())
+    let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+    let serial = der.get(place(entry.serial.start)..place(entry.serial.end));
+    (entry.issuer, serial.unwrap_or_default())
+}
+
+fn short(position: usize) -> Result<u32, Malformed> {
+    u32::try_from(position).map_err(|_| Malformed("a CRL of four gigabytes"))
 }
 
 #[cfg(test)]
