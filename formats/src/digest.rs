@@ -170,7 +170,9 @@ impl MultiHasher {
     /// The digests of all bytes taken.
     #[must_use]
     pub fn finish(self) -> Digests {
-        let mut digests = Vec::new();
+        // Exactly as many as there are: a container's hundred thousand files each keep theirs.
+        let count = [self.sha256.is_some(), self.sha384.is_some(), self.sha512.is_some()];
+        let mut digests = Vec::with_capacity(count.into_iter().filter(|there| *there).count());
         if let Some(hasher) = self.sha256 {
             digests.push((DigestAlgorithm::Sha256, hasher.finalize().to_vec()));
         }

@@ -35,6 +35,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a container that inflates", || bomb(1), container),
         case("a container that inflates in many entries", || bomb(200), container),
         case(
+            "a container that inflates as far as is read",
+            bomb_within_the_bounds,
+            inflating,
+        ),
+        case(
             "a container of nothing but ends",
             || b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".repeat(SIZE / 22),
             container,
@@ -65,6 +70,13 @@ fn container(bytes: &[u8]) {
         }
     }
     let _ = black_box(intake.finish());
+}
+
+/// One whose files are all inflated and hashed.
+fn inflating(bytes: &[u8]) {
+    let read = Container::read(&mut Cursor::new(bytes)).unwrap();
+    assert_eq!(read.files.len(), 4, "{:?}", read.findings.first());
+    container(bytes);
 }
 
 /// As many entries as the end record can count, or as fit.
@@ -104,6 +116,27 @@ fn bomb(count: usize) -> Vec<u8> {
     inflated(&entries, 64 << 20)
 }
 
+/// Four times 64 MiB of zeros beside so much else that the whole is in proportion.
+fn bomb_within_the_bounds() -> Vec<u8> {
+    let one = deflate(&vec![0; 64 << 20]);
+    let mut state = 1_u32;
+    let filler: Vec<u8> = (0..SIZE - 400_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .collect();
+    let mut entries: Vec<Entry> = (0..3)
+        .map(|number| Entry {
+            method: 8,
+            claimed: Some(u32::try_from(one.len()).unwrap()),
+            ..Entry::new(&format!("{number}"), &one)
+        })
+        .collect();
+    entries.push(Entry::new("filler", &filler));
+    inflated(&entries, 64 << 20)
+}
+
 /// The archive of deflated entries whose headers say how large they become.
 fn inflated(entries: &[Entry], size: u32) -> Vec<u8> {
     let mut bytes = archive(entries);
@@ -114,6 +147,11 @@ fn inflated(entries: &[Entry], size: u32) -> Vec<u8> {
         .position(|word| word == b"PK\x03\x04" || word == b"PK\x01\x02")
     {
         let header = at + found;
+        at = header + 4;
+        // The filler may look like a header; the true ones are deflated.
+        if bytes[header + 8..header + 10] != [8, 0] && bytes[header + 10..header + 12] != [8, 0] {
+            continue;
+        }
         let fields = if bytes[header + 2] == 3 {
             header + 14
         } else {
@@ -121,7 +159,6 @@ fn inflated(entries: &[Entry], size: u32) -> Vec<u8> {
         };
         bytes[fields..fields + 4].copy_from_slice(&sum.to_le_bytes());
         bytes[fields + 8..fields + 12].copy_from_slice(&size.to_le_bytes());
-        at = header + 4;
     }
     bytes
 }

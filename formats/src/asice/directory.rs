@@ -9,9 +9,10 @@ use super::{Finding, MAX_FILES, MAX_NAMES, Severity, names};
 const BUFFER: usize = 64 * 1024;
 /// Files, folders, META-INF.
 const MAX_ENTRIES: u64 = 2 * MAX_FILES as u64;
-/// All content together may be this many times the size of the container, and [`SLACK`] more.
-const MAX_RATIO: u64 = 200;
-const SLACK: u64 = 64 * 1024 * 1024;
+/// All content together may be this many times the size of the container, and [`SLACK`] more. Texts and images compress less;
+/// what ten megabytes may become is inflated and hashed in less than a second.
+const MAX_RATIO: u64 = 20;
+const SLACK: u64 = 128 * 1024 * 1024;
 const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 /// Deflate's two option bits, descriptor, UTF-8.
 const KNOWN_FLAGS: u16 = 0b110 | zip::FLAG_DESCRIPTOR | zip::FLAG_UTF8;

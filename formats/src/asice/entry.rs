@@ -174,7 +174,8 @@ impl Entry {
 }
 
 fn copy(source: &mut impl Read, mut count: u64, sink: &mut impl FnMut(&[u8]) -> Result<(), Stop>) -> Result<(), Stop> {
-    let mut buffer = vec![0; BUFFER];
+    // A small file gets a small buffer: a hundred thousand of them shall not cost gigabytes of zeros.
+    let mut buffer = vec![0; usize::try_from(count).unwrap_or(BUFFER).min(BUFFER)];
     while count > 0 {
         let want = usize::try_from(count).unwrap_or(BUFFER).min(BUFFER);
         let chunk = buffer.get_mut(..want).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! Takes files out of a container, and repacks a foreign one into the writing profile.
 
-use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use super::directory::{Directory, Stop};
@@ -40,7 +39,8 @@ impl From<Stop> for UnpackError {
 /// It checks each file it takes out; whether the container as a whole is sound only [`Container::read`] knows.
 #[derive(Debug, Clone)]
 pub struct Unpacker {
-    entries: HashMap<String, Entry>,
+    /// Sorted by name.
+    entries: Vec<Entry>,
 }
 
 impl Unpacker {
@@ -51,10 +51,10 @@ impl Unpacker {
     pub fn open(reader: &mut (impl Read + Seek)) -> Result<Self, UnpackError> {
         let size = reader.seek(SeekFrom::End(0))?;
         let directory = Directory::read(reader, size, &mut Vec::new())?;
-        let files = directory.entries.into_iter().filter(|entry| !entry.folder);
-        Ok(Self {
-            entries: files.map(|entry| (entry.name.clone(), entry)).collect(),
-        })
+        let mut entries = directory.entries;
+        entries.retain(|entry| !entry.folder);
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { entries })
     }
 
     /// Streams one entry's content to `out`, inflated where it is compressed; size and CRC are compared. Returns its size.
@@ -67,7 +67,9 @@ impl Unpacker {
         path: &str,
         out: &mut (impl Write + ?Sized),
     ) -> Result<u64, UnpackError> {
-        let entry = self.entries.get(path).ok_or(UnpackError::NoSuchFile)?;
+        let found = self.entries.binary_search_by(|entry| entry.name.as_str().cmp(path));
+        let entry = found.ok().and_then(|place| self.entries.get(place));
+        let entry = entry.ok_or(UnpackError::NoSuchFile)?;
         reader.seek(SeekFrom::Start(entry.offset))?;
         let mut source = BufReader::with_capacity(64 * 1024, reader);
         entry.stream(&mut source, |bytes| out.write_all(bytes).map_err(Stop::Io))?;
