@@ -56,6 +56,10 @@ fn signed() -> (BTreeSet<Vec<u8>>, BTreeSet<[u8; 32]>) {
     let inside = |name: &'static str| files(&cases()).into_iter().map(move |case| case.join(name));
     let mut signatures: Vec<Vec<u8>> = inside("signature.p7s").filter_map(|path| fs::read(path).ok()).collect();
     signatures.extend(seeds("cms").iter().map(read));
+    for pdf in seeds("pdf").iter().map(read) {
+        let found = formats::pdf::SignedPdf::of(&pdf).signatures;
+        signatures.extend(found.into_iter().map(|signature| signature.contents));
+    }
     let mut containers: Vec<Vec<u8>> = inside("container.asice")
         .filter_map(|path| fs::read(path).ok())
         .collect();

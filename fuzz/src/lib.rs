@@ -16,6 +16,7 @@ mod intake;
 mod letter;
 mod manifest;
 mod ocsp;
+mod pdf;
 mod signed_data;
 mod sums;
 mod token;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("dicom", dicom::run),
     ("envelope", envelope::run),
     ("letter", letter::run),
+    ("pdf", pdf::run),
     ("trail", trail::run),
     ("evidence", evidence::run),
 ];

@@ -28,6 +28,7 @@ pub(crate) fn all() -> Vec<Seed> {
     seeds.extend(signatures(&hpki));
     seeds.extend(lists_and_certificates(&hpki));
     seeds.extend(documents());
+    seeds.extend(signed_pdfs(&hpki));
     seeds.extend(trail());
     seeds.extend(evidence(&hpki));
     seeds
@@ -181,6 +182,22 @@ fn documents() -> Vec<Seed> {
         led("letter", "fhir", 3, &kit::letter_fhir()),
         led("letter", "cda", 3, &kit::letter_cda()),
     ]
+}
+
+/// A signed letter; and attacks on it that once succeeded elsewhere.
+fn signed_pdfs(hpki: &TestHpki) -> Vec<Seed> {
+    let letter = kit::letter_pdf();
+    let options = ContainerOptions::at(NOW - Duration::hours(1));
+    let signed = kit::pdf::signed(&letter, kit::pdf::Look::PLAIN, |bytes| {
+        hpki.signature(&hpki.doctor(), bytes, options)
+    });
+    let attacks = kit::pdf::attacks(&signed).into_iter().enumerate().step_by(4);
+    let mut seeds: Vec<Seed> = attacks
+        .map(|(number, (_, bytes))| seed("pdf", &format!("attack_{number}"), bytes))
+        .collect();
+    seeds.push(seed("pdf", "letter", letter));
+    seeds.push(seed("pdf", "signed", signed));
+    seeds
 }
 
 fn trail() -> Vec<Seed> {

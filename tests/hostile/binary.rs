@@ -9,6 +9,7 @@ use formats::timestamp::{Response, Token, TstInfo};
 use trust_store::path::CertificatePool;
 use trust_store::revocation::CrlPool;
 use trust_store::revocation::crl::Crl;
+use trust_store::revocation::ocsp::OcspPool;
 use trust_store::{Evidence, Subject, TrustAnchor};
 
 use super::{Case, SIZE};
@@ -228,6 +229,7 @@ fn evidence(bytes: &[u8]) {
             &anchors,
             &pool,
             &lists,
+            &OcspPool::default(),
             kit_now(),
             &options,
         ));
