@@ -1,7 +1,6 @@
 //! A certificate with all it says of itself, the professions among it; and anchors and paths made of it.
 
 use formats::hc_role;
-use trust_store::algorithm::Accepted;
 use trust_store::chain::{ChainOptions, chain};
 use trust_store::path::CertificatePool;
 use trust_store::revocation::{self, CrlPool, OcspPool};
@@ -72,9 +71,10 @@ fn roles(bytes: &[u8]) {
 fn judge(certificate: &Certificate) {
     let house = house();
     let mut pool = house.pool();
-    let issued = house.certificates().iter().any(|authority| {
-        *certificate == *authority || certificate.verify_signature(&authority.key, Accepted::Listed).is_ok()
-    });
+    let issued = house
+        .certificates()
+        .iter()
+        .any(|authority| *certificate == *authority || certificate.verify_signature(&authority.key).is_ok());
     let options = ChainOptions {
         no_revocation: true,
         ..ChainOptions::default()
