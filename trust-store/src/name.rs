@@ -261,10 +261,15 @@ fn short_name(kind: &ObjectIdentifier) -> Option<&'static str> {
 
 /// A string as RFC 4518 §2 prepares it for comparison.
 fn prepared(text: &str) -> String {
-    let seen = text.chars().filter(|c| !is_mapped_to_nothing(*c));
-    let lower = seen.nfkc().collect::<String>().to_lowercase();
-    // Where case folding is more than lower case (RFC 3454 table B.2), in the letters that names have.
-    let folded: String = lower.replace('ß', "ss").replace('ς', "σ").nfkc().collect();
+    // Printable ASCII is in every normal form already, and most names are nothing else.
+    let folded: String = if text.bytes().all(|octet| (0x20..0x7f).contains(&octet)) {
+        text.to_ascii_lowercase()
+    } else {
+        let seen = text.chars().filter(|c| !is_mapped_to_nothing(*c));
+        let lower = seen.nfkc().collect::<String>().to_lowercase();
+        // Where case folding is more than lower case (RFC 3454 table B.2), in the letters that names have.
+        lower.replace('ß', "ss").replace('ς', "σ").nfkc().collect()
+    };
     let mut words = folded.split_whitespace();
     let mut result = words.next().unwrap_or_default().to_owned();
     for word in words {
