@@ -175,6 +175,22 @@ impl Containers {
         .await
     }
 
+    /// The same as it is read, with its size.
+    ///
+    /// # Errors
+    /// [`ContainerError::Absent`], or what the store says.
+    pub async fn stream_beside(
+        &self,
+        stored_as: &str,
+        file: &str,
+    ) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), ContainerError> {
+        let key = self.key(stored_as, file)?;
+        let found = self.store.get(&key).await.map_err(from_store)?;
+        let size = found.meta.size;
+        let parts = found.into_stream().map(|part| part.map_err(io::Error::other));
+        Ok((size, parts.boxed()))
+    }
+
     /// Removes a container and everything beside it; one that is not there is no error.
     ///
     /// # Errors

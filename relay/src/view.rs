@@ -2,15 +2,20 @@
 //!
 //! Sender and recipients only; for everyone else the submission does not exist. A recipient sees itself, not who else receives.
 
+use std::io;
+
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use formats::trail::{Event, Record};
 use formats::wire::{
     FacilityCode, InboxItem, InboxPage, Receipt, RecipientStatus, SubmissionEvent, SubmissionId, SubmissionState,
     SubmissionStatus,
 };
-use http::header::CONTENT_TYPE;
+use futures_util::stream::BoxStream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::Deserialize;
 
 use crate::context::Context;
@@ -227,8 +232,9 @@ async fn refused(context: &Context, peer: &Peer, id: &str) -> Result<Response, P
         } = record.event
             && facility == peer.facility.code
         {
-            let bytes = crate::intake::kept_report(&context.containers, &digest).await?;
-            return Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response());
+            return Ok(streamed(
+                crate::intake::kept_report(&context.containers, &digest).await?,
+            ));
         }
     }
     Err(Code::NotFound.into())
@@ -258,6 +264,18 @@ pub(crate) async fn archive(
 }
 
 async fn beside(context: &Context, row: &SubmissionRow, what: &str) -> Result<Response, Problem> {
-    let bytes = context.containers.beside(&row.submission.stored_as, what).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response())
+    let found = context
+        .containers
+        .stream_beside(&row.submission.stored_as, what)
+        .await?;
+    Ok(streamed(found))
+}
+
+/// As it is read: a report may be tens of megabytes long, and many may ask at once.
+fn streamed((size, stream): (u64, BoxStream<'static, io::Result<Bytes>>)) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/json".to_owned()),
+        (CONTENT_LENGTH, size.to_string()),
+    ];
+    (headers, Body::from_stream(stream)).into_response()
 }

@@ -1,9 +1,12 @@
 //! Refusals: each is a record, and the report it rests on is kept for the sender. The id stays free.
 
+use std::io;
+
 use bytes::Bytes;
 use formats::digest::sha256;
 use formats::trail::{Actor, Event};
 use formats::wire::{FacilityCode, SubmissionId};
+use futures_util::stream::BoxStream;
 use trust_store::ValidationReport;
 
 use super::record;
@@ -97,9 +100,12 @@ pub(super) async fn keep_report(containers: &Containers, report: &ValidationRepo
 ///
 /// # Errors
 /// `not_found`, or what the disk says.
-pub(crate) async fn kept_report(containers: &Containers, report_sha256: &str) -> Result<Bytes, Problem> {
+pub(crate) async fn kept_report(
+    containers: &Containers,
+    report_sha256: &str,
+) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), Problem> {
     use crate::containers::ContainerError;
-    match containers.beside(REFUSED, &file_name(report_sha256)).await {
+    match containers.stream_beside(REFUSED, &file_name(report_sha256)).await {
         Err(ContainerError::Absent) => Err(Code::NotFound.into()),
         other => Ok(other?),
     }
