@@ -101,7 +101,7 @@ fn describe(token: &Token, output: Output) -> String {
         let mark = if held.signs { "✓" } else { " " };
         text.push_str(&format!("  {mark} {}", held.certificate.subject));
         if !held.roles.is_empty() {
-            let roles: Vec<&str> = held.roles.iter().map(|role| profession(role, output)).collect();
+            let roles: Vec<String> = held.roles.iter().map(|role| profession(role, output)).collect();
             text.push_str(&format!(" — {}", roles.join(output.pick("・", ", "))));
         }
         let until = japan_time(&rfc3339(held.certificate.not_after));

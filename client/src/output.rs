@@ -38,6 +38,26 @@ impl Output {
         };
     }
 
+    /// Prints a result: `value` as JSON, or lines for people, in colour on a terminal unless `NO_COLOR` is set.
+    pub fn print_lines(&self, value: &Value, lines: &[Line]) {
+        if self.json {
+            return self.print(value, "");
+        }
+        let mut out = std::io::stdout().lock();
+        let coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        for line in lines {
+            let text = harmless(line.text.trim_end());
+            let written = match line.tone.code().filter(|_| coloured) {
+                Some(code) => writeln!(out, "\x1b[{code}m{text}\x1b[0m"),
+                None => writeln!(out, "{text}"),
+            };
+            if written.is_err() {
+                // A reader that has gone away (`| head`) is no error of the command.
+                return;
+            }
+        }
+    }
+
     /// Prints a failure: JSON on standard output, text on standard error.
     pub fn print_failure(&self, failure: &Failure) {
         if self.json {
@@ -82,6 +102,54 @@ impl Output {
     }
 }
 
+/// One line for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// How it sounds.
+    pub tone: Tone,
+    /// What it says.
+    pub text: String,
+}
+
+/// How a line sounds, which a terminal shows by colour. The words say it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Neutral
+    Plain,
+    /// Good news
+    Good,
+    /// Bad news
+    Bad,
+    /// Not known, or odd
+    Doubt,
+    /// Beside the point
+    Faint,
+}
+
+impl Line {
+    /// A line.
+    #[must_use]
+    pub fn new(tone: Tone, text: impl Into<String>) -> Self {
+        Self {
+            tone,
+            text: text.into(),
+        }
+    }
+}
+
+impl Tone {
+    /// ECMA-48 SGR.
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Bad => Some("31"),
+            Self::Doubt => Some("33"),
+            Self::Faint => Some("2"),
+        }
+    }
+}
+
 /// Text for a terminal. Names and reasons come from other machines: what would command the terminal or reorder the line is
 /// written out instead.
 fn harmless(text: &str) -> Cow<'_, str> {
@@ -100,12 +168,16 @@ fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// A profession (hcRole) in words: the standard's own in English.
+/// A profession (hcRole) in words: the standard's own in English. One that is in no table is shown as it is, and as such.
 #[must_use]
-pub fn profession(role: &str, output: Output) -> &str {
+pub fn profession(role: &str, output: Output) -> String {
     match (output.language, classify(role)) {
-        (Language::Japanese, RoleClass::Qualification(known) | RoleClass::Manager(known)) => known.japanese,
-        _ => role,
+        (Language::Japanese, RoleClass::Qualification(known) | RoleClass::Manager(known)) => known.japanese.to_owned(),
+        (Language::English, RoleClass::Qualification(_) | RoleClass::Manager(_)) => role.to_owned(),
+        (_, RoleClass::Unknown) => {
+            let unknown = output.pick("HPKI の資格名にない", "not a role of HPKI");
+            format!("{role:?} ({unknown})")
+        }
     }
 }
 

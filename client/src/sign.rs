@@ -310,7 +310,7 @@ fn announce(output: Output, signer: &dyn Signer, files: &[(String, Option<u64>)]
         if roles.is_empty() {
             String::new()
         } else {
-            let roles: Vec<&str> = roles.iter().map(|role| profession(role, output)).collect();
+            let roles: Vec<String> = roles.iter().map(|role| profession(role, output)).collect();
             format!(" — {}", roles.join(output.pick("・", ", ")))
         }
     ));

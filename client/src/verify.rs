@@ -2,6 +2,7 @@
 
 mod embedded;
 mod replay;
+mod shown;
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,7 @@ use formats::asice::Container;
 use formats::digest::DigestAlgorithm;
 use formats::pdf::SignedPdf;
 use serde_json::Value;
-use trust_store::report::CheckResult;
-use trust_store::{Evidence, Indication, Subject, ValidationReport};
+use trust_store::{Evidence, Indication, Subject};
 
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
@@ -69,9 +69,8 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         report.embed(found);
     }
     let value = serde_json::to_value(&report).unwrap_or(Value::Null);
-    context
-        .output
-        .print(&value, &text(&report, context.output, options.verbose));
+    let lines = shown::lines(&report, context.output, options.verbose);
+    context.output.print_lines(&value, &lines);
     Ok(exit(report.indication))
 }
 
@@ -83,38 +82,6 @@ pub fn exit(indication: Indication) -> Exit {
         Indication::TotalFailed => Exit::Refused,
         Indication::Indeterminate => Exit::Indeterminate,
     }
-}
-
-/// The report for people: one sentence, then failures and doubts; the checks that passed only if `verbose`, else their number.
-#[must_use]
-pub fn text(report: &ValidationReport, output: Output, verbose: bool) -> String {
-    let mut text = format!("{}\n", report.sentence(output.language));
-    let mut passed = 0;
-    for check in &report.checks {
-        let mark = match check.result {
-            CheckResult::Passed if !verbose => {
-                passed += 1;
-                continue;
-            }
-            CheckResult::Passed => '✓',
-            CheckResult::Failed => '✗',
-            CheckResult::Indeterminate => '?',
-            CheckResult::Warning => '!',
-        };
-        text.push_str(&format!("  {mark} {}: {}\n", check.name, check.detail));
-    }
-    for file in report.files.iter().filter(|file| !file.digest_ok) {
-        text.push_str(&format!("  ✗ {}\n", file.path));
-    }
-    if passed > 0 {
-        let line = output.pick(
-            "  ({} 件の検査に合格。すべて見るには --verbose)",
-            "  ({} checks passed; --verbose shows them)",
-        );
-        text.push_str(&line.replace("{}", &passed.to_string()));
-        text.push('\n');
-    }
-    text
 }
 
 /// A file is a signature if it is one DER or BER SEQUENCE (or PEM), a PDF if it begins like one, and a container else: even if it is

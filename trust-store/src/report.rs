@@ -1,6 +1,7 @@
 //! The report (検証結果): what was judged, how, and why, in ETSI EN 319 102-1 names. JSON shape: `CONTRACTS.md` §4.
 
 mod sentence;
+mod titles;
 
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
@@ -9,6 +10,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::validation::Snapshot;
 
 pub use sentence::Language;
+pub use titles::Question;
 
 /// Main indication, EN 319 102-1 §5.1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use trust_store::ValidationReport;
 use trust_store::validation::{MAX_REPORT, Mismatch};
 
-use super::{Options, exit, read, text};
+use super::{Options, exit, read, shown};
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
-use crate::output::Output;
+use crate::output::{Line, Output, Tone};
 use crate::{files, trust};
 
 /// Replays `report`. Without `--trust` it must come out the same in every byte; with it, judged by the anchors and the policy
@@ -32,12 +32,9 @@ pub(super) fn run(context: &Context, options: &Options, report: &Path) -> Result
     let parts = differences(&told, &again, options.trust.is_some());
     if parts.is_empty() && mismatch.is_none() {
         let value = serde_json::to_value(&again).unwrap_or(Value::Null);
-        let shown = format!(
-            "{}{}\n",
-            text(&again, output, options.verbose),
-            caution(options, output)
-        );
-        output.print(&value, &shown);
+        let mut lines = shown::lines(&again, output, options.verbose);
+        lines.push(Line::new(Tone::Plain, caution(options, output)));
+        output.print_lines(&value, &lines);
         return Ok(exit(again.indication));
     }
     let value = json!({

@@ -43,10 +43,11 @@ pub(super) fn sentence(report: &ValidationReport, language: Language) -> String 
         };
     }
     let who = who.unwrap_or_else(|| unknown_signer(language).to_owned());
+    let decided_by = report.reason().map_or("", |check| check.name.as_str());
     let why = match language {
-        Language::Japanese if report.decided_by("pdf_changes") => "署名された後に PDF が変更されています。",
-        Language::English if report.decided_by("pdf_changes") => "the PDF was changed after it was signed.",
-        _ => reason(sub, report.decided_by("role"), language),
+        Language::Japanese if decided_by == "pdf_changes" => "署名された後に PDF が変更されています。",
+        Language::English if decided_by == "pdf_changes" => "the PDF was changed after it was signed.",
+        _ => reason(sub, decided_by, language),
     };
     match (language, sub) {
         (Language::Japanese, SubIndication::TryLater) => format!("{who}の署名はまだ確認できていません。{why}"),
@@ -62,11 +63,6 @@ impl ValidationReport {
     /// Whether the verdict would be another without the archive.
     fn rests_on_archive(&self) -> bool {
         self.checks.iter().any(|check| check.name == "archive_needed")
-    }
-
-    /// Whether this check decided.
-    fn decided_by(&self, name: &str) -> bool {
-        self.reason().is_some_and(|check| check.name == name)
     }
 }
 
@@ -112,7 +108,8 @@ fn person(signer: &SignerSummary, language: Language) -> String {
     }
 }
 
-fn reason(sub: SubIndication, role: bool, language: Language) -> &'static str {
+/// `decided_by`: name of the check, where one sub-indication has several causes that people tell apart.
+fn reason(sub: SubIndication, decided_by: &str, language: Language) -> &'static str {
     let (japanese, english) = match sub {
         SubIndication::FormatFailure => (
             "ファイルの形式が壊れているか、規格に合っていません。",
@@ -138,9 +135,21 @@ fn reason(sub: SubIndication, role: bool, language: Language) -> &'static str {
             "署名の時点で証明書の有効期間がまだ始まっていませんでした。",
             "the certificate was not yet valid when the document was signed.",
         ),
-        SubIndication::SigConstraintsFailure if role => (
+        SubIndication::SigConstraintsFailure if decided_by == "role" => (
             "この種類の文書に署名できる資格ではありません。",
             "this profession may not sign this kind of document.",
+        ),
+        SubIndication::SigConstraintsFailure if decided_by == "qualification" => (
+            "署名者の資格が確認されていません。",
+            "nobody has checked the signer's qualification.",
+        ),
+        SubIndication::SigConstraintsFailure if decided_by == "level" => (
+            "タイムスタンプなど、必要な水準の証拠がありません。",
+            "it does not reach the level required; a time stamp is missing.",
+        ),
+        SubIndication::SigConstraintsFailure if decided_by.starts_with("timestamp") => (
+            "タイムスタンプが条件を満たしていません。",
+            "its time stamp does not meet the conditions.",
         ),
         SubIndication::SigConstraintsFailure => (
             "証明書または署名がこの用途の条件を満たしていません。",
@@ -313,6 +322,18 @@ mod tests {
             nobody.sentence(Language::English),
             "The signature of an unknown signer could not be confirmed yet: revocation information or a time stamp is still missing."
         );
+    }
+
+    #[test]
+    fn one_sub_indication_of_several_causes_has_several_sentences() {
+        let mut said = std::collections::BTreeSet::new();
+        for cause in ["role", "qualification", "level", "timestamp_policy", "key_usage"] {
+            let mut report = report(Some(SubIndication::SigConstraintsFailure));
+            report.checks[0].name = cause.into();
+            report.diagnostic.decided_by = Some(cause.into());
+            said.insert(report.sentence(Language::Japanese));
+        }
+        assert_eq!(said.len(), 5);
     }
 
     #[test]
