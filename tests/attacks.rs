@@ -219,7 +219,7 @@ fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
         anchors: trust_store::Anchors {
             hpki: anchors(Ca::Root),
             tsa: anchors(Ca::TsaRoot),
-            intermediates: Vec::new(),
+            ..trust_store::Anchors::default()
         },
         policy: trust_store::Policy::default(),
     };

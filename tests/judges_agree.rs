@@ -85,7 +85,11 @@ fn trial(folder: &Path, bench: &Path) -> Trial {
         attached: parsed.is_ok_and(|signed| signed.content.is_some()),
         signature,
         content,
-        hpki: files(&folder.join("trust/hpki")),
+        // Judges know nothing of routes: they are given the anchors of all.
+        hpki: ["hpki", "accredited", "jpki"]
+            .iter()
+            .flat_map(|route| files(&folder.join("trust").join(route)))
+            .collect(),
         tsa: files(&folder.join("trust/tsa")),
         others: files(&folder.join("trust/intermediates")),
         signed: signed.map_or_else(|| case.now.clone(), |time| time.format(&Rfc3339).unwrap()),

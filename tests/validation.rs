@@ -56,6 +56,8 @@ fn store(folder: &Path) -> TrustStore {
     TrustStore {
         anchors: Anchors {
             hpki: anchors("hpki"),
+            accredited: anchors("accredited"),
+            jpki: anchors("jpki"),
             tsa: anchors("tsa"),
             intermediates: intermediates.iter().map(|file| fs::read(file).unwrap()).collect(),
         },
@@ -102,12 +104,20 @@ fn judge(folder: &Path) -> Result<(), String> {
     }
     replay(validated.report());
     assert_eq!(validated.report().speaks_of(&subject), Ok(()), "{}", folder.display());
+    let again_subject = subject.clone();
     let again = store.validate(subject, evidence, now);
     assert_eq!(
         validated.report(),
         again.report(),
         "the same input gives the same report"
     );
+    if let Subject::Container(container) = &again_subject {
+        for check in &validated.report().checks {
+            let finding = container.findings.iter().any(|finding| finding.code == check.name);
+            let named = check.title(Language::Japanese).is_some() || finding;
+            assert!(named, "the check {} has no title for people", check.name);
+        }
+    }
     let report = serde_json::to_value(validated.report()).unwrap();
     let text = serde_json::to_string_pretty(&report).unwrap();
     if report["indication"] != case.indication.as_str()

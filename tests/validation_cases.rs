@@ -22,6 +22,8 @@ mod evidence;
 mod first;
 #[path = "validation_cases/ocsp.rs"]
 mod ocsp;
+#[path = "validation_cases/routes.rs"]
+mod routes;
 #[path = "validation_cases/signers.rs"]
 mod signers;
 #[path = "validation_cases/stamps.rs"]
@@ -181,6 +183,7 @@ pub(crate) fn write_all(root: &Path) {
     let all = [
         first::ROWS,
         signers::ROWS,
+        routes::ROWS,
         stamps::ROWS,
         evidence::ROWS,
         ocsp::ROWS,

@@ -95,6 +95,8 @@ pub fn relay_trust(policy: &RelayPolicy) -> Result<TrustStore, Failure> {
     Ok(TrustStore {
         anchors: Anchors {
             hpki: anchors(&policy.hpki_anchors)?,
+            accredited: anchors(&policy.accredited_anchors)?,
+            jpki: anchors(&policy.jpki_anchors)?,
             tsa: anchors(&policy.tsa_anchors)?,
             intermediates: policy
                 .intermediates

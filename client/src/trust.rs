@@ -48,6 +48,8 @@ pub fn anchors(directory: &Path) -> Result<Anchors, Failure> {
     }
     Ok(Anchors {
         hpki,
+        accredited: anchor_set(&directory.join("accredited"))?,
+        jpki: anchor_set(&directory.join("jpki"))?,
         tsa: anchor_set(&directory.join("tsa"))?,
         intermediates,
     })

@@ -345,6 +345,12 @@ pub struct RelayPolicy {
     pub policy_toml: String,
     /// Anchors for signers, base64 DER.
     pub hpki_anchors: Vec<String>,
+    /// Anchors for signers by the route `accredited`, base64 DER.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accredited_anchors: Vec<String>,
+    /// Anchors for signers by the route `jpki`, base64 DER.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jpki_anchors: Vec<String>,
     /// Anchors for time stamps, base64 DER.
     pub tsa_anchors: Vec<String>,
     /// Intermediate certificates, base64 DER.

@@ -60,6 +60,8 @@ pub fn open(directory: &Path) -> Result<TrustStore, TrustError> {
     Ok(TrustStore {
         anchors: Anchors {
             hpki: anchors("hpki")?,
+            accredited: anchors("accredited")?,
+            jpki: anchors("jpki")?,
             tsa: anchors("tsa")?,
             intermediates,
         },

@@ -13,15 +13,21 @@ pub(crate) struct Difference {
 /// `openssl cms -verify -cades`.
 pub(crate) const OPENSSL: &[Difference] = &[
     Difference {
-        reason: "It does not know the profession or its policy: hcRole, kinds, signing policies, CAs as signers.",
+        reason: "It does not know the profession or its policy: hcRole, kinds, routes, signing policies, CAs as signers.",
         refused: false,
         cases: &[
+            "accredited_route_closed",
+            "accredited_route_other_kind",
+            "accredited_route_other_policy",
             "any_policy_alone",
             "authentication_certificate",
             "ca_with_other_policy",
             "ca_without_policy",
             "coded_data_as_sequence",
+            "jpki_not_attested",
+            "jpki_states_a_role",
             "manager_role_alone",
+            "manager_with_director",
             "no_hc_role",
             "pharmacist_on_referral",
             "signer_is_a_ca",
@@ -66,6 +72,9 @@ pub(crate) const OPENSSL: &[Difference] = &[
         reason: "It does not look at time stamps.",
         refused: false,
         cases: &[
+            "tsa_accreditation_over",
+            "tsa_accredited_for_other_policy",
+            "tsa_not_accredited",
             "broken_stamp_beside_one_without_evidence",
             "no_stamp_passes",
             "relay_adds_keeps_a_broken_stamp",
@@ -138,15 +147,21 @@ pub(crate) const OPENSSL: &[Difference] = &[
 /// The same with `-crl_check_all`.
 pub(crate) const OPENSSL_CRLS: &[Difference] = &[
     Difference {
-        reason: "It does not know the profession or its policy: hcRole, kinds, signing policies, CAs as signers.",
+        reason: "It does not know the profession or its policy: hcRole, kinds, routes, signing policies, CAs as signers.",
         refused: false,
         cases: &[
+            "accredited_route_closed",
+            "accredited_route_other_kind",
+            "accredited_route_other_policy",
             "any_policy_alone",
             "authentication_certificate",
             "ca_with_other_policy",
             "ca_without_policy",
             "coded_data_as_sequence",
+            "jpki_not_attested",
+            "jpki_states_a_role",
             "manager_role_alone",
+            "manager_with_director",
             "no_hc_role",
             "pharmacist_on_referral",
             "signer_is_a_ca",
@@ -191,6 +206,9 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
         reason: "It does not look at time stamps.",
         refused: false,
         cases: &[
+            "tsa_accreditation_over",
+            "tsa_accredited_for_other_policy",
+            "tsa_not_accredited",
             "broken_stamp_beside_one_without_evidence",
             "no_stamp_passes",
             "relay_adds_keeps_a_broken_stamp",
@@ -262,14 +280,20 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
 /// pyHanko, without revocation.
 pub(crate) const PYHANKO: &[Difference] = &[
     Difference {
-        reason: "It does not know the profession or its policy: hcRole, kinds, signing policies, CAs as signers.",
+        reason: "It does not know the profession or its policy: hcRole, kinds, routes, signing policies, CAs as signers.",
         refused: false,
         cases: &[
+            "accredited_route_closed",
+            "accredited_route_other_kind",
+            "accredited_route_other_policy",
             "any_policy_alone",
             "ca_with_other_policy",
             "ca_without_policy",
             "coded_data_as_sequence",
+            "jpki_not_attested",
+            "jpki_states_a_role",
             "manager_role_alone",
+            "manager_with_director",
             "no_hc_role",
             "pharmacist_on_referral",
             "signer_is_a_ca",
@@ -313,6 +337,9 @@ pub(crate) const PYHANKO: &[Difference] = &[
         reason: "Of a stamp it judges mathematics and path, at the clock alone; not its version, its policy, genTime against validity, a critical purpose alone, or revocation.",
         refused: false,
         cases: &[
+            "tsa_accreditation_over",
+            "tsa_accredited_for_other_policy",
+            "tsa_not_accredited",
             "broken_stamp_beside_one_without_evidence",
             "stamp_version_2",
             "tsa_crl_stale",

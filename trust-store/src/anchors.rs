@@ -23,6 +23,10 @@ pub struct AnchorSet(pub Vec<TrustAnchor>);
 pub struct Anchors {
     /// `hpki/`: for signers.
     pub hpki: AnchorSet,
+    /// `accredited/`: for signers by that route, where the policy opens it.
+    pub accredited: AnchorSet,
+    /// `jpki/`: likewise.
+    pub jpki: AnchorSet,
     /// `tsa/`: for time stamps.
     pub tsa: AnchorSet,
     /// `intermediates/`: serve path building, trusted for nothing.
@@ -67,6 +71,22 @@ impl TrustAnchor {
                 })
         });
         parsed.collect()
+    }
+}
+
+impl Anchors {
+    /// The sets by their folders' names.
+    #[must_use]
+    pub fn sets(&self) -> [(&'static str, &AnchorSet); 4] {
+        // Every field by name: a set that is new does not compile until it is named.
+        let Self {
+            hpki,
+            accredited,
+            jpki,
+            tsa,
+            intermediates: _,
+        } = self;
+        [("hpki", hpki), ("accredited", accredited), ("jpki", jpki), ("tsa", tsa)]
     }
 }
 

@@ -1,6 +1,7 @@
 //! `policy.toml`: what this relay or verifier demands beyond the standards. `CONTRACTS.md` §3.
 
 mod file;
+mod lists;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use const_oid::ObjectIdentifier;
 use time::{Duration, OffsetDateTime};
 
 use crate::role_policy::RolePolicy;
+pub use lists::{AccreditedTsa, Attestation, Qualification, RequiredUsage, Route, RouteRules};
 
 /// The policy as validated. [`Policy::default`] is the default of every key.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,14 @@ pub struct Policy {
     pub roles: RolePolicy,
     /// `[algorithms]`: last acceptable moment by name. A name that is absent has no end.
     pub algorithms: BTreeMap<String, OffsetDateTime>,
+    /// `[routes.accredited]`; `None`: closed.
+    pub accredited: Option<RouteRules>,
+    /// `[routes.jpki]`; `None`: closed.
+    pub jpki: Option<RouteRules>,
+    /// `[[attested]]`
+    pub attested: Vec<Attestation>,
+    /// `[[tsa]]`; empty: every authority under an anchor.
+    pub accredited_tsas: Vec<AccreditedTsa>,
 }
 
 /// Why a `policy.toml` is not one: the key, and what is allowed there.
@@ -113,6 +123,36 @@ impl Policy {
         file::write(self)
     }
 
+    /// What differs from the defaults, as lines of `policy.toml` with their whole key: what an operator decided otherwise.
+    #[must_use]
+    pub fn local(&self) -> Vec<String> {
+        let defaults = whole_lines(&Self::default().to_toml());
+        let mut lines = whole_lines(&self.to_toml());
+        lines.retain(|line| !defaults.contains(line));
+        lines
+    }
+
+    /// The rules of the route that is always open.
+    #[must_use]
+    pub fn hpki(&self) -> RouteRules {
+        RouteRules {
+            signing_policies: self.signing_policies.clone(),
+            kinds: crate::role_policy::KINDS.map(|(kind, _)| kind).to_vec(),
+            qualification: Qualification::Certificate,
+            key_usage: RequiredUsage::NonRepudiation,
+        }
+    }
+
+    /// The rules of a route; `None` if it is closed.
+    #[must_use]
+    pub fn route(&self, route: Route) -> Option<RouteRules> {
+        match route {
+            Route::Hpki => Some(self.hpki()),
+            Route::Accredited => self.accredited.clone(),
+            Route::Jpki => self.jpki.clone(),
+        }
+    }
+
     /// SHA-256 of [`Policy::to_toml`]: the same for equal policies however they were written.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -124,6 +164,20 @@ impl Policy {
     pub fn last_acceptable(&self, algorithm: &str) -> Option<OffsetDateTime> {
         self.algorithms.get(algorithm).copied()
     }
+}
+
+/// Lines with the table they stand in: `roles.Referral = […]`.
+fn whole_lines(toml: &str) -> Vec<String> {
+    let mut table = String::new();
+    let mut lines = Vec::new();
+    for line in toml.lines().filter(|line| !line.is_empty()) {
+        if line.starts_with('[') && line.ends_with(']') {
+            table = format!("{}.", line.trim_matches(['[', ']']));
+        } else {
+            lines.push(format!("{table}{line}"));
+        }
+    }
+    lines
 }
 
 impl Default for Policy {
@@ -139,6 +193,10 @@ impl Default for Policy {
             roles: RolePolicy::default(),
             // CRYPTREC: 112 bits of security end with 2030.
             algorithms: BTreeMap::from([("rsa2048".to_owned(), time::macros::datetime!(2030-12-31 23:59:59 UTC))]),
+            accredited: None,
+            jpki: None,
+            attested: Vec::new(),
+            accredited_tsas: Vec::new(),
         }
     }
 }

@@ -19,53 +19,74 @@ pub struct RoleName {
     pub code: &'static str,
     /// The same in Japanese.
     pub japanese: &'static str,
+    /// How sure the wording of the code is.
+    pub source: RoleSource,
 }
 
-const fn role(code: &'static str, japanese: &'static str) -> RoleName {
-    RoleName { code, japanese }
+/// How sure the wording of a role is. All are compared byte by byte alike; where the policy in force words one otherwise,
+/// `policy.toml [roles]` takes that text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleSource {
+    /// Seen in published certificates.
+    Certificate,
+    /// Stated by the published text of the certificate policy.
+    Policy,
+    /// Found in software that works with cards in use.
+    Software,
+    /// The customary English name: not confirmed.
+    Custom,
+}
+
+use RoleSource::{Certificate, Custom, Policy, Software};
+
+const fn role(code: &'static str, japanese: &'static str, source: RoleSource) -> RoleName {
+    RoleName { code, japanese, source }
 }
 
 /// The 27 national qualifications (国家資格) of the HPKI certificate policy, in its order.
 ///
-/// Rows 1–6 are confirmed against published certificates or the policy's text; the wording of later rows may differ from the
-/// policy in force, which is why `policy.toml [roles]` takes any text.
+/// [`RoleName::source`] says how sure each wording is.
 pub const QUALIFICATIONS: [RoleName; 27] = [
-    role("Medical Doctor", "医師"),
-    role("Dentist", "歯科医師"),
-    role("Pharmacist", "薬剤師"),
-    role("Medical Technologist", "臨床検査技師"),
-    role("Radiological Technologist", "診療放射線技師"),
-    role("General Nurse", "看護師"),
-    role("Public Health Nurse", "保健師"),
-    role("Midwife", "助産師"),
-    role("Physical Therapist", "理学療法士"),
-    role("Occupational Therapist", "作業療法士"),
-    role("Orthoptist", "視能訓練士"),
-    role("Speech Therapist", "言語聴覚士"),
-    role("Dental Technician", "歯科技工士"),
-    role("National Registered Dietitian", "管理栄養士"),
-    role("Certified Social Worker", "社会福祉士"),
-    role("Certified Care Worker", "介護福祉士"),
-    role("Emergency Medical Technician", "救急救命士"),
-    role("Psychiatric Social Worker", "精神保健福祉士"),
-    role("Clinical Engineer", "臨床工学技士"),
-    role("Massage and Finger Pressure Practitioner", "あん摩マッサージ指圧師"),
-    role("Acupuncturist", "はり師"),
-    role("Moxibustion Practitioner", "きゅう師"),
-    role("Dental Hygienist", "歯科衛生士"),
-    role("Prosthetics & Orthotic", "義肢装具士"),
-    role("Artificial Limb Fitter", "柔道整復師"),
-    role("Clinical Laboratory Technician", "衛生検査技師"),
-    role("Certified Public Psychologist", "公認心理師"),
+    role("Medical Doctor", "医師", Certificate),
+    role("Dentist", "歯科医師", Policy),
+    role("Pharmacist", "薬剤師", Certificate),
+    role("Medical Technologist", "臨床検査技師", Policy),
+    role("Radiological Technologist", "診療放射線技師", Policy),
+    role("General Nurse", "看護師", Policy),
+    role("Public Health Nurse", "保健師", Custom),
+    role("Midwife", "助産師", Custom),
+    role("Physical Therapist", "理学療法士", Custom),
+    role("Occupational Therapist", "作業療法士", Custom),
+    role("Orthoptist", "視能訓練士", Custom),
+    role("Speech Therapist", "言語聴覚士", Custom),
+    role("Dental Technician", "歯科技工士", Custom),
+    role("National Registered Dietitian", "管理栄養士", Custom),
+    role("Certified Social Worker", "社会福祉士", Custom),
+    role("Certified Care Worker", "介護福祉士", Custom),
+    role("Emergency Medical Technician", "救急救命士", Custom),
+    role("Psychiatric Social Worker", "精神保健福祉士", Custom),
+    role("Clinical Engineer", "臨床工学技士", Custom),
+    role(
+        "Massage and Finger Pressure Practitioner",
+        "あん摩マッサージ指圧師",
+        Custom,
+    ),
+    role("Acupuncturist", "はり師", Custom),
+    role("Moxibustion Practitioner", "きゅう師", Custom),
+    role("Dental Hygienist", "歯科衛生士", Custom),
+    role("Prosthetics & Orthotic", "義肢装具士", Custom),
+    role("Artificial Limb Fitter", "柔道整復師", Custom),
+    role("Clinical Laboratory Technician", "衛生検査技師", Custom),
+    role("Certified Public Psychologist", "公認心理師", Custom),
 ];
 
 /// The five manager roles (管理者等資格). They say who answers for an institution, never that its holder may sign a document.
 pub const MANAGERS: [RoleName; 5] = [
-    role("Director of Hospital", "病院長"),
-    role("Director of Clinic", "診療所院長"),
-    role("Supervisor of Pharmacy", "管理薬剤師"),
-    role("Proprietor of Pharmacy", "薬局開設者"),
-    role("Director", "その他の保健医療福祉機関の管理責任者"),
+    role("Director of Hospital", "病院長", Software),
+    role("Director of Clinic", "診療所院長", Software),
+    role("Supervisor of Pharmacy", "管理薬剤師", Custom),
+    role("Proprietor of Pharmacy", "薬局開設者", Custom),
+    role("Director", "その他の保健医療福祉機関の管理責任者", Custom),
 ];
 
 /// Every kind with the word `policy.toml` uses for it.
@@ -251,5 +272,11 @@ mod tests {
         let all: std::collections::BTreeSet<_> =
             QUALIFICATIONS.iter().chain(&MANAGERS).map(|known| known.code).collect();
         assert_eq!(all.len(), 32);
+        let sure = |known: &&RoleName| known.source != Custom;
+        let sure: Vec<_> = QUALIFICATIONS.iter().filter(sure).map(|known| known.code).collect();
+        assert_eq!(
+            sure,
+            QUALIFICATIONS[..6].iter().map(|known| known.code).collect::<Vec<_>>()
+        );
     }
 }

@@ -13,15 +13,17 @@ mod level;
 mod material;
 mod pdf;
 mod profile;
+mod route;
 mod signature;
 mod signer;
 mod stamp;
 mod token;
 mod verdict;
 
-use formats::asice::{Container, SignatureFile};
+use formats::asice::{Container, MAX_SIGNATURES, SignatureFile};
 use formats::cades::{Profile, SignedData};
 use formats::digest::Digests;
+use formats::envelope::DocumentKind;
 use formats::hc_role::HcRole;
 use formats::pdf::SignedPdf;
 use serde::{Deserialize, Serialize};
@@ -70,9 +72,6 @@ pub enum Subject {
 
 /// What an expired authority or stale evidence calls for.
 const HINT: &str = "Judge it at the time it was taken in, with `--at <intake time>`, or use its archive.";
-
-/// More signatures than a letter has.
-const MAX_SIGNATURES: usize = 32;
 
 /// How much of a container is there to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,7 +270,8 @@ impl TrustStore {
         if judged.iter().any(|one| one.signer.is_none()) {
             return judged;
         }
-        let signers: Vec<Vec<HcRole>> = judged.iter().map(|one| one.roles.clone()).collect();
+        let signers = judged.iter().map(|one| (one.roles.clone(), one.kinds.clone()));
+        let signers: Vec<(Vec<HcRole>, Vec<DocumentKind>)> = signers.collect();
         for one in &mut judged {
             container::roles(container, &self.policy.roles, &signers, &mut one.ledger);
         }

@@ -30,6 +30,8 @@ pub(super) async fn policy(State(context): State<Context>, _peer: Peer) -> Json<
         version: 1,
         policy_toml: trust.policy.to_toml(),
         hpki_anchors: certificates(&anchors.hpki),
+        accredited_anchors: certificates(&anchors.accredited),
+        jpki_anchors: certificates(&anchors.jpki),
         tsa_anchors: certificates(&anchors.tsa),
         intermediates: anchors.intermediates.iter().map(|der| STANDARD.encode(der)).collect(),
         log_vkey: context.log_vkey.clone(),

@@ -1,5 +1,7 @@
 //! The text of `policy.toml`: read key by key, so that every error names its key and what is allowed there, and written whole.
 
+mod lists;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -11,7 +13,7 @@ use toml::{Table, Value};
 use super::{Freshness, Level, Policy, PolicyError, SignerTimestamp, TsaRevocation};
 use crate::role_policy::{ANY_QUALIFICATION, KINDS, RolePolicy};
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
     "signing_policies",
     "minimum_level",
     "signer_timestamp",
@@ -21,6 +23,9 @@ const KEYS: [&str; 9] = [
     "tsa_revocation",
     "roles",
     "algorithms",
+    "routes",
+    "attested",
+    "tsa",
 ];
 
 /// Names `[algorithms]` knows: keys by their strength class (a 2500-bit RSA key counts as `rsa2048`), and hash functions.
@@ -56,6 +61,9 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
             "tsa_revocation" => policy.tsa_revocation = one_of(key, value, &TsaRevocation::ALL, TsaRevocation::name)?,
             "roles" => roles(value, &mut policy.roles)?,
             "algorithms" => algorithms(value, &mut policy.algorithms)?,
+            "routes" => lists::routes(value, &mut policy)?,
+            "attested" => policy.attested = lists::attested(value)?,
+            "tsa" => policy.accredited_tsas = lists::tsas(value)?,
             _ => return Err(unknown(key.clone(), &KEYS)),
         }
     }
@@ -64,10 +72,6 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
 
 pub(super) fn write(policy: &Policy) -> String {
     let mut text = String::new();
-    let list = |items: &mut dyn Iterator<Item = String>| {
-        let items: Vec<String> = items.map(|item| Value::String(item).to_string()).collect();
-        format!("[{}]", items.join(", "))
-    };
     let mut line = |key: &str, value: String| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{key} = {value}");
@@ -94,7 +98,13 @@ pub(super) fn write(policy: &Policy) -> String {
     for (name, last) in &policy.algorithms {
         let _ = writeln!(text, "{name} = \"{}\"", crate::report::rfc3339(*last));
     }
+    lists::write(policy, &mut text);
     text
+}
+
+fn list(items: &mut dyn Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.map(|item| Value::String(item).to_string()).collect();
+    format!("[{}]", items.join(", "))
 }
 
 fn wrong(key: &str, allowed: impl Into<String>) -> PolicyError {

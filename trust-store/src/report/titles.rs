@@ -50,7 +50,7 @@ impl Question {
 }
 
 /// Name, question, Japanese, English.
-const TITLES: [(&str, Question, &str, &str); 39] = [
+const TITLES: [(&str, Question, &str, &str); 41] = [
     (
         "container",
         Question::Files,
@@ -71,6 +71,18 @@ const TITLES: [(&str, Question, &str, &str); 39] = [
         "Envelope and documents",
     ),
     ("pdf_format", Question::Files, "PDF の構造", "Structure of the PDF"),
+    (
+        "envelope_created",
+        Question::Files,
+        "封筒に書かれた時刻",
+        "Time the envelope states",
+    ),
+    (
+        "archive_needed",
+        Question::Time,
+        "長期保存の証拠による判定",
+        "What the archive changes",
+    ),
     (
         "pdf_changes",
         Question::Files,

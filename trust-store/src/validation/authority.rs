@@ -1,9 +1,11 @@
 //! The path from a certificate to an anchor of its purpose, and the revocation of every certificate on it.
 
 use const_oid::db::rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS;
+use formats::timestamp::TstInfo;
 use time::OffsetDateTime;
 
 use super::ledger::{Ledger, Row};
+use super::route::{self, Standing};
 use super::signature::Proof;
 use super::{Setting, profile, signer};
 use crate::algorithm;
@@ -20,14 +22,15 @@ pub(super) fn of_signer(
     certificate: &Certificate,
     time: OffsetDateTime,
     proof: Proof,
+    standing: &Standing,
     setting: &Setting<'_>,
     ledger: &mut Ledger,
     queries: &mut Vec<EvidenceQuery>,
 ) {
-    let judge = |path: &CertificationPath| signer_path(path, time, proof, setting);
+    let judge = |path: &CertificationPath| signer_path(path, time, proof, standing, setting);
     best_path(
         certificate,
-        &setting.anchors.hpki,
+        standing.route.anchors(setting.anchors),
         time,
         setting,
         "certificate_path",
@@ -37,14 +40,20 @@ pub(super) fn of_signer(
     );
 }
 
-fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, setting: &Setting<'_>) -> Finding {
+fn signer_path(
+    path: &CertificationPath,
+    time: OffsetDateTime,
+    proof: Proof,
+    standing: &Standing,
+    setting: &Setting<'_>,
+) -> Finding {
     let (mut ledger, mut queries) = (Ledger::default(), Vec::new());
     let authorities = path
         .certificates
         .split_last()
         .map(|(_, authorities)| authorities)
         .unwrap_or_default();
-    profile::authority_policies(authorities.iter(), setting.policy, &mut ledger);
+    profile::authority_policies(authorities.iter(), &standing.rules.signing_policies, &mut ledger);
     let times = Times {
         judged_at: time,
         at: setting.now,
@@ -107,13 +116,17 @@ fn signer_path(path: &CertificationPath, time: OffsetDateTime, proof: Proof, set
 /// Path and revocation of a time-stamp authority's certificate at the time since when its token is `known`.
 pub(super) fn of_stamp(
     certificate: &Certificate,
-    gen_time: OffsetDateTime,
+    info: &TstInfo,
     known: OffsetDateTime,
     setting: &Setting<'_>,
     ledger: &mut Ledger,
     queries: &mut Vec<EvidenceQuery>,
 ) {
-    let judge = |path: &CertificationPath| stamp_path(path, gen_time, known, setting);
+    let judge = |path: &CertificationPath| {
+        let mut finding = stamp_path(path, info.gen_time, known, setting);
+        route::accreditation(path, info, setting, &mut finding.ledger);
+        finding
+    };
     best_path(
         certificate,
         &setting.anchors.tsa,

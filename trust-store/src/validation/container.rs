@@ -130,19 +130,35 @@ pub(super) fn file_verdicts(container: &Container) -> Vec<FileVerdict> {
         .collect()
 }
 
-/// For every kind in the envelope: does any of the signers, given by their roles, suit it?
+/// For every kind in the envelope: does any of the signers, given by their roles and the kinds their route is for, suit it?
 /// Every signature must validate anyway, so each one's roles count.
-pub(super) fn roles(container: &Container, policy: &RolePolicy, signers: &[Vec<HcRole>], ledger: &mut Ledger) {
+pub(super) fn roles(
+    container: &Container,
+    policy: &RolePolicy,
+    signers: &[(Vec<HcRole>, Vec<DocumentKind>)],
+    ledger: &mut Ledger,
+) {
     let Some(envelope) = &container.envelope else { return };
     let mut kinds: Vec<DocumentKind> = envelope.documents.iter().map(|document| document.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     for kind in kinds {
-        if signers.iter().any(|roles| policy.permits(kind, roles)) {
+        let suits =
+            |(roles, kinds): &(Vec<HcRole>, Vec<DocumentKind>)| kinds.contains(&kind) && policy.permits(kind, roles);
+        if signers.iter().any(suits) {
             ledger.pass("role", format!("The signer's qualification suits {}.", kind_name(kind)));
             continue;
         }
-        let mut stated: Vec<&str> = signers.iter().flatten().map(|HcRole(role)| role.as_str()).collect();
+        if signers.iter().any(|(roles, _)| policy.permits(kind, roles)) {
+            let detail = format!(
+                "{} is not among the kinds that the signer's route is open for.",
+                kind_name(kind)
+            );
+            ledger.fail("role", Row::SigConstraintsFailure, detail);
+            continue;
+        }
+        let roles = signers.iter().flat_map(|(roles, _)| roles);
+        let mut stated: Vec<&str> = roles.map(|HcRole(role)| role.as_str()).collect();
         stated.sort_unstable();
         stated.dedup();
         let stated = if stated.is_empty() {

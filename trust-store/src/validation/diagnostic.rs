@@ -41,6 +41,8 @@ pub struct Snapshot {
 #[serde(deny_unknown_fields)]
 struct TrustFacts {
     hpki: Vec<Bytes>,
+    accredited: Vec<Bytes>,
+    jpki: Vec<Bytes>,
     tsa: Vec<Bytes>,
     intermediates: Vec<Bytes>,
     policy: String,
@@ -213,16 +215,21 @@ impl TrustFacts {
     fn of(store: &TrustStore) -> Self {
         // Every field by name: a new one does not compile until it is kept here too.
         let TrustStore {
-            anchors: Anchors {
-                hpki,
-                tsa,
-                intermediates,
-            },
+            anchors:
+                Anchors {
+                    hpki,
+                    accredited,
+                    jpki,
+                    tsa,
+                    intermediates,
+                },
             policy,
         } = store;
         let ders = |set: &AnchorSet| set.0.iter().map(|anchor| Bytes(anchor.der.clone())).collect();
         Self {
             hpki: ders(hpki),
+            accredited: ders(accredited),
+            jpki: ders(jpki),
             tsa: ders(tsa),
             intermediates: intermediates.iter().cloned().map(Bytes).collect(),
             policy: policy.to_toml(),
@@ -242,6 +249,8 @@ impl TrustFacts {
         Ok(TrustStore {
             anchors: Anchors {
                 hpki: set(&self.hpki)?,
+                accredited: set(&self.accredited)?,
+                jpki: set(&self.jpki)?,
                 tsa: set(&self.tsa)?,
                 intermediates: self.intermediates.iter().map(|der| der.0.clone()).collect(),
             },

@@ -51,7 +51,7 @@ impl Material {
             }
         }
         // An anchor may sign itself what it vouches for.
-        for anchor in anchors.hpki.0.iter().chain(&anchors.tsa.0) {
+        for anchor in anchors.sets().into_iter().flat_map(|(_, set)| &set.0) {
             certificates.add(anchor.certificate.clone());
         }
         // What was supplied comes first: lists made to fill the pool never push out the one that revokes.

@@ -6,11 +6,25 @@ use formats::hc_role::{self, HcRole};
 
 use super::ledger::{Ledger, Row};
 use crate::certificate::Certificate;
-use crate::policy::Policy;
+use crate::policy::{Policy, RequiredUsage};
 use crate::report::{SignerSummary, rfc3339};
+use crate::role_policy::{RoleClass, classify};
 
-/// Not a CA, and keyUsage has nonRepudiation: a card's authentication certificate is not for documents.
-pub(super) fn usage(certificate: &Certificate, ledger: &mut Ledger) {
+const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+
+/// What the operator decided otherwise than this software would: said in every report.
+pub(super) fn local(policy: &Policy, ledger: &mut Ledger) {
+    for line in policy.local() {
+        ledger.pass(
+            "local_policy",
+            format!("The policy decides otherwise than the default: {line}."),
+        );
+    }
+}
+
+/// Not a CA, and keyUsage is for documents: a card's authentication certificate is not.
+pub(super) fn usage(certificate: &Certificate, required: RequiredUsage, ledger: &mut Ledger) {
     let subject = &certificate.subject;
     let mut fail = |detail: String| ledger.fail("key_usage", Row::SigConstraintsFailure, detail);
     match certificate.basic_constraints() {
@@ -19,6 +33,10 @@ pub(super) fn usage(certificate: &Certificate, ledger: &mut Ledger) {
         Err(error) => fail(format!("basicConstraints of {subject} cannot be read: {error}.")),
     }
     match certificate.key_usage() {
+        Ok(Some(usage)) if required == RequiredUsage::DigitalSignature && usage.digital_signature() => {
+            let detail = format!("The certificate of {subject} is for signing; its route asks for no nonRepudiation.");
+            ledger.pass("key_usage", detail);
+        }
         Ok(Some(usage)) if usage.non_repudiation() => {
             ledger.pass(
                 "key_usage",
@@ -33,10 +51,10 @@ pub(super) fn usage(certificate: &Certificate, ledger: &mut Ledger) {
 }
 
 /// A signing policy in the end entity; anyPolicy alone is none.
-pub(super) fn end_entity_policy(certificate: &Certificate, policy: &Policy, ledger: &mut Ledger) {
+pub(super) fn end_entity_policy(certificate: &Certificate, accepted: &[ObjectIdentifier], ledger: &mut Ledger) {
     let subject = &certificate.subject;
     match certificate.policies() {
-        Ok(stated) if stated.iter().any(|one| policy.signing_policies.contains(one)) => {
+        Ok(stated) if stated.iter().any(|one| accepted.contains(one)) => {
             ledger.pass(
                 "signing_policy",
                 format!("The certificate of {subject} is issued under a signing policy."),
@@ -46,7 +64,7 @@ pub(super) fn end_entity_policy(certificate: &Certificate, policy: &Policy, ledg
             let detail = format!(
                 "The certificate of {subject} is issued under {}; a signing policy is {}.",
                 list(&stated),
-                list(&policy.signing_policies)
+                list(accepted)
             );
             ledger.fail("signing_policy", Row::SigConstraintsFailure, detail);
         }
@@ -60,18 +78,18 @@ pub(super) fn end_entity_policy(certificate: &Certificate, policy: &Policy, ledg
 /// A signing policy or anyPolicy in each CA below the anchor.
 pub(super) fn authority_policies<'c>(
     authorities: impl Iterator<Item = &'c Certificate>,
-    policy: &Policy,
+    accepted: &[ObjectIdentifier],
     ledger: &mut Ledger,
 ) {
     for authority in authorities {
         let stated = authority.policies().unwrap_or_default();
-        let suits = |one: &ObjectIdentifier| *one == rfc5280::ANY_POLICY || policy.signing_policies.contains(one);
+        let suits = |one: &ObjectIdentifier| *one == rfc5280::ANY_POLICY || accepted.contains(one);
         if !stated.iter().any(suits) {
             let detail = format!(
                 "The authority {} issues under {}; a signing policy is {}.",
                 authority.subject,
                 list(&stated),
-                list(&policy.signing_policies)
+                list(accepted)
             );
             ledger.fail("signing_policy", Row::SigConstraintsFailure, detail);
         }
@@ -87,7 +105,39 @@ pub(super) fn roles(certificate: &Certificate, ledger: &mut Ledger) -> Vec<HcRol
     for warning in found.warnings {
         ledger.warn("hc_role", warning);
     }
+    for HcRole(role) in &found.roles {
+        match classify(role) {
+            RoleClass::Manager(_) if !is_director(certificate) => {
+                let detail = format!(
+                    "{role} is a manager's role, and the subject must have O and OU=Director; {} has not, so the role counts for nothing.",
+                    certificate.subject
+                );
+                ledger.warn("hc_role", detail);
+            }
+            RoleClass::Unknown => {
+                let detail = format!(
+                    "{role:?} is none of the qualifications and manager roles of HPKI; it counts only where the policy names it."
+                );
+                ledger.warn("hc_role", detail);
+            }
+            RoleClass::Qualification(_) | RoleClass::Manager(_) => {}
+        }
+    }
     found.roles
+}
+
+/// HPKI certificate policy: a manager's certificate names the institution, and says Director in OU.
+fn is_director(certificate: &Certificate) -> bool {
+    let subject = &certificate.subject;
+    let institution = subject
+        .strings(&ORGANIZATION)
+        .iter()
+        .any(|name| !name.trim().is_empty());
+    institution
+        && subject
+            .strings(&ORGANIZATIONAL_UNIT)
+            .iter()
+            .any(|unit| unit == "Director")
 }
 
 /// The signer as the report shows it.

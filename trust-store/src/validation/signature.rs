@@ -4,12 +4,13 @@ use const_oid::db::rfc5911::ID_DATA;
 use formats::asice::Manifest;
 use formats::cades::{CadesError, SignedData, is_archive_attribute};
 use formats::digest::Digests;
+use formats::envelope::DocumentKind;
 use formats::hc_role::HcRole;
 use time::OffsetDateTime;
 
 use super::ledger::{Ledger, Row};
 use super::stamp::{self, Over, Stamp};
-use super::{Setting, authority, material, profile, signer};
+use super::{Setting, authority, material, profile, route, signer};
 use crate::certificate::Certificate;
 use crate::evidence::EvidenceQuery;
 use crate::policy::{Level, Policy};
@@ -34,6 +35,8 @@ pub(super) struct Judged {
     pub(super) best_signature_time: Option<OffsetDateTime>,
     pub(super) signer: Option<SignerSummary>,
     pub(super) roles: Vec<HcRole>,
+    /// Kinds of documents its route is open for.
+    pub(super) kinds: Vec<DocumentKind>,
     pub(super) timestamps: Vec<TimestampSummary>,
     pub(super) queries: Vec<EvidenceQuery>,
     pub(super) signature_value: Option<Vec<u8>>,
@@ -51,6 +54,7 @@ impl Judged {
             best_signature_time: None,
             signer: None,
             roles: Vec::new(),
+            kinds: Vec::new(),
             timestamps: Vec::new(),
             queries: Vec::new(),
             signature_value: None,
@@ -92,6 +96,7 @@ pub(super) fn judge(
         "signature_format",
         "The signature is a CAdES signature of this profile.",
     );
+    profile::local(setting.policy, ledger);
     material::unreadable(signed, ledger);
     ledger.extend(setting.material.complaints.clone());
     judged.signature_value = Some(signed.signer.signature.clone());
@@ -104,9 +109,13 @@ pub(super) fn judge(
         return judged;
     };
     signer::value(signed, certificate, ledger);
-    profile::usage(certificate, ledger);
-    profile::end_entity_policy(certificate, setting.policy, ledger);
-    judged.roles = profile::roles(certificate, ledger);
+    let standing = route::choose(certificate, setting);
+    profile::usage(certificate, standing.rules.key_usage, ledger);
+    profile::end_entity_policy(certificate, &standing.rules.signing_policies, ledger);
+    let stated = profile::roles(certificate, ledger);
+    let decides = matches!(content, Content::Manifest(_));
+    judged.roles = route::qualification(certificate, &standing, stated, decides, setting, ledger);
+    judged.kinds.clone_from(&standing.rules.kinds);
     judged.signer = Some(profile::summary(certificate, &judged.roles));
     // 4. When it existed.
     let stamps = stamps(signed, setting, ledger);
@@ -122,6 +131,7 @@ pub(super) fn judge(
         certificate,
         moment.time,
         moment.proof,
+        &standing,
         setting,
         ledger,
         &mut judged.queries,
@@ -147,6 +157,7 @@ pub(super) fn stands(signed: &SignedData, setting: &Setting<'_>) -> bool {
         certificate,
         moment.time,
         moment.proof,
+        &route::choose(certificate, setting),
         setting,
         &mut ledger,
         &mut queries,

@@ -112,8 +112,7 @@ pub(super) fn judge(bytes: &[u8], over: &Over<'_>, known: OffsetDateTime, settin
     signer::algorithm_dates(&token.signed_data, certificate, setting.policy, known, ledger);
     purpose(certificate, ledger);
     validity(certificate, token.info.gen_time, known, ledger);
-    let gen_time = token.info.gen_time;
-    authority::of_stamp(certificate, gen_time, known, setting, ledger, &mut stamp.queries);
+    authority::of_stamp(certificate, &token.info, known, setting, ledger, &mut stamp.queries);
     stamp
 }
 

@@ -116,7 +116,7 @@ impl TrustStore {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut bytes = self.policy.digest().to_vec();
-        for set in [&self.anchors.hpki, &self.anchors.tsa] {
+        for (_, set) in self.anchors.sets() {
             let mut anchors: Vec<[u8; 32]> = set.0.iter().map(|anchor| sha256(&anchor.der)).collect();
             anchors.sort_unstable();
             anchors.dedup();
