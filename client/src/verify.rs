@@ -11,7 +11,7 @@ use formats::asice::Container;
 use formats::digest::DigestAlgorithm;
 use formats::pdf::SignedPdf;
 use serde_json::Value;
-use trust_store::{Evidence, Indication, Subject};
+use trust_store::{Evidence, Indication, Subject, ValidationReport};
 
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
@@ -82,6 +82,13 @@ pub fn exit(indication: Indication) -> Exit {
         Indication::TotalFailed => Exit::Refused,
         Indication::Indeterminate => Exit::Indeterminate,
     }
+}
+
+/// The report for people as one text: the sentence, then each question with its answer. Checks that passed only if `verbose`.
+#[must_use]
+pub fn text(report: &ValidationReport, output: Output, verbose: bool) -> String {
+    let lines = shown::lines(report, output, verbose).into_iter();
+    lines.map(|line| line.text + "\n").collect()
 }
 
 /// A file is a signature if it is one DER or BER SEQUENCE (or PEM), a PDF if it begins like one, and a container else: even if it is
