@@ -201,7 +201,7 @@ fn what_a_report_claims_to_be_made_from_is_bounded_and_must_fit_together() {
         ),
         (
             "/subject/container/manifests/0/references",
-            Value::Array(vec![run(0, 200); 6_000]),
+            Value::Array(vec![run(0, 200); 8_000]),
             "more references",
         ),
         (

@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Row] = &[
         "CONTRACTS.md §3",
         |plan| {
             plan.policy = "[roles]\nReferral = [\"Medical Doctor\"]\n";
-            plan.says = Some("otherwise than the default: roles.Referral = [\"Medical Doctor\"]");
+            plan.says = Some("otherwise than the default: roles.Referral = ");
         },
     ),
     (
