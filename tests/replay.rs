@@ -60,7 +60,7 @@ fn the_program_gives_the_same_bytes_from_the_report_alone_with_the_file_and_with
     for name in [
         "good_doctor",
         "flipped_file_byte",
-        "crl_missing",
+        "crl_stale",
         "two_signatures",
         "local_policy",
     ] {
@@ -104,7 +104,7 @@ fn an_edited_report_another_file_and_other_anchors_end_with_1_and_both_verdicts(
     let (exit, text) = verify(&with_other, false);
     assert!(exit == 1 && text.contains("another file"), "{text}");
 
-    let strangers = case("signer_not_anchored").join("trust");
+    let strangers = case("accredited_route_closed").join("trust");
     let by_others: [&Path; 4] = ["--replay".as_ref(), &path, "--trust".as_ref(), &strangers];
     let (exit, text) = verify(&by_others, true);
     let answer: Value = serde_json::from_str(&text).unwrap();
