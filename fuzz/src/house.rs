@@ -106,6 +106,7 @@ impl House {
             hpki: anchors("hpki"),
             tsa: anchors("tsa"),
             intermediates: files(&case.join("trust/intermediates")).iter().map(read).collect(),
+            ..Anchors::default()
         };
         let container = read(case.join("container.asice"));
         let good = Container::read(&mut Cursor::new(container)).expect("memory does not fail");

@@ -232,8 +232,7 @@ fn evidence(hpki: &TestHpki) -> Vec<Seed> {
     let store = trust_store::TrustStore {
         anchors: trust_store::Anchors {
             hpki: trust_store::AnchorSet(trust_store::TrustAnchor::parse(&hpki.ca(Ca::Root)).unwrap()),
-            tsa: trust_store::AnchorSet(Vec::new()),
-            intermediates: Vec::new(),
+            ..trust_store::Anchors::default()
         },
         policy: Policy::default(),
     };

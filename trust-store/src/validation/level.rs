@@ -107,9 +107,8 @@ fn carries_evidence(store: &TrustStore, case: &Case<'_>, setting: &Setting<'_>) 
     }
     let carriers: Vec<&SignedData> = std::iter::once(case.signed).chain(case.tokens).collect();
     let anchors = Anchors {
-        hpki: store.anchors.hpki.clone(),
-        tsa: store.anchors.tsa.clone(),
         intermediates: Vec::new(),
+        ..store.anchors.clone()
     };
     let alone = Setting {
         anchors: setting.anchors,
