@@ -56,7 +56,7 @@ fn store(hpki: &TestHpki) -> TrustStore {
         anchors: Anchors {
             hpki: anchors(Ca::Root),
             tsa: anchors(Ca::TsaRoot),
-            intermediates: Vec::new(),
+            ..Anchors::default()
         },
         policy: Policy::default(),
     }

@@ -158,7 +158,7 @@ pub(crate) fn store() -> TrustStore {
         anchors: Anchors {
             hpki: AnchorSet::default(),
             tsa: AnchorSet::default(),
-            intermediates: Vec::new(),
+            ..Anchors::default()
         },
         policy: Policy::default(),
     }

@@ -87,6 +87,7 @@ impl Letter {
                     hpki: anchors("trust/hpki"),
                     tsa: anchors("trust/tsa"),
                     intermediates,
+                    ..Anchors::default()
                 },
                 policy: Policy::from_toml(&fs::read_to_string(folder.join("trust/policy.toml")).unwrap()).unwrap(),
             },
