@@ -3,7 +3,7 @@
 //!
 //! The reader is our own because its answer is a trust decision on an attacker's bytes. General readers repair what is broken,
 //! where two readers may differ; they do not tell where a value stands in the file, which is what ByteRange is about; and the
-//! ones there are have recursed or allocated on the attacker's word (lopdf RUSTSEC-2026-0187, hayro issue 1347).
+//! ones there are have recursed as deep as the attacker said (lopdf before 0.42, RUSTSEC-2026-0187; hayro, issue 1347).
 //! This one repairs nothing: a file it does not understand to the byte has no good signature.
 
 mod appended;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digests;
 use document::Document;
 
-pub use security_store::SecurityStore;
+pub use security_store::{SecurityStore, Stored};
 
 /// Largest PDF read, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -65,6 +65,8 @@ pub struct PdfSignature {
     pub digests: Digests,
     /// Where its revision ends: the bytes up to there are what it signs.
     pub revision_end: usize,
+    /// Where `/Contents` begins: a document time stamp proves of what ends before that it existed.
+    pub contents_start: usize,
     /// `/M` as written: a claim.
     pub claimed_time: Option<String>,
     /// DocMDP `/P` 1–3, for a certifying signature.
@@ -82,6 +84,7 @@ impl std::fmt::Debug for PdfSignature {
         f.debug_struct("PdfSignature")
             .field("kind", &self.kind)
             .field("revision_end", &self.revision_end)
+            .field("contents_start", &self.contents_start)
             .field("defects", &self.defects)
             .field("afterwards", &self.afterwards)
             .finish_non_exhaustive()

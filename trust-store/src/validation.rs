@@ -176,6 +176,7 @@ impl TrustStore {
                         archives: &archives,
                         container: None,
                         tokens: &[],
+                        covered: None,
                     };
                     level::conclude(self, &case, &mut judged, &mut setting);
                 }
@@ -257,6 +258,7 @@ impl TrustStore {
                         archives: &archives,
                         container: Some(container),
                         tokens: &tokens,
+                        covered: None,
                     };
                     level::conclude(self, &case, &mut judged, &mut setting);
                 }

@@ -298,6 +298,16 @@ impl<'b> View<'_, 'b> {
 
     /// Dictionary and decoded bytes of a stream; `None` where the reference leads to none.
     pub(super) fn stream(&self, reference: Reference, room: usize) -> Result<Option<(Dictionary, Vec<u8>)>, PdfError> {
+        let found = self.stream_and_end(reference, room)?;
+        Ok(found.map(|(dictionary, decoded, _)| (dictionary, decoded)))
+    }
+
+    /// The same, and where its bytes end in the file.
+    pub(super) fn stream_and_end(
+        &self,
+        reference: Reference,
+        room: usize,
+    ) -> Result<Option<(Dictionary, Vec<u8>, usize)>, PdfError> {
         let Some((Object::Dictionary(dictionary), Some(end))) = self.locate(reference)? else {
             return Ok(None);
         };
@@ -307,7 +317,7 @@ impl<'b> View<'_, 'b> {
         self.document.spend(parser.position.saturating_sub(end))?;
         let raw = raw?;
         let decoded = stream::decode(&dictionary, raw, room)?;
-        Ok(Some((dictionary, decoded)))
+        Ok(Some((dictionary, decoded, parser.position)))
     }
 
     /// `/Length`, which may stand elsewhere.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::PdfError;
 use super::document::View;
 use super::object::{Dictionary, Object, Reference};
+use crate::digest::sha256;
 
 /// Most streams of one kind.
 const MAX_STREAMS: usize = 1_000;
@@ -21,6 +22,17 @@ pub struct SecurityStore {
     pub crls: Vec<Vec<u8>>,
     /// `/OCSPs`
     pub ocsp: Vec<Vec<u8>>,
+    /// Where each of these stands.
+    pub places: Vec<Stored>,
+}
+
+/// One object of the store: a document time stamp that comes after it proves that it existed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// SHA-256 of its DER as it stands there.
+    pub sha256: [u8; 32],
+    /// Where its stream ends in the file.
+    pub end: usize,
 }
 
 impl SecurityStore {
@@ -44,6 +56,7 @@ pub(super) fn read(view: &View<'_, '_>) -> Result<SecurityStore, PdfError> {
         }
     }
     let mut room = MAX_BYTES;
+    let mut places = Vec::new();
     let mut gather = |whole: &str, each: &str| -> Result<Vec<Vec<u8>>, PdfError> {
         let mut references = references(view, store, whole)?;
         for one in &dictionaries {
@@ -56,17 +69,27 @@ pub(super) fn read(view: &View<'_, '_>) -> Result<SecurityStore, PdfError> {
         }
         let mut found = Vec::new();
         for reference in references {
-            if let Some((_, bytes)) = view.stream(reference, room)? {
+            if let Some((_, bytes, end)) = view.stream_and_end(reference, room)? {
+                places.push(Stored {
+                    sha256: sha256(&bytes),
+                    end,
+                });
                 room = room.saturating_sub(bytes.len());
                 found.push(bytes);
             }
         }
         Ok(found)
     };
+    let (certificates, crls, ocsp) = (
+        gather("Certs", "Cert")?,
+        gather("CRLs", "CRL")?,
+        gather("OCSPs", "OCSP")?,
+    );
     Ok(SecurityStore {
-        certificates: gather("Certs", "Cert")?,
-        crls: gather("CRLs", "CRL")?,
-        ocsp: gather("OCSPs", "OCSP")?,
+        certificates,
+        crls,
+        ocsp,
+        places,
     })
 }
 

@@ -22,6 +22,7 @@ pub(super) fn read(document: &Document<'_>, field: String, value: &Object) -> Re
         contents: Vec::new(),
         digests: Digests::default(),
         revision_end: 0,
+        contents_start: 0,
         claimed_time: None,
         certification: None,
         locks_fields: false,
@@ -106,6 +107,7 @@ fn gap(document: &Document<'_>, dictionary: &Dictionary, signature: &mut PdfSign
         return None;
     };
     signature.revision_end = end;
+    signature.contents_start = first;
     let Some(contents) = dictionary.span("Contents") else {
         defects.push("there is no Contents".to_owned());
         return None;

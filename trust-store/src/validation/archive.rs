@@ -4,6 +4,8 @@
 //! A stamp proves something only if everything it claims holds: its token passes, it is over its manifest (or over the parts of
 //! its signature), and every reference is there and matches. Anything less proves nothing, and is a warning.
 
+mod document;
+
 use std::collections::HashMap;
 
 use formats::asice::{ArchiveManifest, Container, FileEntry};
@@ -23,6 +25,8 @@ use crate::report::{TimestampSummary, rfc3339};
 const MAX_STAMPS: usize = 64;
 /// Of these, inside one signature: each is over nearly all of it.
 const MAX_INSIDE: usize = 16;
+
+pub(super) use document::judge as judge_documents;
 
 /// A signature with its bytes: archive stamps inside it are over them.
 pub(super) struct Carrier<'c> {
@@ -218,15 +222,16 @@ impl<'c> Contents<'c> {
 
 /// Judges a token at the time it is known, and writes down how that ended. Whether it may prove something.
 fn token_passes(
-    candidate: &Candidate<'_>,
+    name: &str,
+    bytes: &[u8],
     over: &Over<'_>,
     known: OffsetDateTime,
     claims: Ledger,
     setting: &Setting<'_>,
     archives: &mut Archives,
 ) -> (bool, TimestampSummary) {
-    let gen_time = candidate.token.info.gen_time;
-    let mut judged = stamp::judge(candidate.bytes, over, known, setting);
+    let mut judged = stamp::judge(bytes, over, known, setting);
+    let gen_time = judged.gen_time.unwrap_or(setting.now);
     judged.ledger.extend(claims);
     if gen_time > setting.latest() {
         let detail = format!("It is of {}, later than {}.", rfc3339(gen_time), rfc3339(setting.now));
@@ -240,8 +245,7 @@ fn token_passes(
     archives.queries.extend(judged.queries);
     if let Some(row) = row {
         let detail = format!(
-            "{} of {} proves nothing: {}.",
-            candidate.name,
+            "{name} of {} proves nothing: {}.",
             rfc3339(gen_time),
             row.sub_indication().name()
         );
@@ -278,7 +282,8 @@ fn beside(
         claims.fail("archive", Row::HashFailure, wrong);
     }
     let over = Over::Manifest(&manifest.digests);
-    let (passed, summary) = token_passes(candidate, &over, known, claims, setting, archives);
+    let (name, bytes) = (&candidate.name, candidate.bytes);
+    let (passed, summary) = token_passes(name, bytes, &over, known, claims, setting, archives);
     let mut names = Vec::new();
     let mut outlived = 0_usize;
     if passed {
@@ -344,7 +349,8 @@ fn inside(
         }
     }
     let over = Over::Imprints(&imprint.accepted);
-    let (passed, summary) = token_passes(candidate, &over, known, claims, setting, archives);
+    let (name, bytes) = (&candidate.name, candidate.bytes);
+    let (passed, summary) = token_passes(name, bytes, &over, known, claims, setting, archives);
     if passed {
         for part in &imprint.covered {
             setting.existence.prove(&carried_by_part(part), gen_time);

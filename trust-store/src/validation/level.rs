@@ -26,6 +26,8 @@ pub(super) struct Case<'c> {
     pub(super) container: Option<&'c Container>,
     /// The tokens beside the signatures.
     pub(super) tokens: &'c [SignedData],
+    /// In a PDF, what the document time stamps that cover the signature cover of what is carried beside it.
+    pub(super) covered: Option<&'c SignedData>,
 }
 
 /// The last checks on a signature that was judged: its archive, its level.
@@ -51,12 +53,14 @@ pub(super) fn conclude(store: &TrustStore, case: &Case<'_>, judged: &mut Judged,
     if row.is_none() && !setting.existence.is_empty() {
         needed(case, judged, setting);
     }
-    let mut reached = if moment.proof == Proof::Proven && !moment.bare {
+    // A document time stamp is as good as a stamp of the signature: EN 319 142-1 §6.3.
+    let stamped = !moment.bare || case.covered.is_some();
+    let mut reached = if moment.proof == Proof::Proven && stamped {
         Level::BT
     } else {
         Level::BB
     };
-    if passes && reached == Level::BT && carries_evidence(store, case, setting) {
+    if passes && reached == Level::BT && carries_evidence(store, case.signed, case.tokens, setting) {
         let whole = match (case.container, case.content) {
             (Some(container), Content::Manifest(Some(manifest))) => {
                 let files = container.files.iter().map(|file| file.path.as_str());
@@ -64,7 +68,10 @@ pub(super) fn conclude(store: &TrustStore, case: &Case<'_>, judged: &mut Judged,
                 case.archives.cover(files.chain(own))
             }
             (Some(_), _) => false,
-            (None, _) => case.archives.cover_signature(case.position),
+            (None, _) => match case.covered {
+                Some(covered) => carries_evidence(store, case.signed, std::slice::from_ref(covered), setting),
+                None => case.archives.cover_signature(case.position),
+            },
         };
         reached = if whole { Level::BLta } else { Level::BLt };
     }
@@ -98,14 +105,16 @@ fn needed(case: &Case<'_>, judged: &mut Judged, setting: &mut Setting<'_>) {
 
 /// Whether certificates, revocation of the signer's path and of its stamp's authority all lie in the file itself: what it carries
 /// would have been enough when the stamp was made.
-fn carries_evidence(store: &TrustStore, case: &Case<'_>, setting: &Setting<'_>) -> bool {
-    let has =
-        |one: &SignedData| !one.crls.is_empty() || one.signer.values != formats::cades::ValidationValues::default();
+fn carries_evidence(store: &TrustStore, signed: &SignedData, beside: &[SignedData], setting: &Setting<'_>) -> bool {
+    let has = |one: &SignedData| {
+        let lists = !one.crls.is_empty() || !one.ocsp.is_empty();
+        lists || one.signer.values != formats::cades::ValidationValues::default()
+    };
     // Nothing is judged twice unless there is something to judge with.
-    if !has(case.signed) && !case.tokens.iter().any(has) {
+    if !has(signed) && !beside.iter().any(has) {
         return false;
     }
-    let carriers: Vec<&SignedData> = std::iter::once(case.signed).chain(case.tokens).collect();
+    let carriers: Vec<&SignedData> = std::iter::once(signed).chain(beside).collect();
     let anchors = Anchors {
         intermediates: Vec::new(),
         ..store.anchors.clone()
@@ -119,7 +128,7 @@ fn carries_evidence(store: &TrustStore, case: &Case<'_>, setting: &Setting<'_>) 
         existence: Existence::supposed(),
         asking: false,
     };
-    signature::stands(case.signed, &alone)
+    signature::stands(signed, &alone)
 }
 
 /// The level reaches `minimum_level`. A stamp that is there and does not pass speaks for itself.

@@ -1,14 +1,18 @@
 //! The signatures of a PDF: each is a bare CMS over its ranges, judged as any other, and what was appended after it weighs too.
 
-use formats::cades::{CadesError, Profile, SignedData};
+use std::collections::HashSet;
+
+use formats::cades::{CadesError, Profile, SignedData, ValidationValues};
+use formats::digest::sha256;
 use formats::pdf::{PdfSignature, SignatureKind, SignedPdf};
 use time::OffsetDateTime;
 
-use super::archive::Archives;
+use super::TrustStore;
+use super::archive;
 use super::ledger::{Ledger, Row};
 use super::level::{self, Case};
+use super::material::{self, Material};
 use super::signature::{self, Content, Judged};
-use super::{TrustStore, material};
 use crate::evidence::Evidence;
 
 /// One judgement per signature of a person, at least one.
@@ -29,16 +33,30 @@ pub(super) fn judge(
         .signatures
         .iter()
         .filter(|one| one.kind != SignatureKind::DocTimeStamp);
-    let mut parsed: Vec<(&PdfSignature, Result<SignedData, CadesError>)> = people.map(|one| (one, read(one))).collect();
+    let parsed: Vec<(&PdfSignature, Result<SignedData, CadesError>)> = people.map(|one| (one, read(one))).collect();
+    let tokens: Vec<SignedData> = pdf
+        .signatures
+        .iter()
+        .filter(|one| one.kind == SignatureKind::DocTimeStamp)
+        .filter_map(|one| SignedData::parse(&one.contents, Profile::Token).ok())
+        .collect();
+    let signed = || parsed.iter().filter_map(|(_, parsed)| parsed.as_ref().ok());
     // What the security store holds is evidence of its maker's choice, like what a signature carries itself.
-    if let Some(first) = parsed.iter_mut().find_map(|(_, parsed)| parsed.as_mut().ok()) {
-        first.certificates.extend(pdf.store.certificates.iter().cloned());
-        first.crls.extend(pdf.store.crls.iter().cloned());
+    let stored: Vec<SignedData> = signed().take(1).map(|shape| carrier(shape, pdf, usize::MAX)).collect();
+    for stored in &stored {
+        material::unreadable(stored, &mut common);
     }
-    let known: Vec<&SignedData> = parsed.iter().filter_map(|(_, parsed)| parsed.as_ref().ok()).collect();
+    let known: Vec<&SignedData> = signed().chain(&tokens).chain(&stored).collect();
     let mut setting = store.setting(&known, evidence, now, asking);
-    // What document time stamps prove is not judged: a stamp is as old as the clock says.
-    let archives = Archives::default();
+    if asking && !tokens.is_empty() {
+        // What an archive keeps cannot be had elsewhere any more.
+        setting.material = Material::gather(&known, &store.anchors, evidence, false);
+    }
+    let (archives, end) = archive::judge_documents(pdf, &mut setting);
+    let covered = stored
+        .first()
+        .zip(end)
+        .map(|(shape, end)| (carrier(shape, pdf, end), end));
     let judged: Vec<Judged> = parsed
         .iter()
         .map(|(signature, parsed)| {
@@ -61,7 +79,11 @@ pub(super) fn judge(
                     position: 0,
                     archives: &archives,
                     container: None,
-                    tokens: &[],
+                    tokens: &stored,
+                    covered: covered
+                        .as_ref()
+                        .filter(|(_, end)| signature.revision_end <= *end)
+                        .map(|(covered, _)| covered),
                 };
                 level::conclude(store, &case, &mut judged, &mut setting);
                 attributes(signature, signed, &mut judged);
@@ -82,6 +104,21 @@ pub(super) fn judge(
         return vec![Judged::without_signature(common)];
     }
     judged
+}
+
+/// What of the security store ends before `end`, in the shape of what a signature carries.
+fn carrier(shape: &SignedData, pdf: &SignedPdf, end: usize) -> SignedData {
+    let places = pdf.store.places.iter().filter(|one| one.end <= end);
+    let there: HashSet<[u8; 32]> = places.map(|one| one.sha256).collect();
+    let kept = |all: &[Vec<u8>]| all.iter().filter(|one| there.contains(&sha256(one))).cloned().collect();
+    let mut carrier = shape.clone();
+    carrier.certificates = kept(&pdf.store.certificates);
+    carrier.crls = kept(&pdf.store.crls);
+    carrier.ocsp = kept(&pdf.store.ocsp);
+    carrier.signer.timestamps.clear();
+    carrier.signer.archive_stamps.clear();
+    carrier.signer.values = ValidationValues::default();
+    carrier
 }
 
 fn read(signature: &PdfSignature) -> Result<SignedData, CadesError> {

@@ -43,6 +43,8 @@ pub(super) enum Over<'o> {
     Signature(&'o [u8]),
     /// Content with these digests: an archive manifest.
     Manifest(&'o Digests),
+    /// A PDF up to the stamp's own place, with these digests.
+    Document(&'o Digests),
     /// What was asked for: the imprint under this algorithm.
     Asked(DigestAlgorithm, &'o [u8]),
     /// Parts of a signature that have one of these imprints.
@@ -69,7 +71,7 @@ pub(super) fn judge(bytes: &[u8], over: &Over<'_>, known: OffsetDateTime, settin
             policy: None,
             kind: match over {
                 Over::Signature(_) | Over::Asked(..) => "signature",
-                Over::Manifest(_) | Over::Imprints(_) => "archive",
+                Over::Manifest(_) | Over::Document(_) | Over::Imprints(_) => "archive",
             }
             .to_owned(),
             indication: String::new(),
@@ -144,6 +146,11 @@ fn imprint(info: &TstInfo, over: &Over<'_>, known: OffsetDateTime, setting: &Set
                     digests.get(algorithm) == Some(&info.imprint),
                     "The archive time stamp is of its archive manifest.",
                     "The archive time stamp is of another archive manifest.",
+                ),
+                Over::Document(digests) => (
+                    digests.get(algorithm) == Some(&info.imprint),
+                    "The document time stamp is of this PDF up to its own revision.",
+                    "The document time stamp is of another PDF.",
                 ),
                 Over::Imprints(accepted) => (
                     accepted.contains(&info.imprint),

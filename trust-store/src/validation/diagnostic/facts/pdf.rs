@@ -1,6 +1,6 @@
 //! A PDF's signatures as a report keeps them: what was read from the file, not the file.
 
-use formats::pdf::{Afterwards, PdfSignature, SecurityStore, SignatureKind, SignedPdf};
+use formats::pdf::{Afterwards, PdfSignature, SecurityStore, SignatureKind, SignedPdf, Stored};
 use serde::{Deserialize, Serialize};
 
 use super::{Bytes, DigestsText};
@@ -12,8 +12,17 @@ pub(in super::super) struct PdfFacts {
     certificates: Vec<Bytes>,
     crls: Vec<Bytes>,
     ocsp: Vec<Bytes>,
+    places: Vec<Place>,
     sections: usize,
     unreadable: Option<String>,
+}
+
+/// Where an object of the security store ends in the file, by its SHA-256.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    sha256: Bytes,
+    end: usize,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +33,7 @@ struct Facts {
     contents: Bytes,
     digests: DigestsText,
     revision_end: usize,
+    contents_start: usize,
     claimed_time: Option<String>,
     certification: Option<i64>,
     locks_fields: bool,
@@ -41,6 +51,7 @@ impl PdfFacts {
                     certificates,
                     crls,
                     ocsp,
+                    places,
                 },
             sections,
             unreadable,
@@ -51,6 +62,13 @@ impl PdfFacts {
             certificates: bytes(certificates),
             crls: bytes(crls),
             ocsp: bytes(ocsp),
+            places: places
+                .iter()
+                .map(|Stored { sha256, end }| Place {
+                    sha256: Bytes(sha256.to_vec()),
+                    end: *end,
+                })
+                .collect(),
             sections: *sections,
             unreadable: unreadable.clone(),
         }
@@ -64,6 +82,17 @@ impl PdfFacts {
                 certificates: bytes(&self.certificates),
                 crls: bytes(&self.crls),
                 ocsp: bytes(&self.ocsp),
+                // A digest of another length is of nothing.
+                places: self
+                    .places
+                    .iter()
+                    .filter_map(|place| {
+                        Some(Stored {
+                            sha256: place.sha256.0.as_slice().try_into().ok()?,
+                            end: place.end,
+                        })
+                    })
+                    .collect(),
             },
             sections: self.sections,
             unreadable: self.unreadable.clone(),
@@ -79,6 +108,7 @@ impl Facts {
             contents,
             digests,
             revision_end,
+            contents_start,
             claimed_time,
             certification,
             locks_fields,
@@ -91,6 +121,7 @@ impl Facts {
             contents: Bytes(contents),
             digests: DigestsText(digests),
             revision_end,
+            contents_start,
             claimed_time,
             certification,
             locks_fields,
@@ -106,6 +137,7 @@ impl Facts {
             contents,
             digests,
             revision_end,
+            contents_start,
             claimed_time,
             certification,
             locks_fields,
@@ -118,6 +150,7 @@ impl Facts {
             contents: contents.0,
             digests: digests.0,
             revision_end,
+            contents_start,
             claimed_time,
             certification,
             locks_fields,
