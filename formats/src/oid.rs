@@ -34,6 +34,8 @@ pub const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113
 pub const CERTIFICATE_VALUES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.23");
 /// `id-aa-ets-revocationValues`, RFC 5126 §6.3.4.
 pub const REVOCATION_VALUES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.24");
+/// Adobe's RevocationInfoArchival, ISO 32000-1 §12.8.3.3.2: a signed attribute of plain CMS.
+pub const ADOBE_REVOCATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113583.1.1.8");
 /// `id-aa-ets-archiveTimestamp`, RFC 3126 and later: the first kind.
 pub const ARCHIVE_TIME_STAMP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.27");
 /// `id-aa-ets-archiveTimestampV2`, TS 101 733 §6.4.1.

@@ -83,6 +83,8 @@ pub struct Look<'l> {
     pub rectangle: &'l str,
     /// `/Fields` and `/Annots` of earlier signatures.
     pub earlier: &'l str,
+    /// More keys of the catalog.
+    pub catalog: &'l str,
 }
 
 impl Look<'_> {
@@ -93,6 +95,7 @@ impl Look<'_> {
         number: 20,
         rectangle: "[0 0 0 0]",
         earlier: "",
+        catalog: "",
     };
 }
 
@@ -105,6 +108,7 @@ pub fn signed(pdf: &[u8], look: Look<'_>, cms: impl FnOnce(&[u8]) -> Vec<u8>) ->
         number,
         rectangle,
         earlier,
+        catalog,
     } = look;
     let value = number + 1;
     let kind = if form == "ETSI.RFC3161" { "DocTimeStamp" } else { "Sig" };
@@ -117,7 +121,7 @@ pub fn signed(pdf: &[u8], look: Look<'_>, cms: impl FnOnce(&[u8]) -> Vec<u8>) ->
         "<< /Type /Annot /Subtype /Widget /FT /Sig /T (Signature{number}) /Rect {rectangle} /F 132 /P 3 0 R /V {value} 0 R >>"
     );
     let fields = format!("{earlier} {number} 0 R");
-    let catalog = format!("<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [{fields}] /SigFlags 3 >> >>");
+    let catalog = format!("<< /Type /Catalog /Pages 2 0 R {catalog} /AcroForm << /Fields [{fields}] /SigFlags 3 >> >>");
     let page = page_with(&format!("/Annots [{fields}]"));
     let objects = [
         (1, catalog.as_str()),
@@ -139,6 +143,103 @@ pub fn signed(pdf: &[u8], look: Look<'_>, cms: impl FnOnce(&[u8]) -> Vec<u8>) ->
     let cms: String = cms(&ranges).iter().map(|byte| format!("{byte:02x}")).collect();
     bytes[gap + 1..=gap + cms.len()].copy_from_slice(cms.as_bytes());
     bytes
+}
+
+/// Keys of the catalog of a PDF with a security store.
+pub const STORE: &str = "/DSS 40 0 R";
+
+/// Appends a security store to a PDF whose signature fields are `fields`.
+#[must_use]
+pub fn stored(pdf: &[u8], fields: &str, crls: &[Vec<u8>], ocsp: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = pdf.to_vec();
+    let mut places = Vec::new();
+    let mut number = 40;
+    let mut streams = |bytes: &mut Vec<u8>, all: &[Vec<u8>]| {
+        let mut references = String::new();
+        for one in all {
+            number += 1;
+            references += &format!("{number} 0 R ");
+            places.push((number, bytes.len()));
+            bytes.extend(format!("{number} 0 obj\n<< /Length {} >>\nstream\n", one.len()).into_bytes());
+            bytes.extend([one.as_slice(), b"\nendstream\nendobj\n"].concat());
+        }
+        references
+    };
+    let (crls, ocsp) = (streams(&mut bytes, crls), streams(&mut bytes, ocsp));
+    let catalog = format!("<< /Type /Catalog /Pages 2 0 R {STORE} /AcroForm << /Fields [{fields}] /SigFlags 3 >> >>");
+    for (number, text) in [
+        (1, catalog),
+        (40, format!("<< /Type /DSS /CRLs [{crls}] /OCSPs [{ocsp}] >>")),
+    ] {
+        places.push((number, bytes.len()));
+        bytes.extend(format!("{number} 0 obj\n{text}\nendobj\n").into_bytes());
+    }
+    let previous = start(pdf).map_or_else(String::new, |start| format!("/Prev {start}"));
+    section(bytes, &places, &format!("/Root 1 0 R {previous}"))
+}
+
+/// The letter as a linearised file (ISO 32000-1 annex F): its first section stands in front and leads to the one behind it.
+#[must_use]
+pub fn linearised() -> Vec<u8> {
+    let table = |places: &[(u32, usize)], trailer: &str| {
+        let rows = places
+            .iter()
+            .map(|(number, place)| format!("{number} 1\n{place:010} 00000 n \n"));
+        format!("xref\n{}trailer\n<< /Size 100 {trailer} >>\n", rows.collect::<String>())
+    };
+    let file = |front: &[(u32, usize)], back: &[(u32, usize)], previous: usize| {
+        let mut bytes = b"%PDF-1.7\n".to_vec();
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        first.push((10, bytes.len()));
+        bytes.extend(b"10 0 obj\n<< /Linearized 1 /L 99999 /H [0 0] /O 3 /E 0 /N 1 /T 0 >>\nendobj\n");
+        let start = bytes.len();
+        let text = table(front, &format!("/Root 1 0 R /Prev {previous:<10}"));
+        bytes.extend(format!("{text}startxref\n0\n%%EOF\n").into_bytes());
+        for (number, text) in LETTER {
+            let list = if number % 2 == 1 { &mut first } else { &mut rest };
+            list.push((number, bytes.len()));
+            bytes.extend(format!("{number} 0 obj\n{text}\nendobj\n").into_bytes());
+        }
+        let behind = bytes.len();
+        bytes.extend(format!("{}startxref\n{start}\n%%EOF\n", table(back, "")).into_bytes());
+        (bytes, first, rest, behind)
+    };
+    let zeros = |many: usize| (0..many).map(|_| (9, 0)).collect::<Vec<_>>();
+    // Every number has its full width, so the places of the first try are those of the second.
+    let (_, first, rest, _) = file(&zeros(5), &zeros(4), 0);
+    let sized = |places: &[(u32, usize)]| places.iter().map(|(number, _)| (*number, 0)).collect::<Vec<_>>();
+    let (_, first, rest, behind) = file(&sized(&first), &sized(&rest), 0);
+    file(&first, &rest, behind).0
+}
+
+/// The letter as a hybrid file (ISO 32000-1 §7.5.8.4): readers of tables do not see objects 5 and 6, which the stream names.
+#[must_use]
+pub fn hybrid() -> Vec<u8> {
+    let mut bytes = b"%PDF-1.7\n".to_vec();
+    let (mut seen, mut hidden) = (Vec::new(), Vec::new());
+    for (number, text) in LETTER {
+        let list = if (5..=6).contains(&number) {
+            &mut hidden
+        } else {
+            &mut seen
+        };
+        list.push((number, bytes.len()));
+        bytes.extend(format!("{number} 0 obj\n{text}\nendobj\n").into_bytes());
+    }
+    let stream = bytes.len();
+    seen.push((11, stream));
+    let rows = hidden.iter().flat_map(|(_, place)| {
+        let place = u32::try_from(*place).unwrap_or_default().to_be_bytes();
+        [&[1][..], &place, &[0]].concat()
+    });
+    let rows: Vec<u8> = rows.collect();
+    let dictionary = format!(
+        "<< /Type /XRef /Size 100 /W [1 4 1] /Index [5 2] /Root 1 0 R /Length {} >>",
+        rows.len()
+    );
+    bytes.extend(format!("11 0 obj\n{dictionary}\nstream\n").into_bytes());
+    bytes.extend([&rows[..], b"\nendstream\nendobj\n"].concat());
+    section(bytes, &seen, &format!("/Root 1 0 R /XRefStm {stream}"))
 }
 
 /// Replaces the last `from` by `to`, which is as long.

@@ -28,6 +28,8 @@ pub(super) struct SignedAttributes {
     pub(super) signing_certificate: Option<SigningCertificate>,
     pub(super) signing_time: Option<OffsetDateTime>,
     pub(super) algorithm_protection: Option<AlgorithmProtection>,
+    /// RevocationInfoArchival of plain CMS.
+    pub(super) revocation: ValidationValues,
 }
 
 /// What the unsigned attributes carry.
@@ -47,6 +49,7 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
     let mut version_2 = Slot::new("signing-certificate-v2");
     let mut signing_time = Slot::new("signing-time");
     let mut algorithm_protection = Slot::new("cms-algorithm-protection");
+    let mut revocation = ValidationValues::default();
     let mut count = 0;
     while let Some(attribute) = attributes.next()? {
         counted(&mut count)?;
@@ -58,6 +61,10 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
             oid::SIGNING_CERTIFICATE_V2 => version_2.fill(&values)?,
             oid::SIGNING_TIME => signing_time.fill(&values)?,
             oid::CMS_ALGORITHM_PROTECTION => algorithm_protection.fill(&values)?,
+            // Laid out like revocation-values.
+            oid::ADOBE_REVOCATION if profile == Profile::PlainCms => {
+                revocation = ValidationValues::of(oid::REVOCATION_VALUES, values.content);
+            }
             _ => {}
         }
     }
@@ -83,6 +90,7 @@ pub(super) fn read_signed(mut attributes: Reader<'_>, profile: Profile) -> Resul
             Some(value) => Some(read_time(&value).ok_or_else(|| signing_time.wrong("malformed"))?),
             None => None,
         },
+        revocation,
         algorithm_protection: match algorithm_protection.value {
             Some(value) => {
                 Some(AlgorithmProtection::read(&value).map_err(|_| algorithm_protection.wrong("malformed"))?)

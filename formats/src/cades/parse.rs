@@ -163,6 +163,9 @@ fn read_signer(signer: &Element<'_>, profile: Profile) -> Result<Signer, CadesEr
             problem: "names other algorithms than the signature has",
         });
     }
+    let mut values = unsigned.values;
+    values.crls.extend(attributes.revocation.crls);
+    values.ocsp.extend(attributes.revocation.ocsp);
     Ok(Signer {
         identifier,
         digest_algorithm,
@@ -175,7 +178,7 @@ fn read_signer(signer: &Element<'_>, profile: Profile) -> Result<Signer, CadesEr
         signature,
         timestamps: unsigned.timestamps,
         archive_stamps: unsigned.archive_stamps,
-        values: unsigned.values,
+        values,
         other_unsigned_attributes: unsigned.others,
     })
 }

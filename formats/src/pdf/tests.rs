@@ -1,7 +1,9 @@
 //! Whole PDFs: signed, changed afterwards in every way published, and made to exhaust a reader.
 
 use super::*;
-use crate::pdf_by_hand::{LETTER, Look, additions, appended, attacks, pdf, section, signed, start};
+use crate::pdf_by_hand::{
+    LETTER, Look, additions, appended, attacks, hybrid, linearised, pdf, section, signed, start, stored,
+};
 
 fn letter() -> Vec<u8> {
     signed(&pdf(&LETTER), Look::PLAIN, |_| vec![0x30, 0x00])
@@ -62,6 +64,58 @@ fn what_is_allowed_is_no_change() {
     assert_eq!(twice.signatures.len(), 2);
     assert!(twice.signatures[0].afterwards.additions[0].contains("signature"));
     assert_eq!(twice.signatures[0].afterwards.unused_objects, 2);
+}
+
+#[test]
+fn linearised_and_hybrid_files_are_read_and_watched_like_any_other() {
+    for (name, bytes) in [("linearised", linearised()), ("hybrid", hybrid())] {
+        assert_eq!(read(&bytes).unwrap().signatures, [], "{name}");
+        let bytes = signed(&bytes, Look::PLAIN, |_| vec![0x30, 0x00]);
+        let signature = only(&bytes);
+        assert_eq!(
+            (&signature.defects, &signature.afterwards.changes),
+            (&Vec::new(), &Vec::new()),
+            "{name}"
+        );
+        for (addition, bytes) in additions(&bytes) {
+            assert_eq!(
+                only(&bytes).afterwards.changes,
+                Vec::<String>::new(),
+                "{name}: {addition}"
+            );
+        }
+        // Object 5 is the font: in the hybrid file only the stream knows it.
+        for object in [4, 5] {
+            let changed = appended(&bytes, &[(object, "<< /Type /Font /Subtype /Type3 >>")], "/Root 1 0 R");
+            assert_ne!(
+                only(&changed).afterwards.changes,
+                Vec::<String>::new(),
+                "{name}: {object}"
+            );
+        }
+    }
+}
+
+#[test]
+fn it_is_told_where_what_is_stored_ends() {
+    let bytes = letter();
+    let (list, response) = (vec![0x30, 1, 1], vec![0x30, 1, 2]);
+    let kept = stored(&bytes, "20 0 R", &[list.clone()], &[response.clone()]);
+    let read = read(&kept).unwrap();
+    assert_eq!(
+        (&read.store.crls, &read.store.ocsp),
+        (&vec![list.clone()], &vec![response])
+    );
+    let place = read.store.places[0];
+    assert_eq!(
+        (place.sha256, read.store.places.len()),
+        (crate::digest::sha256(&list), 2)
+    );
+    let end = [list.as_slice(), b"\nendstream"].concat();
+    assert!(kept[..place.end].ends_with(&end));
+    let signature = &read.signatures[0];
+    assert!(signature.contents_start < signature.revision_end && signature.revision_end < place.end);
+    assert_eq!(kept.get(signature.contents_start), Some(&b'<'));
 }
 
 #[test]
