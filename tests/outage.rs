@@ -5,6 +5,8 @@
 
 #[path = "outage/freshness.rs"]
 mod freshness;
+#[path = "outage/issuer.rs"]
+mod issuer;
 #[path = "outage/revocation.rs"]
 mod revocation;
 

@@ -111,6 +111,17 @@ pub(crate) const OPENSSL: &[Difference] = &[
             "list_before_the_stamp_strict",
             "list_ends_before_the_stamp",
             "list_with_unknown_critical_extension",
+            "ocsp_forged",
+            "ocsp_of_another_card",
+            "ocsp_of_the_future",
+            "ocsp_responder_ended",
+            "ocsp_responder_not_for_ocsp",
+            "ocsp_responder_of_another_ca",
+            "ocsp_revoked",
+            "ocsp_revoked_beside_good_list",
+            "ocsp_stale",
+            "ocsp_unauthorized",
+            "ocsp_unknown",
             "revoked_at_the_stamp",
             "revoked_before_stamp",
             "revoked_in_older_list",
@@ -252,7 +263,17 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
     Difference {
         reason: "Refused by it: it is shown no OCSP response, by which alone we know.",
         refused: true,
-        cases: &["ocsp_good_alone"],
+        cases: &[
+            "ocsp_good_alone",
+            "ocsp_good_by_the_ca",
+            "ocsp_revoked_after_stamp",
+            "ocsp_sub_seconds",
+        ],
+    },
+    Difference {
+        reason: "It is shown no OCSP response, and by that alone we know.",
+        refused: false,
+        cases: &["ocsp_revoked_beside_good_list"],
     },
     Difference {
         reason: "It does not look at time stamps, nor at archives: what is proven to be how old is ours to judge.",
@@ -379,7 +400,12 @@ pub(crate) const PYHANKO: &[Difference] = &[
     Difference {
         reason: "Refused by it: it is shown no OCSP response, by which alone we know.",
         refused: true,
-        cases: &["ocsp_good_alone"],
+        cases: &[
+            "ocsp_good_alone",
+            "ocsp_good_by_the_ca",
+            "ocsp_revoked_after_stamp",
+            "ocsp_sub_seconds",
+        ],
     },
     Difference {
         reason: "minimum_level, revocation and how long a key vouches for its lists are not its question.",

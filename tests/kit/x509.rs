@@ -202,8 +202,21 @@ pub(crate) fn distribution_points(directory: Option<Name>, uri: &str) -> Extensi
 
 /// authorityInfoAccess with one OCSP responder.
 pub(crate) fn ocsp_location(uri: &str) -> Extension {
+    access(rfc5912::ID_AD_OCSP, uri)
+}
+
+/// authorityInfoAccess that says where the issuer's certificate is.
+///
+/// # Panics
+/// If `uri` is not ASCII.
+#[must_use]
+pub fn issuer_location(uri: &str) -> Extension {
+    access(rfc5912::ID_AD_CA_ISSUERS, uri)
+}
+
+fn access(method: ObjectIdentifier, uri: &str) -> Extension {
     let value = AuthorityInfoAccessSyntax(vec![AccessDescription {
-        access_method: rfc5912::ID_AD_OCSP,
+        access_method: method,
         access_location: GeneralName::UniformResourceIdentifier(Ia5String::new(uri).expect("a URI is IA5")),
     }]);
     extension(rfc5280::ID_PE_AUTHORITY_INFO_ACCESS, false, &encoded(&value))

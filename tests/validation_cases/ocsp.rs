@@ -1,4 +1,5 @@
-//! What OCSP responders say, and what they leave open. In each case but the named ones no list of the signing CA is at hand.
+//! What OCSP responders say, and what they leave open: unless a row says so, no list of the signing CA is at hand. And a CA whose
+//! certificate is not there.
 
 use std::fs;
 
@@ -186,6 +187,32 @@ pub(super) const ROWS: &[Row] = &[
                 ..Delegate::default()
             };
             responder_says(plan, false, delegated(delegate));
+        },
+    ),
+    (
+        "issuer_not_at_hand",
+        indeterminate("NO_CERTIFICATE_CHAIN_FOUND"),
+        "the CA's certificate is nowhere at hand; the card says where it is",
+        "RFC 5280 §4.2.2.1",
+        |plan| {
+            plan.missing = 1;
+            let access = kit::x509::issuer_location("http://crl.example/ca/sign.der");
+            plan.card.extra_extensions.push(access);
+            let spec = plan.card.clone();
+            plan.sign = Some(Box::new(move |hpki, content| {
+                let mut card = hpki.card(spec.clone());
+                card.chain.clear();
+                let unstamped = kit::ContainerOptions {
+                    stamp: None,
+                    signing_time: None,
+                };
+                hpki.signature(&card, content, unstamped)
+            }));
+            plan.after = Box::new(|folder| {
+                for name in ["test-sign-ca.der", "test-sign-ca-rollover.der"] {
+                    fs::remove_file(folder.join("trust/intermediates").join(name)).unwrap();
+                }
+            });
         },
     ),
 ];

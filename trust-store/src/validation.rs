@@ -306,7 +306,9 @@ fn is_open(judged: &[Judged]) -> bool {
     };
     let possible = judged.iter().filter_map(|one| one.ledger.possible()).min();
     let telling = row.indication() == Indication::Indeterminate && possible.is_some_and(|possible| possible < row);
-    row == Row::TryLater || telling
+    let mut queries = judged.iter().flat_map(|one| &one.queries);
+    let issuer_missing = queries.any(|query| matches!(query, EvidenceQuery::Certificate { .. }));
+    row == Row::TryLater || telling || (row == Row::NoCertificateChainFound && issuer_missing)
 }
 
 impl Setting<'_> {

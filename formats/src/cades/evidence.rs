@@ -168,9 +168,22 @@ mod tests {
         let mut parts = signed_data(&full).unwrap().children();
         assert_eq!(parts.any().unwrap().raw, VERSION_5);
         let expected = [&[0xa1, 15, 6, 8, 0x2b, 6, 1, 5, 5, 7, 16, 2][..], &piece(7)].concat();
-        assert!(full.windows(expected.len()).any(|window| window == expected));
-        SignedData::parse(&full, Profile::Document).unwrap();
+        let at = full
+            .windows(expected.len())
+            .position(|window| window == expected)
+            .unwrap();
+        let read = SignedData::parse(&full, Profile::Document).unwrap();
+        assert_eq!((read.crls, read.ocsp), (vec![piece(2)], vec![piece(7)]));
         assert_eq!(with_evidence(&full, &[], &[], &[piece(7)]).unwrap(), full);
+        // id-ri-scvp, RFC 5940 §2.3: not for us, and no reason to refuse the signature.
+        let mut other = full.clone();
+        other[at + 11] = 4;
+        let read = SignedData::parse(&other, Profile::Document).unwrap();
+        assert_eq!((read.crls, read.ocsp), (vec![piece(2)], Vec::new()));
+        // Something after the response, in the place of its last octets.
+        let mut longer = full;
+        longer[at + 13] = 1;
+        assert!(SignedData::parse(&longer, Profile::Document).is_err());
     }
 
     #[test]

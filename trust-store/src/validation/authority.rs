@@ -17,6 +17,10 @@ use crate::policy::{Freshness, TsaRevocation};
 use crate::report::rfc3339;
 use crate::revocation::{self, OcspRequest, Reason, Revocation, RevocationSources, RevocationStatus, Times};
 
+/// Links followed, and certificates of one name tried, on the way to the issuer that is missing.
+const MAX_CLIMB: usize = 8;
+const MAX_NAMESAKES: usize = 16;
+
 /// Path and revocation of a signer's certificate at `time`. `proof`: whether a stamp proves that the signature existed then.
 pub(super) fn of_signer(
     certificate: &Certificate,
@@ -243,6 +247,9 @@ fn best_path(
     let paths = match path::build_all(certificate, anchors, &setting.material.certificates, &inputs, time) {
         Ok(paths) => paths,
         Err(failure) => {
+            if matches!(failure, PathFailure::NoChain(_)) {
+                ask_for_issuer(certificate, anchors, setting, queries);
+            }
             let row = match failure {
                 PathFailure::NoChain(_) => Row::NoCertificateChainFound,
                 PathFailure::Algorithm(_) => Row::CryptoConstraintsFailure,
@@ -371,6 +378,32 @@ fn ask(certificate: &Certificate, issuer: &Certificate, queries: &mut Vec<Eviden
         if !query.urls().is_empty() && !queries.contains(&query) {
             queries.push(query);
         }
+    }
+}
+
+/// Asks for the certificate of the issuer that nobody has, where the certificate that names it says where it is. That is the word
+/// of a certificate that leads nowhere yet; [`EvidenceQuery::Certificate`] says what follows.
+fn ask_for_issuer(leaf: &Certificate, anchors: &AnchorSet, setting: &Setting<'_>, queries: &mut Vec<EvidenceQuery>) {
+    let mut current = leaf;
+    for _ in 0..MAX_CLIMB {
+        let of_name = |one: &&Certificate| one.subject == current.issuer;
+        let known = anchors.0.iter().map(|anchor| &anchor.certificate).filter(of_name);
+        let known = known.chain(setting.material.certificates.with_subject(&current.issuer));
+        let signed = |one: &&Certificate| current.verify_signature(&one.key).is_ok();
+        let found = known.take(MAX_NAMESAKES).find(signed);
+        match found {
+            Some(above) if above != current => current = above,
+            Some(_) => return,
+            None => break,
+        }
+    }
+    let query = EvidenceQuery::Certificate {
+        issuer: current.issuer.to_string(),
+        subject: current.subject.to_string(),
+        urls: revocation::issuer_urls(current),
+    };
+    if !query.urls().is_empty() && !queries.contains(&query) {
+        queries.push(query);
     }
 }
 
