@@ -694,4 +694,9 @@ fn a_sloppy_responder_is_understood() {
         Err(NotAnswered::Refused(_))
     ));
     check("unknown", &judged(answer), Silent("answered unauthorized"));
+    kit::conformance(
+        "Sloppy responder: sub-second times, unauthorized, POST only",
+        "handled",
+        "handled",
+    );
 }
