@@ -30,11 +30,20 @@ pub enum Ca {
     Auth,
     /// Root of the time stamp authority: another tree
     TsaRoot,
+    /// Root of another authority, with keys that no algorithm date ends (P-384); not in [`TestHpki::write_trust`]
+    LastingTsaRoot,
 }
 
 impl Ca {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Root, Self::Sign, Self::SignRollover, Self::Auth, Self::TsaRoot];
+    pub const ALL: [Self; 6] = [
+        Self::Root,
+        Self::Sign,
+        Self::SignRollover,
+        Self::Auth,
+        Self::TsaRoot,
+        Self::LastingTsaRoot,
+    ];
 
     /// Its name as subject and issuer.
     #[must_use]
@@ -66,6 +75,11 @@ impl Ca {
                 ("O", "TEST Time Authority"),
                 ("CN", "TEST Time Stamp Root CA"),
             ]),
+            Self::LastingTsaRoot => name(&[
+                ("C", "JP"),
+                ("O", "TEST Time Authority"),
+                ("CN", "TEST Lasting Time Stamp Root CA"),
+            ]),
         }
     }
 
@@ -78,6 +92,7 @@ impl Ca {
             Self::SignRollover => Key::SignCaRollover,
             Self::Auth => Key::AuthCa,
             Self::TsaRoot => Key::TsaRoot,
+            Self::LastingTsaRoot => Key::LastingTsaRoot,
         }
     }
 
@@ -85,7 +100,7 @@ impl Ca {
     #[must_use]
     pub fn serial(self) -> u64 {
         match self {
-            Self::Root | Self::TsaRoot => 1,
+            Self::Root | Self::TsaRoot | Self::LastingTsaRoot => 1,
             Self::Sign => 4,
             Self::Auth => 5,
             Self::SignRollover => 6,
@@ -96,7 +111,7 @@ impl Ca {
     #[must_use]
     pub fn issuer(self) -> Self {
         match self {
-            Self::TsaRoot => Self::TsaRoot,
+            Self::TsaRoot | Self::LastingTsaRoot => self,
             _ => Self::Root,
         }
     }
@@ -110,6 +125,7 @@ impl Ca {
             Self::SignRollover => "/crl/sign-rollover.crl",
             Self::Auth => "/crl/auth.crl",
             Self::TsaRoot => "/crl/tsa.crl",
+            Self::LastingTsaRoot => "/crl/lasting-tsa.crl",
         }
     }
 
@@ -122,6 +138,7 @@ impl Ca {
             Self::SignRollover => "/ocsp/sign-rollover",
             Self::Auth => "/ocsp/auth",
             Self::TsaRoot => "/ocsp/tsa",
+            Self::LastingTsaRoot => "/ocsp/lasting-tsa",
         }
     }
 
@@ -173,6 +190,7 @@ impl TestHpki {
         let (years_ago, years_ahead) = match ca {
             Ca::Root => (11, 19),
             Ca::TsaRoot => (8, 12),
+            Ca::LastingTsaRoot => (4, 26),
             Ca::SignRollover => (2, 18),
             Ca::Sign | Ca::Auth => (10, 10),
         };
@@ -308,7 +326,7 @@ impl TestHpki {
                     distribution_points(Some(part), &self.url(RARL_PATH)),
                 ]);
             }
-            Ca::TsaRoot => extensions.push(ca_key_usage),
+            Ca::TsaRoot | Ca::LastingTsaRoot => extensions.push(ca_key_usage),
             Ca::Sign | Ca::SignRollover | Ca::Auth => {
                 let part = name_under(&Ca::Root.name(), SARL);
                 let points = distribution_points(Some(part), &self.url(Ca::Root.crl_path()));

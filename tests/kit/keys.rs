@@ -27,6 +27,8 @@ pub enum Key {
     AuthCa,
     /// Root of the time stamp authority
     TsaRoot,
+    /// Root of the time stamp authority whose keys last
+    LastingTsaRoot,
     /// Time stamp authority
     Tsa,
     /// OCSP responder
@@ -84,6 +86,7 @@ impl Key {
             Self::SignCaRollover => include_str!("keys/sign_ca_rollover.pem"),
             Self::AuthCa => include_str!("keys/auth_ca.pem"),
             Self::TsaRoot => include_str!("keys/tsa_root.pem"),
+            Self::LastingTsaRoot => include_str!("keys/lasting_tsa_root.pem"),
             Self::Tsa => include_str!("keys/tsa.pem"),
             Self::Ocsp => include_str!("keys/ocsp.pem"),
             Self::Doctor => include_str!("keys/doctor.pem"),
@@ -179,7 +182,7 @@ impl Key {
     }
 
     fn loaded(self) -> &'static Loaded {
-        static KEYS: [OnceLock<Loaded>; 19] = [const { OnceLock::new() }; 19];
+        static KEYS: [OnceLock<Loaded>; 20] = [const { OnceLock::new() }; 20];
         KEYS[self as usize].get_or_init(|| Loaded::from_pem(self.pem()))
     }
 }

@@ -106,6 +106,7 @@ fn certificate(state: &State, name: &str) -> Option<Vec<u8>> {
         "sign-rollover.der" => state.hpki.ca(Ca::SignRollover),
         "auth.der" => state.hpki.ca(Ca::Auth),
         "tsa-root.der" => state.hpki.ca(Ca::TsaRoot),
+        "lasting-tsa-root.der" => state.hpki.ca(Ca::LastingTsaRoot),
         "tsa.der" => state.hpki.tsa(),
         _ => return None,
     })
