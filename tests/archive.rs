@@ -559,3 +559,59 @@ fn missing_evidence_is_named_and_nothing_is_written() {
     assert_eq!(exit, 1, "{text}");
     assert!(!bench.path("broken.archive.asice").exists());
 }
+
+#[test]
+fn a_detached_signature_becomes_its_archive_and_is_stamped_again() {
+    let bench = Bench::new();
+    let hpki = bench.services.hpki();
+    let letter = kit::letter_pdf();
+    fs::write(bench.path("letter.pdf"), &letter).unwrap();
+    let options = ContainerOptions::at(OffsetDateTime::now_utc());
+    fs::write(
+        bench.path("letter.p7s"),
+        hpki.signature(&hpki.doctor(), &letter, options),
+    )
+    .unwrap();
+    let (content, signature) = (bench.text("letter.pdf"), bench.text("letter.p7s"));
+    let (exit, made, said) = bench.run(None, &["archive", &signature, "--content", &content]);
+    assert_eq!((exit, &made["report"]["level"]), (0, &"B-LTA".into()), "{said}");
+    let first = bench.text("letter.archive.p7s");
+    let again = ["archive", &first, "--content", &content, "-o", &bench.text("twice.p7s")];
+    let (exit, made, said) = bench.run(None, &again);
+    assert_eq!((exit, &made["report"]["level"]), (0, &"B-LTA".into()), "{said}");
+    for name in ["letter.archive.p7s", "twice.p7s"] {
+        let (exit, report, said) = verify(bench.folder.path(), &bench.path(name), &["--content", &content]);
+        assert_eq!((exit, &report["level"]), (0, &"B-LTA".into()), "{name}: {said}");
+    }
+    let openssl = kit::openssl([
+        "cms",
+        "-verify",
+        "-cades",
+        "-binary",
+        "-inform",
+        "DER",
+        "-purpose",
+        "any",
+        "-noverify",
+        "-out",
+        "/dev/null",
+        "-in",
+        &bench.text("twice.p7s"),
+        "-content",
+        &content,
+    ]);
+    assert!(openssl.status.success(), "{openssl:?}");
+    fs::write(bench.path("other.pdf"), b"another").unwrap();
+    let (exit, _, said) = bench.run(
+        None,
+        &[
+            "archive",
+            &signature,
+            "--content",
+            &bench.text("other.pdf"),
+            "-o",
+            &bench.text("other.p7s"),
+        ],
+    );
+    assert_eq!(exit, 1, "{said}");
+}

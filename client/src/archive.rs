@@ -5,7 +5,9 @@
 mod evidence;
 mod making;
 mod renew;
+mod signature;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ use crate::error::{Code, Exit, Failure};
 use crate::output::Output;
 use crate::relay_api::RelayApi;
 use crate::relay_trust::{known_policy, relay_trust};
-use crate::{trust, tsa, verify};
+use crate::{files, trust, tsa, verify};
 use making::Maker;
 pub(crate) use making::{Made, derive_to};
 
@@ -29,9 +31,12 @@ pub(crate) use making::{Made, derive_to};
 pub struct Options {
     #[command(subcommand)]
     renew: Option<Renewal>,
-    /// Container (.asice)
+    /// Container (.asice) or detached signature (.p7s)
     #[arg(value_name = "FILE", required = true)]
     file: Option<PathBuf>,
+    /// The file a detached signature signs
+    #[arg(long, value_name = "FILE")]
+    content: Option<PathBuf>,
     /// The archive to write [default: FILE with .archive before its ending]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -103,7 +108,13 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     }
     let made = context.block_on(async {
         let maker = maker(context, &options.means).await?;
-        making::make(&maker, file, &target).await
+        if is_signature(file)? {
+            signature::make(&maker, file, options.content.as_deref(), &target, context.output).await
+        } else if options.content.is_some() {
+            Err(Failure::new(Code::Arguments, "--content goes with a .p7s"))
+        } else {
+            making::make(&maker, file, &target).await
+        }
     })?;
     let (text, value) = told(&made, &target, context.output);
     context.output.print(&value, &text);
@@ -145,6 +156,14 @@ fn default_target(file: &Path) -> PathBuf {
         .extension()
         .map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()));
     file.with_extension(format!("archive{ending}"))
+}
+
+fn is_signature(file: &Path) -> Result<bool, Failure> {
+    let mut first = [0_u8; 1];
+    let read = files::open(file)?
+        .read(&mut first)
+        .map_err(|error| files::unreadable(file, &error))?;
+    Ok((read == 1 && first == [0x30]) || file.extension().is_some_and(|ending| ending == "p7s"))
 }
 
 /// How a try ended, as an exit code.

@@ -20,7 +20,10 @@ use time::OffsetDateTime;
 use crate::digest::DigestAlgorithm;
 use crate::tlv::TlvError;
 
-pub use archive::{ArchiveError, ArchiveImprint, ArchiveStamp, ArchiveStampKind, Covered, archive_imprint};
+pub use archive::{
+    ArchiveError, ArchiveImprint, ArchiveStamp, ArchiveStampKind, Covered, NextArchiveStamp, archive_imprint,
+    next_archive_stamp, with_archive_stamp,
+};
 pub use evidence::with_evidence;
 pub use prepare::{Encapsulated, PreparedSignature, SignatureScheme, SigningIdentity, prepare, prepare_encapsulated};
 pub use timestamped::with_timestamp;

@@ -11,6 +11,8 @@
 //!                               unsignedAttrsHashIndex SEQUENCE OF OCTET STRING }
 //! ```
 
+mod made;
+
 use std::collections::HashSet;
 
 use const_oid::ObjectIdentifier;
@@ -22,6 +24,8 @@ use crate::digest::{DigestAlgorithm, Digests};
 use crate::oid;
 use crate::timestamp::Token;
 use crate::tlv::{self, Element};
+
+pub use made::{NextArchiveStamp, next_archive_stamp, with_archive_stamp};
 
 /// Which attribute an archive time stamp came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,9 +15,14 @@ use crate::tlv::{self, Element};
 pub fn with_timestamp(p7s: &[u8], token: &[u8]) -> Result<Vec<u8>, CadesError> {
     SignedData::parse(p7s, Profile::Document)?;
     SignedData::parse(token, Profile::Token)?;
-    let signed_data = signed_data(p7s)?;
+    with_unsigned(p7s, &stamp(token))
+}
+
+/// A SignedData with one more unsigned attribute (DER).
+pub(super) fn with_unsigned(cms: &[u8], attribute: &[u8]) -> Result<Vec<u8>, CadesError> {
+    let signed_data = signed_data(cms)?;
     let (before, signers) = last_child(&signed_data)?;
-    let signer = with_attribute(&only_signer(&signers)?, &stamp(token))?;
+    let signer = with_attribute(&only_signer(&signers)?, attribute)?;
     let signers = tlv::encode(tlv::SET, &[&signer]);
     let signed_data = tlv::encode(tlv::SEQUENCE, &[before, &signers]);
     let stamped = tlv::encode(

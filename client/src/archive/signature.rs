@@ -1,0 +1,69 @@
+//! One archive of a detached signature: evidence and archive-time-stamp-v3 inside the `.p7s`, ETSI EN 319 122-1 §5.5.
+
+use std::path::Path;
+
+use formats::cades;
+use formats::digest::DigestAlgorithm;
+use time::OffsetDateTime;
+use trust_store::archive::{completed, embedded};
+use trust_store::{Evidence, Subject};
+
+use super::evidence::gather;
+use super::making::{Made, Maker, is_archive, malformed};
+use crate::error::Failure;
+use crate::output::Output;
+use crate::{files, sign};
+
+/// Makes the archive of the signature `file` over `content` and writes it to `target`.
+///
+/// # Errors
+/// What could not be tried: the files, the authority, the disk.
+pub(super) async fn make(
+    maker: &Maker,
+    file: &Path,
+    content: Option<&Path>,
+    target: &Path,
+    output: Output,
+) -> Result<Made, Failure> {
+    let trust = &maker.trust;
+    let bytes = files::read_small(file)?;
+    let content = match content {
+        Some(content) => Some(sign::digest_of(content, &DigestAlgorithm::ALL, output)?),
+        None => None,
+    };
+    let subject = |bytes: &[u8]| Subject::Signature {
+        bytes: bytes.to_vec(),
+        content: content.clone(),
+    };
+    let now = OffsetDateTime::now_utc();
+    let gathered = gather(trust, &subject(&bytes), &maker.supplied, &maker.hosts, now).await;
+    let validated = trust.validate(subject(&bytes), gathered.evidence.clone(), now);
+    let report = Box::new(validated.report().clone());
+    if !report.passed() {
+        return Ok(match gathered.missing.is_empty() {
+            true => Made::Fails { report },
+            false => Made::Missing {
+                missing: gathered.missing,
+                report,
+            },
+        });
+    }
+    let full = embedded(&bytes, &trust.anchors, &gathered.evidence).map_err(|error| malformed(&error))?;
+    let next = cades::next_archive_stamp(&full, content.as_ref()).map_err(|error| malformed(&error))?;
+    let token = maker.authority.token(&next.message).await?;
+    let stamped = cades::with_archive_stamp(&full, &next, &token).map_err(|error| malformed(&error))?;
+    let now = OffsetDateTime::now_utc();
+    let gathered = gather(trust, &subject(&stamped), &maker.supplied, &maker.hosts, now).await;
+    // No index is over the newest token yet: its own evidence goes into it.
+    let token = completed(&token, &full, &trust.anchors, &gathered.evidence).map_err(|error| malformed(&error))?;
+    let stamped = cades::with_archive_stamp(&full, &next, &token).map_err(|error| malformed(&error))?;
+    let validated = trust.validate(subject(&stamped), Evidence::default(), now);
+    let report = Box::new(validated.report().clone());
+    match trust.token_end(&token, now) {
+        Some(end) if is_archive(&report) => {
+            files::write_atomically(target, &stamped)?;
+            Ok(Made::Archive { report, end })
+        }
+        _ => Ok(Made::Fails { report }),
+    }
+}
