@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use formats::cades;
+use formats::cades::{self, Profile, SignedData};
 use formats::digest::DigestAlgorithm;
 use time::OffsetDateTime;
 use trust_store::archive::{completed, embedded};
@@ -59,7 +59,8 @@ pub(super) async fn make(
     let stamped = cades::with_archive_stamp(&full, &next, &token).map_err(|error| malformed(&error))?;
     let validated = trust.validate(subject(&stamped), Evidence::default(), now);
     let report = Box::new(validated.report().clone());
-    match trust.token_end(&token, now) {
+    let carriers: Vec<SignedData> = SignedData::parse(&stamped, Profile::Document).into_iter().collect();
+    match trust.token_end(&token, &carriers, now) {
         Some(end) if is_archive(&report) => {
             files::write_atomically(target, &stamped)?;
             Ok(Made::Archive { report, end })
