@@ -77,7 +77,8 @@ fn list(hashes: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cades::tests::{signature, token};
+    use crate::cades::archive::tests::token_by;
+    use crate::cades::tests::signature;
     use crate::cades::{
         ArchiveStamp, ArchiveStampKind, Profile, SignedData, archive_imprint, with_evidence, with_timestamp,
     };
@@ -87,14 +88,18 @@ mod tests {
         vec![0x30, 3, 2, 1, content]
     }
 
+    fn token(second: i64) -> Vec<u8> {
+        token_by(ALGORITHM, second, Vec::new())
+    }
+
     #[test]
     fn what_is_asked_for_is_what_a_reader_expects_and_covers_everything() {
         let content = Digests::of(b"content");
-        let stamped = with_timestamp(&signature(), &token()).unwrap();
+        let stamped = with_timestamp(&signature(), &token(1)).unwrap();
         let full = with_evidence(&stamped, &[piece(1)], &[piece(2)], &[]).unwrap();
         let before = SignedData::parse(&full, Profile::Document).unwrap();
         let next = next_archive_stamp(&full, Some(&content)).unwrap();
-        let archived = with_archive_stamp(&full, &next, &token()).unwrap();
+        let archived = with_archive_stamp(&full, &next, &token(2)).unwrap();
         let after = SignedData::parse(&archived, Profile::Document).unwrap();
         assert_eq!(after.signer.signature, before.signer.signature);
         assert_eq!(after.signer.timestamps, before.signer.timestamps);
@@ -110,13 +115,17 @@ mod tests {
         let imprint = expected(&archived, stamp);
         assert_eq!(imprint.accepted, [ALGORITHM.digest(&next.message)]);
         assert_eq!(imprint.uncovered, 0);
-        assert_eq!(read.info, Token::parse(&token()).unwrap().info);
+        assert_eq!(read.info, Token::parse(&token(2)).unwrap().info);
 
         // A second one covers the first, and what was added since.
         let more = with_evidence(&archived, &[], &[piece(3)], &[]).unwrap();
         let second = next_archive_stamp(&more, Some(&content)).unwrap();
-        let twice =
-            with_archive_stamp(&more, &second, &with_evidence(&token(), &[piece(4)], &[], &[]).unwrap()).unwrap();
+        let twice = with_archive_stamp(
+            &more,
+            &second,
+            &with_evidence(&token(3), &[piece(4)], &[], &[]).unwrap(),
+        )
+        .unwrap();
         let signed = SignedData::parse(&twice, Profile::Document).unwrap();
         assert_eq!(signed.signer.archive_stamps.len(), 2);
         let imprints: Vec<_> = signed

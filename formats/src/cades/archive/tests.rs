@@ -23,7 +23,7 @@ struct Pieces {
 }
 
 const LIST: &[u8] = &[0x30, 3, 2, 1, 9];
-const OTHER_STATUS: &[u8] = &[0xa1, 3, 2, 1, 8];
+const OTHER_STATUS: &[u8] = &[0xa1, 6, 6, 1, 0x2a, 2, 1, 8];
 
 impl Pieces {
     fn new(content: Option<&[u8]>) -> Self {
@@ -75,10 +75,15 @@ impl Pieces {
 
 /// A token of second `second`, with these unsigned attributes.
 fn token(second: i64, unsigned: Vec<Vec<u8>>) -> Vec<u8> {
+    token_by(DigestAlgorithm::Sha512, second, unsigned)
+}
+
+/// The same over something by `algorithm`.
+pub(super) fn token_by(algorithm: DigestAlgorithm, second: i64, unsigned: Vec<Vec<u8>>) -> Vec<u8> {
     let info = TstInfo {
         policy: oid::DATA,
-        imprint_algorithm: Some(DigestAlgorithm::Sha512),
-        imprint: vec![0; 64],
+        imprint_algorithm: Some(algorithm),
+        imprint: vec![0; algorithm.digest(b"").len()],
         serial: vec![1],
         gen_time: OffsetDateTime::from_unix_timestamp(second).unwrap(),
         nonce: None,
