@@ -118,7 +118,7 @@ fn the_failure_that_came_furthest_is_told() {
     let late = NOW + Duration::days(365 * 25);
     assert!(matches!(
         build(&doctor, &anchors(Ca::Root), &pool, &ignoring, late),
-        Err(PathFailure::Constraints(_))
+        Err(PathFailure::OutOfTime(_))
     ));
 }
 

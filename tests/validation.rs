@@ -24,7 +24,7 @@ struct Case {
     now: String,
     indication: String,
     sub_indication: Option<String>,
-    /// Number of CRLs `missing` asks for.
+    /// How much `missing` asks for: CRLs, and the stamp that the relay may add.
     missing: usize,
     /// What one of the checks says.
     says: Option<String>,
@@ -129,7 +129,10 @@ fn judge(folder: &Path) -> Result<(), String> {
         ));
     }
     if missing != case.missing {
-        return Err(format!("{missing} CRLs asked for, {} expected\n{text}", case.missing));
+        return Err(format!(
+            "{missing} pieces of evidence asked for, {} expected\n{text}",
+            case.missing
+        ));
     }
     let said = |says: &String| {
         let mut checks = report["checks"].as_array().unwrap().iter();

@@ -157,7 +157,7 @@ fn code_of(failure: &PathFailure) -> ChainCode {
     match failure {
         PathFailure::NoChain(_) => ChainCode::NoPath,
         PathFailure::Algorithm(_) => ChainCode::AlgorithmNotAccepted,
-        PathFailure::Constraints(_) => ChainCode::ConstraintsViolated,
+        PathFailure::Constraints(_) | PathFailure::OutOfTime(_) => ChainCode::ConstraintsViolated,
         PathFailure::LeafExpired(_) => ChainCode::Expired,
         PathFailure::LeafNotYetValid(_) => ChainCode::NotYetValid,
     }

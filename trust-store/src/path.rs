@@ -81,9 +81,12 @@ pub enum PathFailure {
     /// A link is signed by an algorithm or key that is not accepted: CRYPTO_CONSTRAINTS_FAILURE.
     #[error("{0}")]
     Algorithm(String),
-    /// RFC 5280 §6 refuses the path, or a CA or the anchor is outside its validity: CHAIN_CONSTRAINTS_FAILURE.
+    /// RFC 5280 §6 refuses the path: CHAIN_CONSTRAINTS_FAILURE.
     #[error("{0}")]
     Constraints(String),
+    /// A CA or the anchor is outside its validity: CHAIN_CONSTRAINTS_FAILURE, unless the leaf is too.
+    #[error("{0}")]
+    OutOfTime(String),
     /// All is well but that the leaf's validity has ended.
     #[error("the certificate expired at {0}")]
     LeafExpired(OffsetDateTime),
@@ -97,7 +100,7 @@ impl PathFailure {
         match self {
             Self::NoChain(_) => 0,
             Self::Algorithm(_) => 1,
-            Self::Constraints(_) => 2,
+            Self::Constraints(_) | Self::OutOfTime(_) => 2,
             Self::LeafExpired(_) | Self::LeafNotYetValid(_) => 3,
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn judge(
                 .map(|warning| format!("{}: {warning}", authority.subject)),
         );
         if !authority.is_valid_at(at) {
-            return Err(refused(authority, "outside its validity"));
+            return Err(out_of_time(authority, "outside its validity"));
         }
         state.certificate(authority, false)?;
         state.authority(authority)?;
@@ -104,7 +104,7 @@ impl<'a> State<'a> {
             max_path_length: length,
         };
         if !anchor.is_valid_at(at) {
-            return Err(refused(anchor, "the trust anchor is outside its validity"));
+            return Err(out_of_time(anchor, "the trust anchor is outside its validity"));
         }
         match read(anchor, anchor.basic_constraints())? {
             Some(basic) if !basic.ca => return Err(refused(anchor, "the trust anchor says it is no CA")),
@@ -270,11 +270,19 @@ fn read<T>(certificate: &Certificate, value: Result<T, Malformed>) -> Result<T, 
 }
 
 fn refused(certificate: &Certificate, why: impl std::fmt::Display) -> PathFailure {
+    PathFailure::Constraints(told(certificate, why))
+}
+
+fn out_of_time(certificate: &Certificate, why: &str) -> PathFailure {
+    PathFailure::OutOfTime(told(certificate, why))
+}
+
+fn told(certificate: &Certificate, why: impl std::fmt::Display) -> String {
     // The leaf may be a person: only its serial number is named.
     let who = if certificate.is_ca() {
         certificate.subject.to_string()
     } else {
         format!("certificate {}", hex::encode(&certificate.serial))
     };
-    PathFailure::Constraints(format!("{who}: {why}"))
+    format!("{who}: {why}")
 }

@@ -253,7 +253,9 @@ fn best_path(
             let row = match failure {
                 PathFailure::NoChain(_) => Row::NoCertificateChainFound,
                 PathFailure::Algorithm(_) => Row::CryptoConstraintsFailure,
-                PathFailure::Constraints(_) => Row::ChainConstraintsFailure,
+                // What has ended with its CAs lacks a proof that it is older, like what ended alone (EN 319 102-1 §5.2.6.4).
+                PathFailure::OutOfTime(_) if !certificate.is_valid_at(time) => Row::OutOfBoundsNoPoe,
+                PathFailure::Constraints(_) | PathFailure::OutOfTime(_) => Row::ChainConstraintsFailure,
                 PathFailure::LeafExpired(_) | PathFailure::LeafNotYetValid(_) => Row::OutOfBoundsNoPoe,
             };
             let detail = format!(
