@@ -17,6 +17,7 @@ const LATER: OffsetDateTime = NOW.saturating_add(Duration::days(11 * 365));
 const LEVEL_LTA: &str = "minimum_level = \"B-LTA\"\n[algorithms]\nrsa2048 = \"2040-12-31\"";
 const STILL_GOOD: &str = "[algorithms]\nrsa2048 = \"2040-12-31\"";
 const DECIDES: &str = "What its archive proves decides";
+/// It also asks for a list older than the end of the stamp's authority: those of today need not name it any more.
 const TOO_LATE: (&str, Option<&str>) = indeterminate("OUT_OF_BOUNDS_NO_POE");
 
 /// The rows.
@@ -52,6 +53,7 @@ pub(super) const ROWS: &[Row] = &[
         "nothing proves that the stamp is older than the end of its authority",
         "EN 319 102-1 §5.6",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(carrying);
             eleven_years_on(plan);
@@ -110,6 +112,7 @@ pub(super) const ROWS: &[Row] = &[
         "the archive was renewed after its authority had ended",
         "EN 319 102-1 §5.6",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| renewed(container, NOW + YEAR * 9));
             eleven_years_on(plan);
@@ -121,6 +124,7 @@ pub(super) const ROWS: &[Row] = &[
         "the older archive manifest is another one: the newer proves nothing either",
         "EN 319 162-1 annex A.7",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| {
                 let container = renewed(container, NOW + YEAR * 7);
@@ -152,6 +156,7 @@ pub(super) const ROWS: &[Row] = &[
         "the archive manifest leaves out the signature",
         "EN 319 162-1 annex A.7",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| {
                 archive(carrying(container), long_lived(), |xml| {
@@ -167,6 +172,7 @@ pub(super) const ROWS: &[Row] = &[
         "the archive's token is of another archive manifest",
         "EN 319 162-1 annex A.7",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| {
                 let container = archive(carrying(container), long_lived(), |xml| xml);
@@ -182,6 +188,7 @@ pub(super) const ROWS: &[Row] = &[
         "the archive manifest refers to another signature",
         "EN 319 162-1 annex A.7",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| {
                 let archived = archive(carrying(container), long_lived(), |xml| xml);
@@ -198,6 +205,7 @@ pub(super) const ROWS: &[Row] = &[
         "the archive's authority is none of ours",
         "CONTRACTS.md §3 Archive",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| archive(carrying(container), untrusted(), |xml| xml));
             eleven_years_on(plan);
@@ -220,6 +228,7 @@ pub(super) const ROWS: &[Row] = &[
         "an archive stamp later than now",
         "CONTRACTS.md §3 Archive",
         |plan| {
+            plan.missing = 1;
             plan.policy = STILL_GOOD;
             plan.edit = Box::new(|container| {
                 let mut token = long_lived();
@@ -322,6 +331,7 @@ pub(super) const ROWS: &[Row] = &[
         "the hash index leaves out the signature's time stamp: nothing is proven of it",
         "EN 319 122-1 §5.5.2",
         |plan| {
+            plan.missing = 1;
             bare(plan, |hpki, signature| {
                 let inside = Inside {
                     leave_out: vec![formats::oid::SIGNATURE_TIME_STAMP],
@@ -338,6 +348,7 @@ pub(super) const ROWS: &[Row] = &[
         "the archive stamp is over other content",
         "EN 319 122-1 §5.5.3",
         |plan| {
+            plan.missing = 1;
             bare(plan, |hpki, signature| {
                 hpki.archived_v3(signature, b"another letter", &inside())
             });
@@ -365,6 +376,7 @@ pub(super) const ROWS: &[Row] = &[
         "archive-time-stamp-v2 cannot be compared without the content itself",
         "TS 101 733 §6.4.1",
         |plan| {
+            plan.missing = 1;
             bare(plan, |hpki, signature| {
                 hpki.archived_v2(signature, LETTER, long_lived())
             });
