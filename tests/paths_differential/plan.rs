@@ -1,7 +1,7 @@
 //! Random chains: a root, up to three CAs, a leaf, their lists, and what the user asks. Mostly right, so that every rule is met by
 //! chains that keep it and by chains that do not. The same number gives the same plan.
 
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use crate::NOW;
 use crate::der::{Certificate, List, Signer, extension, name, number, tlv};
