@@ -100,7 +100,12 @@ fn linearised_and_hybrid_files_are_read_and_watched_like_any_other() {
 fn it_is_told_where_what_is_stored_ends() {
     let bytes = letter();
     let (list, response) = (vec![0x30, 1, 1], vec![0x30, 1, 2]);
-    let kept = stored(&bytes, "20 0 R", &[list.clone()], &[response.clone()]);
+    let kept = stored(
+        &bytes,
+        "20 0 R",
+        std::slice::from_ref(&list),
+        std::slice::from_ref(&response),
+    );
     let read = read(&kept).unwrap();
     assert_eq!(
         (&read.store.crls, &read.store.ocsp),
