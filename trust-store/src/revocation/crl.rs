@@ -398,7 +398,7 @@ mod tests {
                 Entry {
                     issuer: 0,
                     serial,
-                    at: day(at),
+                    at: day(at).unix_timestamp(),
                     reason,
                     invalidity_date: None,
                 },
