@@ -73,7 +73,7 @@ pub(crate) enum Authority {
     /// An authority of our own.
     Url(String),
     /// The relay's proxy.
-    Relay(RelayApi),
+    Relay(Box<RelayApi>),
 }
 
 impl Authority {
@@ -133,7 +133,7 @@ pub(crate) async fn maker(context: &Context, means: &Means) -> Result<Maker, Fai
         if given.is_none() {
             given = Some(relay_trust(&known_policy(&home, &api).await?.policy)?);
         }
-        authority = authority.or(Some(Authority::Relay(api)));
+        authority = authority.or(Some(Authority::Relay(Box::new(api))));
     }
     let (Some(trust), Some(authority)) = (given, authority) else {
         return Err(Failure::new(Code::Arguments, "--trust and --tsa"));
