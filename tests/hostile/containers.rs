@@ -49,7 +49,7 @@ pub(crate) fn cases() -> Vec<Case> {
             || b"PK\x03\x04".repeat(SIZE / 4),
             container,
         ),
-        case("a container with a directory that lies", || lying(), container),
+        case("a container with a directory that lies", lying, container),
         case("a container with sixteen manifests", manifests, container),
         case("a container with sixteen laborious signatures", signatures, container),
     ]
