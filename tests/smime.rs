@@ -29,7 +29,9 @@ impl Mail {
         let mut parts = text.split(&delimiter);
         let content = parts.nth(1)?.strip_prefix('\n')?.strip_suffix('\n')?;
         let (_, body) = parts.next()?.split_once("\n\n")?;
-        let signature = BASE64_STANDARD.decode(body.split_whitespace().collect::<String>()).ok()?;
+        let signature = BASE64_STANDARD
+            .decode(body.split_whitespace().collect::<String>())
+            .ok()?;
         Some(Self {
             content: content.replace('\n', "\r\n").into_bytes(),
             signature,
@@ -47,7 +49,10 @@ fn verify(mail: &Mail) -> Result<(), String> {
     let SignerIdentifier::IssuerAndSerialNumber { issuer, serial } = &signer.identifier else {
         return Err("the signer is named by key".into());
     };
-    let certificates = signed.certificates.iter().filter_map(|der| Certificate::parse(der).ok());
+    let certificates = signed
+        .certificates
+        .iter()
+        .filter_map(|der| Certificate::parse(der).ok());
     let mut named = certificates.filter(|one| one.issuer.der() == issuer.as_slice() && one.serial == *serial);
     let certificate = named.next().ok_or("no certificate of the signer")?;
     algorithm::verify_with_digest(
@@ -61,9 +66,20 @@ fn verify(mail: &Mail) -> Result<(), String> {
 }
 
 fn openssl_verifies(mail: &Path) -> bool {
-    let arguments = ["cms", "-verify", "-noverify", "-inform", "SMIME", "-out", "/dev/null", "-in"];
+    let arguments = [
+        "cms",
+        "-verify",
+        "-noverify",
+        "-inform",
+        "SMIME",
+        "-out",
+        "/dev/null",
+        "-in",
+    ];
     let arguments = arguments.map(PathBuf::from);
-    kit::openssl(arguments.iter().map(PathBuf::as_path).chain([mail])).status.success()
+    kit::openssl(arguments.iter().map(PathBuf::as_path).chain([mail]))
+        .status
+        .success()
 }
 
 #[test]
@@ -84,7 +100,10 @@ fn signed_mails_are_read_and_verified_as_openssl_does() {
         verified += usize::from(ours.is_ok());
         let profile = SignedData::parse(&mail.signature, Profile::Document);
         assert!(
-            matches!(&profile, Err(CadesError::Attribute { .. } | CadesError::UnsupportedAlgorithm(_))),
+            matches!(
+                &profile,
+                Err(CadesError::Attribute { .. } | CadesError::UnsupportedAlgorithm(_))
+            ),
             "{name}: {profile:?}"
         );
         if ours.is_ok() == openssl_verifies(path) {
@@ -102,6 +121,10 @@ fn signed_mails_are_read_and_verified_as_openssl_does() {
     kit::conformance(
         "NIST PKITS as signed mails",
         "224 of 224 read or refused as expected",
-        &format!("{} of 224 ({verified} verified; {} refused for DSA)", agree + differ.len(), differ.len()),
+        &format!(
+            "{} of 224 ({verified} verified; {} refused for DSA)",
+            agree + differ.len(),
+            differ.len()
+        ),
     );
 }
