@@ -136,7 +136,7 @@ fn passed_ends_with_0_and_says_everything_the_contract_promises() {
     }
     let stamps = report["timestamps"].as_array().unwrap();
     assert_eq!(stamps.len(), 1);
-    assert_eq!(keys(&stamps[0]), ["gen_time", "indication", "policy", "tsa"]);
+    assert_eq!(keys(&stamps[0]), ["gen_time", "indication", "kind", "policy", "tsa"]);
     assert_eq!(stamps[0]["gen_time"], report["best_signature_time"]);
     for check in report["checks"].as_array().unwrap() {
         assert_eq!(keys(check), ["detail", "name", "result"]);
