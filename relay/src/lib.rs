@@ -23,15 +23,15 @@
 //!    The moment of acceptance; what waits for evidence gets `PendingEvidence` here and returns to step 5 until its deadline;
 //!    a refusal gets a record too.
 //! 9. **The receipt.** After the record is durable and never before, because it is the relay's signature under it.
-//! 10. **The archive** ([`archive`]). Evidence and an archive stamp while everything is still valid, made in the background,
+//! 10. **The archive** (`archive`). Evidence and an archive stamp while everything is still valid, made in the background,
 //!     because a time-stamp authority that is down must hold no letter; renewed before the stamp ends.
 //! 11. **The recipient looks** ([`view`], [`deliver`]). The record of who looks is durable before the first byte leaves, because
 //!     a look cannot be taken back when its record fails.
-//! 12. **Evidence that comes later** ([`revise`]): a list issued after the acceptance may show that the card was revoked before it
+//! 12. **Evidence that comes later** (`revise`): a list issued after the acceptance may show that the card was revoked before it
 //!     signed. Then the submission is validated again, what fails is recorded, and nothing of it leaves the relay any more,
 //!     because a letter that was good at the door must not be relied on when it is known to be bad.
 //! 13. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
-//! 14. **The container goes** ([`retention`]), where its operator limits its time: after every recipient has had it and was told,
+//! 14. **The container goes** (`retention`), where its operator limits its time: after every recipient has had it and was told,
 //!     and only it. Evidence, report and archive stay.
 
 pub mod account;

@@ -1,7 +1,7 @@
 //! Archives, ETSI EN 319 162-1 annex A.7: what turns a container into one that outlives its certificates.
 //!
 //! An archive is a few entries of META-INF: the signature files with their evidence, archive manifests over everything, and the
-//! tokens that stamp those. The container itself is never changed: the entries are kept beside it, and [`derive`] writes both as
+//! tokens that stamp those. The container itself is never changed: the entries are kept beside it, and [`derive()`] writes both as
 //! one file. The newest archive manifest is `ASiCArchiveManifest.xml`; the one before it gets a number when a newer one is made,
 //! and is marked as its Rootfile.
 
