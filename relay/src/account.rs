@@ -24,7 +24,7 @@ use crate::store::{Batch, Store, StoreError, StoredRecord, format_time};
 pub enum Format {
     /// UTF-8 with byte order mark, RFC 4180.
     Csv,
-    /// One JSON object a line: position, body as committed, salt.
+    /// One JSON object a line: position, body as committed, salt; for an erased record its commitment.
     Jsonl,
 }
 
@@ -135,10 +135,19 @@ async fn first_at(store: &dyn Store, time: &str, end: u64) -> Result<u64, StoreE
     let (mut low, mut high) = (0, end);
     while low < high {
         let middle = low + (high - low) / 2;
-        let before = match store.records(None, middle, 1).await?.first() {
-            Some(stored) => parse(stored)?.time.as_str() < time,
-            None => false,
+        // An erased record has no time any more: the next that has one speaks for it. What is erased lies far back and in
+        // one stretch with little between.
+        let mut next = middle;
+        let found = loop {
+            let page = store.records(None, next, PAGE).await?;
+            let Some(last) = page.last() else { break None };
+            next = last.position + 1;
+            let record = page.iter().find_map(|stored| stored.record().transpose());
+            if record.is_some() || next >= high {
+                break record.transpose()?;
+            }
         };
+        let before = found.is_some_and(|record| record.time.as_str() < time);
         if before { low = middle + 1 } else { high = middle }
     }
     Ok(low)
@@ -162,11 +171,19 @@ impl Pages {
         self.next = records.last().map_or(self.end, |last| last.position + 1);
         let mut text = String::new();
         for stored in records {
-            let record = parse(&stored)?;
-            if stored.position >= self.end || (!self.to.is_empty() && record.time >= self.to) {
+            let record = stored.record()?;
+            let late = |record: &Record| !self.to.is_empty() && record.time >= self.to;
+            if stored.position >= self.end || record.as_ref().is_some_and(late) {
                 self.next = self.end;
                 break;
             }
+            // What is erased has nothing left for a row.
+            let Some(record) = record else {
+                if self.format == Format::Jsonl {
+                    push_line(&mut text, &stored);
+                }
+                continue;
+            };
             match self.format {
                 Format::Csv => {
                     let categories = table::categories(&*self.store, &record.event).await?;
@@ -180,17 +197,20 @@ impl Pages {
 }
 
 fn push_line(text: &mut String, stored: &StoredRecord) {
-    let line = serde_json::json!({
-        "position": stored.position,
-        "body": stored.body,
-        "salt": STANDARD.encode(stored.salt),
-    });
+    let line = match &stored.content {
+        Some(content) => serde_json::json!({
+            "position": stored.position,
+            "body": content.body,
+            "salt": STANDARD.encode(content.salt),
+        }),
+        None => serde_json::json!({
+            "position": stored.position,
+            "commitment": STANDARD.encode(stored.commitment),
+            "erased": true,
+        }),
+    };
     text.push_str(&line.to_string());
     text.push('\n');
-}
-
-fn parse(stored: &StoredRecord) -> Result<Record, StoreError> {
-    Record::parse(&stored.body).map_err(|error| StoreError::Broken(format!("record {}: {error}", stored.position)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use formats::trail::{Event, Record};
+use formats::trail::Event;
 use formats::wire::{SubmissionId, SubmissionState};
 use trust_store::Certificate;
 use trust_store::revocation::crl::Crl;
@@ -105,15 +105,15 @@ impl Late {
             }
             for stored in &page {
                 next = stored.position + 1;
-                match Record::parse(&stored.body).map(|record| record.event) {
-                    Ok(Event::Accepted(submission)) => {
+                match stored.record()?.map(|record| record.event) {
+                    Some(Event::Accepted(submission)) => {
                         let row = context.store.submission(&submission.submission).await?;
                         if let Some(row) = row {
                             self.note(context, &row).await;
                         }
                     }
                     // What is not held any more cannot be validated again, and is delivered no more.
-                    Ok(Event::VerdictRevised { submission, .. } | Event::ContainerErased { submission, .. }) => {
+                    Some(Event::VerdictRevised { submission, .. } | Event::ContainerErased { submission, .. }) => {
                         self.forget(&submission);
                     }
                     _ => {}

@@ -19,7 +19,7 @@ pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub use sled::{OpenError, SledStore};
 
-use formats::trail::{Actor, Event, Revision, Trusted};
+use formats::trail::{Actor, Event, Record, Revision, Trusted, commitment};
 use formats::wire::{
     DeviceId, FacilityCode, MemberId, Receipt, RecipientState, RevisedVerdict, SubmissionId, SubmissionState,
 };
@@ -293,15 +293,52 @@ impl SubmissionRow {
     }
 }
 
-/// A record as stored.
+/// A record as stored. Position and commitment stay for ever; the content until it is erased.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredRecord {
     /// Position in the log.
     pub position: u64,
+    /// The log's entry: HMAC-SHA-256 of the body under the salt.
+    pub commitment: [u8; 32],
+    /// What it says; `None` once it is erased.
+    pub content: Option<Content>,
+}
+
+/// What a record says, and the key of its commitment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
     /// Canonical JSON.
     pub body: String,
     /// 32 random bytes.
     pub salt: [u8; 32],
+}
+
+impl StoredRecord {
+    /// A record that is not erased.
+    #[must_use]
+    pub fn new(position: u64, content: Content) -> Self {
+        Self {
+            position,
+            commitment: commitment(&content.salt, content.body.as_bytes()),
+            content: Some(content),
+        }
+    }
+
+    /// What it says, parsed; `None` once it is erased.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if its body is not one.
+    pub fn record(&self) -> Result<Option<Record>, StoreError> {
+        let parse = |content: &Content| Record::parse(&content.body);
+        let parsed = self.content.as_ref().map(parse).transpose();
+        parsed.map_err(|error| StoreError::Broken(format!("record {}: {error}", self.position)))
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", self.body.len())
+    }
 }
 
 impl fmt::Debug for StoredRecord {

@@ -294,20 +294,25 @@ fn full(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Content;
 
     fn write(trail: &mut Trail, count: u64) {
         for _ in 0..count {
             let mut group = trail.begin().unwrap();
             let body = format!("body {}", group.next());
-            group.add(&[7; 32], &body);
+            group.add(&Content { body, salt: [7; 32] });
             trail.append(group).unwrap();
         }
+    }
+
+    fn body(record: &StoredRecord) -> &str {
+        &record.content.as_ref().unwrap().body
     }
 
     fn replay(folder: &Path, from: u64) -> Result<Vec<(u64, Place)>, TrailError> {
         let mut found = Vec::new();
         TrailReader::new(folder).replay(from, |record, place| {
-            assert_eq!(record.body, format!("body {}", record.position));
+            assert_eq!(body(&record), format!("body {}", record.position));
             found.push((record.position, place));
             Ok::<(), TrailError>(())
         })?;
@@ -327,7 +332,10 @@ mod tests {
         assert!(found.iter().map(|(position, _)| *position).eq(0..20));
         let reader = TrailReader::new(folder.path());
         for (position, place) in found {
-            assert_eq!(reader.record(position, place).unwrap().body, format!("body {position}"));
+            assert_eq!(
+                body(&reader.record(position, place).unwrap()),
+                format!("body {position}")
+            );
             assert!(reader.record(position + 1, place).is_err());
         }
         assert_eq!(replay(folder.path(), 13).unwrap().len(), 7);

@@ -145,8 +145,7 @@ pub(crate) async fn events(
     let records = context.store.submission_records(&row.submission.submission).await?;
     let mut events = Vec::new();
     for stored in records {
-        let record: Record = serde_json::from_str(&stored.body).map_err(|error| Problem::internal(&error))?;
-        let Some(event) = line(stored.position, record) else {
+        let Some(event) = stored.record()?.and_then(|record| line(stored.position, record)) else {
             continue;
         };
         let own = event
@@ -224,12 +223,11 @@ async fn refused(context: &Context, peer: &Peer, id: &str) -> Result<Response, P
     }
     let records = context.store.submission_records(&id).await?;
     for stored in records.iter().rev() {
-        let record: Record = serde_json::from_str(&stored.body).map_err(|error| Problem::internal(&error))?;
-        if let Event::Refused {
+        if let Some(Event::Refused {
             facility,
             report_sha256: Some(digest),
             ..
-        } = record.event
+        }) = stored.record()?.map(|record| record.event)
             && facility == peer.facility.code
         {
             return Ok(streamed(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use formats::trail::{Event, LogKey, Record};
+use formats::trail::{Event, LogKey};
 use formats::wire::{FacilityCode, SubmissionId};
 use kit::RelayProcess;
 use relay::store::{Embedded as _, SledStore, Store as _};
@@ -36,7 +36,7 @@ async fn read(store: &SledStore) -> BTreeMap<SubmissionId, u64> {
         for stored in &page {
             assert_eq!(stored.position, next, "a position is missing");
             next += 1;
-            let record = Record::parse(&stored.body).unwrap();
+            let record = stored.record().unwrap().unwrap();
             for (facility, number) in record.facility_seq {
                 let last = sequences.entry(facility).or_default();
                 assert_eq!(

@@ -106,8 +106,8 @@ async fn lines_are_the_records_as_committed() {
     for (line, stored) in text.lines().zip(stored) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["position"], stored.position);
-        assert_eq!(line["body"], stored.body);
-        assert_eq!(line["salt"], STANDARD.encode(stored.salt));
+        assert_eq!(line["body"], stored.content.as_ref().unwrap().body);
+        assert_eq!(line["salt"], STANDARD.encode(stored.content.as_ref().unwrap().salt));
     }
     assert_eq!(
         read(&store, None, (Some(61), Some(121)), Format::Jsonl)

@@ -60,7 +60,11 @@ async fn a_facility_gets_codes_of_which_the_trail_keeps_the_hash() {
         .unwrap();
     assert_eq!(kept.facility, facility());
     let trail = store.records(None, 0, 10).await.unwrap();
-    assert!(trail.iter().all(|record| !record.body.contains(code)));
+    assert!(
+        trail
+            .iter()
+            .all(|record| !record.content.as_ref().unwrap().body.contains(code))
+    );
 
     let again = execute(&store, "PIN", add, &mut none).await.unwrap_err();
     assert_eq!(again.to_string(), "the facility 1310000001 is already there");

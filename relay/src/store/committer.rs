@@ -11,7 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::oneshot;
 
 use super::index::{Changes, Entry, Fetch, Key, Pending, Table, apply, holds, next_sequence, node};
-use super::{Batch, Committed, StoreError, StoredRecord};
+use super::{Batch, Committed, Content, StoreError, StoredRecord};
 use crate::trail::{AppendError, Group, MAX_GROUP};
 
 /// RFC 3339 UTC with milliseconds: sorts as text.
@@ -174,21 +174,18 @@ impl Round<'_> {
             let body = record.encode().map_err(|_| StoreError::TooLarge)?;
             let mut salt = [0; 32];
             aws_lc_rs::rand::fill(&mut salt).map_err(|_| StoreError::Broken("no random bytes".into()))?;
-            let stored = StoredRecord {
-                position: self.group.next(),
-                body,
-                salt,
-            };
+            let content = Content { body, salt };
+            let stored = StoredRecord::new(self.group.next(), content.clone());
             apply(
                 &mut index,
                 &Entry {
-                    record: &record,
+                    record: Some(&record),
                     stored: &stored,
                     place: self.group.place(),
                 },
             )?;
             positions.push(stored.position);
-            self.group.add(&stored.salt, &stored.body);
+            self.group.add(&content);
             self.records.push(stored);
         }
         if self.group.length() > MAX_GROUP {

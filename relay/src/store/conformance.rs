@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use formats::envelope::{Category, DocumentKind, Party};
-use formats::trail::{Access, Actor, Checkpoint, Event, Record, Submission};
+use formats::trail::{Access, Actor, Checkpoint, Event, Submission};
 use formats::wire::{DocumentSummary, FacilityCode, Purpose, RecipientState, SubmissionId, SubmissionState};
 use time::OffsetDateTime;
 
@@ -328,7 +328,7 @@ pub async fn states_never_go_back(store: &dyn Store) {
         .await
         .unwrap()
         .iter()
-        .map(|record| Record::parse(&record.body).unwrap().event.kind().to_owned())
+        .map(|record| record.record().unwrap().unwrap().event.kind().to_owned())
         .collect();
     assert_eq!(
         kinds,
@@ -408,7 +408,7 @@ pub async fn time_never_goes_back(store: &dyn Store) {
     store.commit(early).committed().await.unwrap();
     let mut last = String::new();
     for record in store.records(None, 0, 10_000).await.unwrap() {
-        let time = Record::parse(&record.body).unwrap().time;
+        let time = record.record().unwrap().unwrap().time;
         assert!(time >= last, "{time} after {last}");
         last = time;
     }
@@ -446,7 +446,7 @@ pub async fn sequences_are_gapless(store: &dyn Store) {
     let mut own: BTreeMap<FacilityCode, Vec<u64>> = BTreeMap::new();
     for (position, record) in (0..).zip(store.records(None, 0, 10_000).await.unwrap()) {
         assert_eq!(record.position, position);
-        for (facility, sequence) in Record::parse(&record.body).unwrap().facility_seq {
+        for (facility, sequence) in record.record().unwrap().unwrap().facility_seq {
             let positions = own.entry(facility.clone()).or_default();
             positions.push(position);
             assert_eq!(sequence, positions.len() as u64, "{facility} at {position}");

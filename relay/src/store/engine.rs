@@ -4,7 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use formats::trail::{LogKey, Record, Trusted};
+use formats::trail::{LogKey, Trusted};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
@@ -99,12 +99,11 @@ impl Drop for Engine {
 
 /// Applies one record of the trail to the index, as part of a replay.
 pub(super) fn replay_one(index: &mut Pending<'_>, stored: &StoredRecord, place: Place) -> Result<(), StoreError> {
-    let record = Record::parse(&stored.body)
-        .map_err(|error| StoreError::Broken(format!("record {}: {error}", stored.position)))?;
+    let record = stored.record()?;
     apply(
         index,
         &Entry {
-            record: &record,
+            record: record.as_ref(),
             stored,
             place,
         },

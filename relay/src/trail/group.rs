@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use formats::trail::MAX_BODY;
 use sha2::{Digest as _, Sha256};
 
-use crate::store::StoredRecord;
+use crate::store::{Content, StoredRecord};
 
 /// Begins every group.
 pub(super) const MAGIC: &[u8; 8] = b"HKGROUP1";
@@ -73,8 +73,13 @@ impl Group {
     }
 
     /// Adds a record.
-    pub(crate) fn add(&mut self, salt: &[u8; 32], body: &str) {
-        let payload = [&self.next.to_le_bytes(), salt.as_slice(), body.as_bytes()].concat();
+    pub(crate) fn add(&mut self, content: &Content) {
+        let payload = [
+            &self.next.to_le_bytes(),
+            content.salt.as_slice(),
+            content.body.as_bytes(),
+        ]
+        .concat();
         self.frames
             .extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.frames.extend(crc32fast::hash(&payload).to_le_bytes());
@@ -156,9 +161,8 @@ fn record(payload: &[u8]) -> Option<StoredRecord> {
     let (position, rest) = payload.split_first_chunk::<8>()?;
     let (salt, body) = rest.split_first_chunk::<32>()?;
     let body = std::str::from_utf8(body).ok()?.to_owned();
-    Some(StoredRecord {
-        position: u64::from_le_bytes(*position),
-        body,
-        salt: *salt,
-    })
+    Some(StoredRecord::new(
+        u64::from_le_bytes(*position),
+        Content { body, salt: *salt },
+    ))
 }

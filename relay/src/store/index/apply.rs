@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use formats::trail::{Event, Record, Revision, commitment, tree};
+use formats::trail::{Event, Record, Revision, tree};
 use formats::wire::{FacilityCode, RecipientState, SubmissionId, SubmissionState};
 
 use super::{Fetch, Key, Pending, node, number, row};
@@ -12,24 +12,27 @@ use crate::store::{
 };
 use crate::trail::Place;
 
-/// A record about to be applied, parsed and as stored.
+/// A record about to be applied, as stored and, if it is not erased, parsed.
 pub(in crate::store) struct Entry<'a> {
-    pub(in crate::store) record: &'a Record,
+    pub(in crate::store) record: Option<&'a Record>,
     pub(in crate::store) stored: &'a StoredRecord,
     pub(in crate::store) place: Place,
 }
 
 /// Applies a record: rows of the tree and the trail first, then what it means.
 pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Result<(), StoreError> {
-    let (position, record) = (entry.stored.position, entry.record);
-    let leaf = commitment(&entry.stored.salt, entry.stored.body.as_bytes());
-    let nodes = tree::append(position, &leaf, |number| node(&*index, number))
+    let position = entry.stored.position;
+    let nodes = tree::append(position, &entry.stored.commitment, |number| node(&*index, number))
         .map_err(|_| StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into()))?;
     for (number, hash) in nodes {
         index.put(Key::node(number), hash.to_vec());
     }
     let place = [entry.place.segment.to_be_bytes(), entry.place.offset.to_be_bytes()].concat();
     index.put(Key::place(position), place);
+    index.put(Key::applied(), (position + 1).to_be_bytes().to_vec());
+    let Some(record) = entry.record else {
+        return Ok(());
+    };
     for (facility, sequence) in &record.facility_seq {
         index.put(Key::sequence(facility), sequence.to_be_bytes().to_vec());
         index.put(Key::facility_record(facility, position), Vec::new());
@@ -38,7 +41,6 @@ pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Res
         index.put(Key::submission_record(id, position), Vec::new());
     }
     index.put(Key::time(), record.time.clone().into_bytes());
-    index.put(Key::applied(), (position + 1).to_be_bytes().to_vec());
     mean(index, position, record)
 }
 

@@ -183,13 +183,15 @@ impl Query<'_> {
         if position >= size {
             return Ok(None);
         }
-        let record = self.record(position)?;
+        let Some(content) = self.record(position)?.content else {
+            return Ok(None);
+        };
         let proof = tree::prove(size, position, |number| node(self.table, number)).map_err(|_| unreadable())?;
         Ok(Some(Receipt::new(
             id.clone(),
             position,
-            record.body,
-            &record.salt,
+            content.body,
+            &content.salt,
             &proof,
             &checkpoint,
         )))
