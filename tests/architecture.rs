@@ -164,7 +164,7 @@ fn some_crates_are_used_in_one_place_only() {
                 "relay/src/ca",
                 "relay/src/containers",
                 "relay/src/server",
-                "relay/src/store/committer",
+                "relay/src/store/round",
                 "relay/src/enrol",
                 "relay/src/admin",
                 "client/src/signer",

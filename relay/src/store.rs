@@ -9,6 +9,7 @@ mod engine;
 mod faulty;
 mod index;
 mod memory;
+mod round;
 mod sled;
 
 use std::fmt;
@@ -92,7 +93,7 @@ pub struct Batch {
 }
 
 /// Something that must hold at the moment of commit, else [`StoreError::Conflict`] and nothing happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Condition {
     /// No such facility yet.
     FacilityAbsent(FacilityCode),

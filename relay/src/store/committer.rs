@@ -4,23 +4,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use formats::trail::{Event, LogKey, Record, tree};
+use formats::trail::{LogKey, tree};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::oneshot;
 
-use super::index::{Changes, Entry, Fetch, Key, Pending, Table, apply, holds, next_sequence, node};
-use super::{Batch, Committed, Content, StoreError, StoredRecord};
-use crate::trail::{AppendError, Group, MAX_GROUP};
+use super::index::{Changes, Key, Pending, Table, node};
+use super::round::Round;
+use super::{Batch, Committed, StoreError, StoredRecord};
+use crate::trail::{AppendError, Group};
 
 /// RFC 3339 UTC with milliseconds: sorts as text.
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 /// Batches that share a sync at most.
-const GROUP_BATCHES: usize = 1024;
+pub(super) const GROUP_BATCHES: usize = 1024;
 /// Frames a group is filled up to before it is written.
-const GROUP_BYTES: usize = 4 << 20;
+pub(super) const GROUP_BYTES: usize = 4 << 20;
 /// The index is handed to the disk after so many groups, or when nothing comes for [`IDLE`].
 const FLUSH_GROUPS: u32 = 4096;
 const IDLE: Duration = Duration::from_millis(500);
@@ -51,14 +52,6 @@ pub(super) struct Committer {
 struct Answer {
     to: oneshot::Sender<Result<Committed, StoreError>>,
     result: Result<Committed, StoreError>,
-}
-
-/// A group in the making.
-struct Round<'a> {
-    index: Pending<'a>,
-    group: Group,
-    records: Vec<StoredRecord>,
-    answers: Vec<Answer>,
 }
 
 impl Committer {
@@ -99,23 +92,16 @@ impl Committer {
             Err(error) => return drop(first.answer.send(Err(error))),
         };
         let table = Arc::clone(&self.table);
-        let mut round = Round {
-            index: Pending::new(&*table),
-            group,
-            records: Vec::new(),
-            answers: Vec::new(),
-        };
-        round.take(first);
-        while round.answers.len() < GROUP_BATCHES && round.group.length() < GROUP_BYTES {
-            let Ok(job) = jobs.try_recv() else { break };
-            round.take(job);
+        let mut round = Round::new(&*table, group);
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(Job { batch, answer: to }) = next {
+            let result = round.take(&batch);
+            answers.push(Answer { to, result });
+            let more = answers.len() < GROUP_BATCHES && round.group.length() < GROUP_BYTES;
+            next = if more { jobs.try_recv().ok() } else { None };
         }
-        let Round {
-            index,
-            group,
-            records,
-            answers,
-        } = round;
+        let Round { index, group, records } = round;
         let written = if records.is_empty() {
             Ok(())
         } else {
@@ -148,68 +134,6 @@ impl Committer {
             }
         }
     }
-}
-
-impl Round<'_> {
-    fn take(&mut self, job: Job) {
-        let (records, count, length) = (self.records.len(), self.group.count(), self.group.length());
-        let result = self.add(&job.batch);
-        if result.is_err() {
-            self.records.truncate(records);
-            self.group.truncate(count, length);
-        }
-        self.answers.push(Answer { to: job.answer, result });
-    }
-
-    fn add(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
-        for condition in &batch.conditions {
-            if !holds(&self.index, condition)? {
-                return Err(StoreError::Conflict(condition.clone()));
-            }
-        }
-        let mut index = Pending::new(&self.index);
-        let mut positions = Vec::new();
-        for event in &batch.events {
-            let record = record(&index, batch, event)?;
-            let body = record.encode().map_err(|_| StoreError::TooLarge)?;
-            let mut salt = [0; 32];
-            aws_lc_rs::rand::fill(&mut salt).map_err(|_| StoreError::Broken("no random bytes".into()))?;
-            let content = Content { body, salt };
-            let stored = StoredRecord::new(self.group.next(), content.clone());
-            apply(
-                &mut index,
-                &Entry {
-                    record: Some(&record),
-                    stored: &stored,
-                    place: self.group.place(),
-                },
-            )?;
-            positions.push(stored.position);
-            self.group.add(&content);
-            self.records.push(stored);
-        }
-        if self.group.length() > MAX_GROUP {
-            return Err(StoreError::TooLarge);
-        }
-        let changes = index.changes;
-        self.index.changes.merge(changes);
-        Ok(Committed { positions })
-    }
-}
-
-/// The record of an event: its number for each facility, and a time not before the record before.
-fn record(index: &Pending<'_>, batch: &Batch, event: &Event) -> Result<Record, StoreError> {
-    let earlier = index
-        .fetch(Key::time().as_bytes())?
-        .and_then(|time| String::from_utf8(time).ok());
-    let now = format_time(batch.time).ok_or_else(|| StoreError::Broken("the clock is out of range".into()))?;
-    Ok(Record {
-        v: 1,
-        time: earlier.into_iter().fold(now, Ord::max),
-        facility_seq: next_sequence(index, event)?,
-        actor: batch.actor.clone(),
-        event: event.clone(),
-    })
 }
 
 /// RFC 3339 UTC with milliseconds, as in records.

@@ -1,6 +1,6 @@
-//! What sled and memory share: the `Store` trait over a table, bodies and the committer thread.
+//! What all stores share: the `Store` trait over a table, bodies and the committer thread.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,11 +15,12 @@ use super::{
 };
 use crate::trail::Place;
 
-/// Table, bodies and committer of an embedded store. The committer ends when this is dropped, after what was handed to it.
+/// Table, bodies and committer of a store. The committer ends when this is dropped, after what was handed to it.
 pub struct Engine {
     table: Arc<dyn Table>,
     bodies: Arc<dyn Bodies>,
-    jobs: Mutex<Option<Sender<Job>>>,
+    /// Hands a job to the committer; dropping it ends the committer.
+    submit: Mutex<Option<Box<dyn Fn(Job) + Send>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -60,12 +61,24 @@ impl Engine {
             .name("committer".into())
             .spawn(move || committer.run(&waiting))
             .map_err(|error| StoreError::Broken(error.to_string()))?;
-        Ok(Self {
+        // A committer that is gone drops the answer, which the ticket reports.
+        let submit = move |job| drop(jobs.send(job));
+        Ok(Self::with(table, bodies, Box::new(submit), thread))
+    }
+
+    /// With a committer thread that runs already and ends when `submit` is dropped.
+    pub(super) fn with(
+        table: Arc<dyn Table>,
+        bodies: Arc<dyn Bodies>,
+        submit: Box<dyn Fn(Job) + Send>,
+        thread: JoinHandle<()>,
+    ) -> Self {
+        Self {
             table,
             bodies,
-            jobs: Mutex::new(Some(jobs)),
+            submit: Mutex::new(Some(submit)),
             thread: Some(thread),
-        })
+        }
     }
 
     fn read<T: Send + 'static>(
@@ -90,7 +103,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.submit.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
@@ -98,7 +111,11 @@ impl Drop for Engine {
 }
 
 /// Applies one record of the trail to the index, as part of a replay.
-pub(super) fn replay_one(index: &mut Pending<'_>, stored: &StoredRecord, place: Place) -> Result<(), StoreError> {
+pub(super) fn replay_one(
+    index: &mut Pending<'_>,
+    stored: &StoredRecord,
+    place: Option<Place>,
+) -> Result<(), StoreError> {
     let record = stored.record()?;
     apply(
         index,
@@ -125,9 +142,8 @@ pub(super) fn seal_if_needed(table: &dyn Table, key: &LogKey) -> Result<(), Stor
 impl<E: Embedded + Send + Sync + 'static> Store for E {
     fn commit(&self, batch: Batch) -> Ticket {
         let (answer, ticket) = oneshot::channel();
-        if let Some(jobs) = &*self.engine().jobs.lock().unwrap_or_else(PoisonError::into_inner) {
-            // A committer that is gone drops the answer, which the ticket reports.
-            let _gone = jobs.send(Job { batch, answer });
+        if let Some(submit) = &*self.engine().submit.lock().unwrap_or_else(PoisonError::into_inner) {
+            submit(Job { batch, answer });
         }
         Ticket(ticket)
     }

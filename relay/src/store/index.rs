@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 pub(super) use apply::{Entry, apply, holds, next_sequence};
 pub(super) use keys::Key;
-pub(super) use query::{Bodies, Query};
+pub(super) use query::{Bodies, Query, place};
 
 use super::StoreError;
 
@@ -25,6 +25,10 @@ pub(super) struct Row {
 pub(super) trait Fetch {
     /// The value of a key.
     fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The values of several keys, in their order; with one question where each costs a way.
+    fn fetch_all(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.fetch(key.as_bytes())).collect()
+    }
 }
 
 /// An ordered table of small rows. The engine's part of the index.

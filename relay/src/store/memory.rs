@@ -10,7 +10,7 @@ use super::committer::Journal;
 use super::engine::{Embedded, Engine, seal_if_needed};
 use super::index::{Bodies, Changes, Fetch, Row, Table};
 use super::{StoreError, StoredRecord};
-use crate::trail::{AppendError, Group, Place};
+use crate::trail::{AppendError, Group};
 
 /// A store that lasts as long as the process.
 pub struct MemoryStore {
@@ -84,12 +84,13 @@ impl Table for MemoryTable {
 struct Records(Arc<RwLock<Vec<StoredRecord>>>);
 
 impl Bodies for Records {
-    fn body(&self, position: u64, _place: Place) -> Result<StoredRecord, StoreError> {
+    fn bodies(&self, _table: &dyn Table, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
         let records = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let found = usize::try_from(position)
-            .ok()
-            .and_then(|position| records.get(position).cloned());
-        found.ok_or_else(|| StoreError::Broken(format!("no record {position}")))
+        let body = |position: &u64| {
+            let found = usize::try_from(*position).ok().and_then(|at| records.get(at).cloned());
+            found.ok_or_else(|| StoreError::Broken(format!("no record {position}")))
+        };
+        positions.iter().map(body).collect()
     }
 }
 
@@ -100,7 +101,7 @@ struct MemoryJournal {
 impl Journal for MemoryJournal {
     fn begin(&mut self) -> Result<Group, AppendError> {
         let size = self.records.0.read().unwrap_or_else(PoisonError::into_inner).len();
-        Ok(Group::new(0, 0, size as u64))
+        Ok(Group::without_place(size as u64))
     }
 
     fn append(&mut self, _group: Group, records: &[StoredRecord]) -> Result<(), AppendError> {

@@ -10,9 +10,9 @@ use formats::trail::LogKey;
 
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, Table, number};
+use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, Table, number, place};
 use super::{StoreError, StoredRecord};
-use crate::trail::{AppendError, Disk, Group, Medium, Place, TornTail, Trail, TrailError, TrailReader};
+use crate::trail::{AppendError, Disk, Group, Medium, TornTail, Trail, TrailError, TrailReader};
 
 /// Why the store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,7 @@ fn catch_up(table: &SledTable, reader: &TrailReader, size: u64) -> Result<(), Op
     reader.replay(applied, |record, place| {
         let mut index = Pending::new(table as &dyn Fetch);
         std::mem::swap(&mut index.changes, &mut changes);
-        replay_one(&mut index, &record, place)?;
+        replay_one(&mut index, &record, Some(place))?;
         std::mem::swap(&mut index.changes, &mut changes);
         next = record.position + 1;
         if next.is_multiple_of(REPLAY) {
@@ -210,8 +210,11 @@ impl Journal for Trail {
 }
 
 impl Bodies for TrailReader {
-    fn body(&self, position: u64, place: Place) -> Result<StoredRecord, StoreError> {
-        self.record(position, place)
-            .map_err(|error| StoreError::Broken(error.to_string()))
+    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
+        let body = |position: &u64| {
+            self.record(*position, place(table, *position)?)
+                .map_err(|error| StoreError::Broken(error.to_string()))
+        };
+        positions.iter().map(body).collect()
     }
 }

@@ -31,8 +31,8 @@ pub struct Place {
 
 /// A group in the making.
 pub(crate) struct Group {
-    segment: u64,
-    start: u64,
+    /// Segment and byte at which it begins, if it goes into a file.
+    begins: Option<Place>,
     next: u64,
     count: u32,
     frames: Vec<u8>,
@@ -41,8 +41,15 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(segment: u64, start: u64, next: u64) -> Self {
         Self {
-            segment,
-            start,
+            begins: Some(Place { segment, offset: start }),
+            ..Self::without_place(next)
+        }
+    }
+
+    /// A group that goes into no file.
+    pub(crate) fn without_place(next: u64) -> Self {
+        Self {
+            begins: None,
             next,
             count: 0,
             frames: Vec::new(),
@@ -64,12 +71,12 @@ impl Group {
         self.frames.len()
     }
 
-    /// Where the record that is added next will lie.
-    pub(crate) fn place(&self) -> Place {
-        Place {
-            segment: self.segment,
-            offset: self.start + (HEAD + self.frames.len()) as u64,
-        }
+    /// Where the record that is added next will lie, if the group goes into a file.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.begins.map(|begins| Place {
+            segment: begins.segment,
+            offset: begins.offset + (HEAD + self.frames.len()) as u64,
+        })
     }
 
     /// Adds a record.

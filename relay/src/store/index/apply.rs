@@ -16,7 +16,8 @@ use crate::trail::Place;
 pub(in crate::store) struct Entry<'a> {
     pub(in crate::store) record: Option<&'a Record>,
     pub(in crate::store) stored: &'a StoredRecord,
-    pub(in crate::store) place: Place,
+    /// Where it lies, if it is in a file.
+    pub(in crate::store) place: Option<Place>,
 }
 
 /// Applies a record: rows of the tree and the trail first, then what it means.
@@ -27,8 +28,10 @@ pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Res
     for (number, hash) in nodes {
         index.put(Key::node(number), hash.to_vec());
     }
-    let place = [entry.place.segment.to_be_bytes(), entry.place.offset.to_be_bytes()].concat();
-    index.put(Key::place(position), place);
+    if let Some(place) = entry.place {
+        let place = [place.segment.to_be_bytes(), place.offset.to_be_bytes()].concat();
+        index.put(Key::place(position), place);
+    }
     index.put(Key::applied(), (position + 1).to_be_bytes().to_vec());
     let Some(record) = entry.record else {
         return Ok(());

@@ -1,18 +1,32 @@
 //! The questions of the `Store` trait, asked of the index.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use formats::trail::{Trusted, tree};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use serde::de::DeserializeOwned;
 
 use super::keys::{position, timed};
-use super::{Key, Row, Table, node, number, parse, row, unreadable};
+use super::{Key, Row, Table, number, parse, row, unreadable};
 use crate::store::{Code, Device, Facility, Member, RetentionStep, StoreError, StoredRecord, SubmissionRow};
 use crate::trail::Place;
 
 /// Where bodies are read.
 pub(in crate::store) trait Bodies: Send + Sync + 'static {
-    /// The record at a place.
-    fn body(&self, position: u64, place: Place) -> Result<StoredRecord, StoreError>;
+    /// The records at these positions, in this order; `table` knows the place of each where there are places.
+    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError>;
+}
+
+/// Where the index says that a record lies.
+pub(in crate::store) fn place(table: &dyn Table, position: u64) -> Result<Place, StoreError> {
+    let place = table.fetch(Key::place(position).as_bytes())?.ok_or_else(unreadable)?;
+    let (segment, offset) = place.split_first_chunk().ok_or_else(unreadable)?;
+    let offset = u64::from_be_bytes(offset.try_into().map_err(|_| unreadable())?);
+    Ok(Place {
+        segment: u64::from_be_bytes(*segment),
+        offset,
+    })
 }
 
 /// Index and bodies, for reading.
@@ -61,16 +75,10 @@ impl Query<'_> {
         let found = self
             .table
             .scan(Key::inbox_of(facility).as_bytes(), from.as_bytes(), limit)?;
-        found
-            .into_iter()
-            .map(|row| {
-                let id = String::from_utf8(row.value)
-                    .ok()
-                    .and_then(|id| id.parse().ok())
-                    .ok_or_else(unreadable)?;
-                self.submission(&id)?.ok_or_else(unreadable)
-            })
-            .collect()
+        let id = |row: &Row| std::str::from_utf8(&row.value).ok()?.parse().ok();
+        let ids: Option<Vec<SubmissionId>> = found.iter().map(id).collect();
+        let rows = self.submission_rows(&ids.ok_or_else(unreadable)?)?;
+        rows.into_iter().map(|row| row.ok_or_else(unreadable)).collect()
     }
 
     pub(in crate::store) fn submissions(
@@ -94,16 +102,25 @@ impl Query<'_> {
 
     pub(in crate::store) fn pending(&self) -> Result<Vec<SubmissionRow>, StoreError> {
         let space = Key::all_pending();
-        let mut rows = Vec::new();
-        for Row { key, .. } in self.keys(space.as_bytes())? {
-            let id = key
-                .get(space.as_bytes().len()..)
-                .and_then(|id| std::str::from_utf8(id).ok());
-            let id = id.and_then(|id| id.parse().ok()).ok_or_else(unreadable)?;
-            // Decided between the two reads: no longer pending.
-            rows.extend(self.submission(&id)?.filter(|row| row.pending.is_some()));
-        }
-        Ok(rows)
+        let id = |row: &Row| {
+            std::str::from_utf8(row.key.get(space.as_bytes().len()..)?)
+                .ok()?
+                .parse()
+                .ok()
+        };
+        let ids: Option<Vec<SubmissionId>> = self.keys(space.as_bytes())?.iter().map(id).collect();
+        let rows = self.submission_rows(&ids.ok_or_else(unreadable)?)?;
+        // Decided between the two reads: no longer pending.
+        Ok(rows.into_iter().flatten().filter(|row| row.pending.is_some()).collect())
+    }
+
+    fn submission_rows(&self, ids: &[SubmissionId]) -> Result<Vec<Option<SubmissionRow>>, StoreError> {
+        let keys: Vec<Key> = ids.iter().map(Key::submission).collect();
+        let found = self.table.fetch_all(&keys)?;
+        found
+            .into_iter()
+            .map(|row| row.map(|row| parse(&row)).transpose())
+            .collect()
     }
 
     pub(in crate::store) fn archives_due(&self, before: &str, limit: usize) -> Result<Vec<SubmissionId>, StoreError> {
@@ -134,11 +151,7 @@ impl Query<'_> {
     }
 
     pub(in crate::store) fn submission_records(&self, id: &SubmissionId) -> Result<Vec<StoredRecord>, StoreError> {
-        let found = self.keys(Key::submission_records(id).as_bytes())?;
-        found
-            .iter()
-            .map(|row| self.record(position(&row.key).ok_or_else(unreadable)?))
-            .collect()
+        self.bodies_of(&self.keys(Key::submission_records(id).as_bytes())?)
     }
 
     pub(in crate::store) fn records(
@@ -154,13 +167,17 @@ impl Query<'_> {
                 Key::facility_record(facility, from).as_bytes(),
                 limit,
             )?;
-            return found
-                .iter()
-                .map(|row| self.record(position(&row.key).ok_or_else(unreadable)?))
-                .collect();
+            return self.bodies_of(&found);
         }
         let end = self.size()?.min(from.saturating_add(limit as u64));
-        (from..end).map(|position| self.record(position)).collect()
+        let positions: Vec<u64> = (from..end).collect();
+        self.bodies.bodies(self.table, &positions)
+    }
+
+    /// The records at whose positions these keys end.
+    fn bodies_of(&self, rows: &[Row]) -> Result<Vec<StoredRecord>, StoreError> {
+        let positions: Option<Vec<u64>> = rows.iter().map(|row| position(&row.key)).collect();
+        self.bodies.bodies(self.table, &positions.ok_or_else(unreadable)?)
     }
 
     pub(in crate::store) fn size(&self) -> Result<u64, StoreError> {
@@ -183,10 +200,15 @@ impl Query<'_> {
         if position >= size {
             return Ok(None);
         }
-        let Some(content) = self.record(position)?.content else {
+        let record = self
+            .bodies
+            .bodies(self.table, &[position])?
+            .pop()
+            .ok_or_else(unreadable)?;
+        let Some(content) = record.content else {
             return Ok(None);
         };
-        let proof = tree::prove(size, position, |number| node(self.table, number)).map_err(|_| unreadable())?;
+        let proof = self.nodes(|read| tree::prove(size, position, read).map_err(|_| unreadable()))?;
         Ok(Some(Receipt::new(
             id.clone(),
             position,
@@ -197,20 +219,24 @@ impl Query<'_> {
         )))
     }
 
-    fn record(&self, position: u64) -> Result<StoredRecord, StoreError> {
-        let place = self
-            .table
-            .fetch(Key::place(position).as_bytes())?
-            .ok_or_else(unreadable)?;
-        let (segment, offset) = place.split_first_chunk().ok_or_else(unreadable)?;
-        let offset = u64::from_be_bytes(offset.try_into().map_err(|_| unreadable())?);
-        self.bodies.body(
-            position,
-            Place {
-                segment: u64::from_be_bytes(*segment),
-                offset,
-            },
-        )
+    /// Computes from nodes of the tree. Which it needs does not depend on their values: they are counted first, then read at
+    /// once.
+    fn nodes<T>(
+        &self,
+        compute: impl Fn(&dyn Fn(u64) -> Option<[u8; 32]>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let wanted = RefCell::new(Vec::new());
+        compute(&|number| {
+            wanted.borrow_mut().push(number);
+            Some([0; 32])
+        })?;
+        let wanted = wanted.into_inner();
+        let keys: Vec<Key> = wanted.iter().map(|number| Key::node(*number)).collect();
+        let found = wanted.into_iter().zip(self.table.fetch_all(&keys)?);
+        let nodes: BTreeMap<u64, [u8; 32]> = found
+            .filter_map(|(number, node)| Some((number, node?.try_into().ok()?)))
+            .collect();
+        compute(&|number| nodes.get(&number).copied())
     }
 
     fn all<T: DeserializeOwned>(&self, prefix: &Key) -> Result<Vec<T>, StoreError> {

@@ -1,0 +1,90 @@
+//! A group in the making: judges the conditions of each batch, makes its records, and applies them to the rows of the index.
+
+use formats::trail::{Event, Record};
+
+use super::committer::format_time;
+use super::index::{Entry, Fetch, Key, Pending, apply, holds, next_sequence};
+use super::{Batch, Committed, Content, StoreError, StoredRecord};
+use crate::trail::{Group, MAX_GROUP};
+
+/// A group in the making.
+pub(super) struct Round<'a> {
+    /// The index as it will be.
+    pub(super) index: Pending<'a>,
+    /// The bytes of its records.
+    pub(super) group: Group,
+    /// Its records.
+    pub(super) records: Vec<StoredRecord>,
+}
+
+impl<'a> Round<'a> {
+    /// An empty group upon an index.
+    pub(super) fn new(index: &'a dyn Fetch, group: Group) -> Self {
+        Self {
+            index: Pending::new(index),
+            group,
+            records: Vec::new(),
+        }
+    }
+
+    /// Takes a batch in: all of it, or nothing.
+    pub(super) fn take(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+        let (records, count, length) = (self.records.len(), self.group.count(), self.group.length());
+        let result = self.add(batch);
+        if result.is_err() {
+            self.records.truncate(records);
+            self.group.truncate(count, length);
+        }
+        result
+    }
+
+    fn add(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+        for condition in &batch.conditions {
+            if !holds(&self.index, condition)? {
+                return Err(StoreError::Conflict(condition.clone()));
+            }
+        }
+        let mut index = Pending::new(&self.index);
+        let mut positions = Vec::new();
+        for event in &batch.events {
+            let record = record(&index, batch, event)?;
+            let body = record.encode().map_err(|_| StoreError::TooLarge)?;
+            let mut salt = [0; 32];
+            aws_lc_rs::rand::fill(&mut salt).map_err(|_| StoreError::Broken("no random bytes".into()))?;
+            let content = Content { body, salt };
+            let stored = StoredRecord::new(self.group.next(), content.clone());
+            apply(
+                &mut index,
+                &Entry {
+                    record: Some(&record),
+                    stored: &stored,
+                    place: self.group.place(),
+                },
+            )?;
+            positions.push(stored.position);
+            self.group.add(&content);
+            self.records.push(stored);
+        }
+        if self.group.length() > MAX_GROUP {
+            return Err(StoreError::TooLarge);
+        }
+        let changes = index.changes;
+        self.index.changes.merge(changes);
+        Ok(Committed { positions })
+    }
+}
+
+/// The record of an event: its number for each facility, and a time not before the record before.
+fn record(index: &Pending<'_>, batch: &Batch, event: &Event) -> Result<Record, StoreError> {
+    let earlier = index
+        .fetch(Key::time().as_bytes())?
+        .and_then(|time| String::from_utf8(time).ok());
+    let now = format_time(batch.time).ok_or_else(|| StoreError::Broken("the clock is out of range".into()))?;
+    Ok(Record {
+        v: 1,
+        time: earlier.into_iter().fold(now, Ord::max),
+        facility_seq: next_sequence(index, event)?,
+        actor: batch.actor.clone(),
+        event: event.clone(),
+    })
+}
