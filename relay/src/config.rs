@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::{
-    ArchiveFile, CertificateFile, File, LimitsFile, ListenerFile, LogFile, RetentionFile, TimestampsFile, TrustFile,
+    ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, TimestampsFile,
+    TrustFile,
 };
 pub use network::PrivateTarget;
+use serde::{Deserialize, Serialize};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,14 @@ pub enum ConfigError {
         /// Where and what, in several lines.
         what: String,
     },
+    /// There is no table `[keys]`.
+    #[error(
+        "[keys] is missing: what the relay keeps is sealed with its keys. Add the table\n\n[keys]\n\
+         identities = [\"keys/identity.txt\"]\nrecipients = \"keys/recipients.txt\"\n\n\
+         and make the files with `age-keygen -o keys/identity.txt` and `age-keygen -y keys/identity.txt > keys/recipients.txt` \
+         (`hikyaku-relay init` makes all of it in a new folder)"
+    )]
+    NoKeys,
     /// A value is not one of those allowed.
     #[error("{key} = {value:?}: {allowed}")]
     Value {
@@ -63,6 +73,8 @@ pub struct Config {
     pub ca: CertificatePaths,
     /// The trail's log.
     pub log: Log,
+    /// Keys of what lies at rest.
+    pub keys: KeyPaths,
     /// Whom it trusts, and what it may fetch.
     pub trust: Trust,
     /// RFC 3161 services behind `POST /v1/timestamps`, in the order they are tried; empty: the proxy is off.
@@ -116,6 +128,18 @@ pub struct Log {
     pub name: String,
     /// File with the signed-note signing key (`PRIVATE+KEY+…`).
     pub key: PathBuf,
+}
+
+/// Keys of what lies at rest: `age` identities and recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPaths {
+    /// Files with identities (`AGE-SECRET-KEY-1…`, `AGE-PLUGIN-…`): each opens what was sealed to it.
+    pub identities: Vec<PathBuf>,
+    /// The file that lists to whom is sealed (`age1…`).
+    pub recipients: PathBuf,
+    /// A file with what an identity's plugin asks for: the PIN of its token.
+    pub pin: Option<PathBuf>,
 }
 
 /// Whom the relay trusts, and what it may fetch.
@@ -209,6 +233,7 @@ impl Config {
                 name: log_name(file.log.name)?,
                 key: base.join(file.log.key),
             },
+            keys: file.keys.ok_or(ConfigError::NoKeys)?.under(base)?,
             trust: trust(file.trust, base)?,
             timestamps,
             limits: limits(&file.limits)?,
@@ -226,6 +251,20 @@ impl CertificateFile {
             certificate: base.join(self.certificate),
             key: base.join(self.key),
         }
+    }
+}
+
+impl KeysFile {
+    fn under(self, base: &Path) -> Result<KeyPaths, ConfigError> {
+        if self.identities.is_empty() {
+            let allowed = "must name at least one file, such as keys/identity.txt";
+            return Err(refused("keys.identities", "[]", allowed));
+        }
+        Ok(KeyPaths {
+            identities: self.identities.iter().map(|path| base.join(path)).collect(),
+            recipients: base.join(self.recipients),
+            pin: self.pin.map(|path| base.join(path)),
+        })
     }
 }
 
@@ -381,6 +420,7 @@ mod tests {
         tls = { certificate = "keys/tls.pem", key = "keys/tls.key" }
         ca = { certificate = "keys/ca.pem", key = "/elsewhere/ca.key" }
         log = { name = "relay.example/trail", key = "keys/log.key" }
+        keys = { identities = ["keys/identity.txt"], recipients = "keys/recipients.txt" }
         trust = { directory = "trust" }
     "#;
 
@@ -398,6 +438,7 @@ mod tests {
         assert_eq!(config.data, Path::new("/srv/hikyaku/data"));
         assert_eq!(config.ca.key, Path::new("/elsewhere/ca.key"));
         assert_eq!(config.api.url, "https://relay.example:8443");
+        assert_eq!(config.keys.identities, [Path::new("/srv/hikyaku/keys/identity.txt")]);
         assert_eq!(
             config.trust.fetch_hosts,
             ["cert.medis.or.jp", "crl.pki.med.or.jp", "hpki.mhlw.go.jp"]
@@ -433,6 +474,7 @@ mod tests {
             ("127.0.0.1:8443", "localhost", "api.listen"),
             ("https://relay.example:8444", "http://relay.example:8444", "portal.url"),
             ("relay.example/trail", "two words", "log.name"),
+            ("[\"keys/identity.txt\"]", "[]", "keys.identities"),
             (
                 "directory = \"trust\"",
                 "directory = \"trust\", fetch_hosts = [\"http://a.example/\"]",
@@ -462,5 +504,12 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(missing.contains("name"), "{missing}");
+        let keyless: String = SMALLEST
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("keys"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let told = read(&keyless).unwrap_err().to_string();
+        assert!(told.starts_with("[keys] is missing") && told.contains("init"), "{told}");
     }
 }

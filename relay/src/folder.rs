@@ -1,8 +1,8 @@
 //! Folders and files with what patients and facilities trust the relay with: containers, trail, uploads. Their owner alone may
 //! open them.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// Makes a folder, and what is missing above it, for its owner alone. One that is there already is left as it is.
@@ -64,6 +64,57 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
+}
+
+/// Refuses a key file that others may open.
+///
+/// # Errors
+/// Its mode and the remedy; or what the disk says.
+pub(crate) fn owners_alone(path: &Path) -> io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "this key file is open to other users (mode {mode:04o}): chmod 600 {}",
+                    path.display()
+                ),
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = metadata;
+    Ok(())
+}
+
+/// Writes a small file, its owner's alone, durably: what was there is replaced whole, and after a crash one of both is there.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = private_file().write(true).create(true).truncate(true).open(&beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes renames and new files in a folder durable; Windows does this by itself and has no handle for it.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(all(test, unix))]

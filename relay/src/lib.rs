@@ -48,6 +48,7 @@ pub mod evidence;
 pub mod expiry;
 pub mod folder;
 pub mod intake;
+pub mod keys;
 pub mod observe;
 pub mod peer;
 pub mod problem;

@@ -15,6 +15,7 @@ use relay::account::Format;
 use relay::admin::{self, Command, TrustPurpose};
 use relay::ca::RelayCa;
 use relay::config::Config;
+use relay::keys::Keys;
 use relay::store::{Embedded as _, SledStore, Store};
 use relay::trust::CurrentTrust;
 use time::OffsetDateTime;
@@ -260,6 +261,7 @@ fn check(place: &Place) -> anyhow::Result<()> {
     for path in [&config.tls.certificate, &config.tls.key, &config.trust.directory] {
         path.metadata().with_context(|| path.display().to_string())?;
     }
+    Keys::open(&config.keys)?;
     let missing = admin::shortcomings(&config)?;
     words::checked(&place.config, &ca.pin()?, key.vkey(), &missing, place.json)
 }

@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::ca::{CaError, NewKey, RelayCa, certificate_pem};
 use crate::folder::create_private;
+use crate::keys::NewIdentity;
 
 /// Why a folder was not made.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,8 @@ pub fn init(folder: &Path, host: &str, now: OffsetDateTime) -> Result<(), InitEr
     secret(&folder.join("keys/ca.key"), &ca_key.pem)?;
     secret(&folder.join("keys/tls.key"), &tls_key.pem)?;
     secret(&folder.join("keys/log.key"), &format!("{log_key}\n"))?;
+    let identity = NewIdentity::generate();
+    secret(&folder.join("keys/identity.txt"), &identity.file)?;
     let plain = |name: &str, text: &str| std::fs::write(folder.join(name), text).map_err(io(&folder.join(name)));
     plain("keys/ca.pem", &ca.certificate_pem()?)?;
     plain(
@@ -68,6 +71,13 @@ pub fn init(folder: &Path, host: &str, now: OffsetDateTime) -> Result<(), InitEr
         &format!("{}{}", certificate_pem(&tls)?, ca.certificate_pem()?),
     )?;
     plain("keys/log.vkey", &format!("{}\n", log.vkey()))?;
+    plain(
+        "keys/recipients.txt",
+        &format!(
+            "# Who opens what the relay keeps: age recipients, one a line.\n{}\n",
+            identity.recipient
+        ),
+    )?;
     plain("trust/policy.toml", include_str!("init/policy.toml"))?;
     plain(
         "relay.toml",

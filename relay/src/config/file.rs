@@ -19,6 +19,7 @@ pub struct File {
     pub tls: CertificateFile,
     pub ca: CertificateFile,
     pub log: LogFile,
+    pub keys: Option<KeysFile>,
     pub trust: TrustFile,
     #[serde(default)]
     pub timestamps: TimestampsFile,
@@ -54,6 +55,16 @@ pub struct CertificateFile {
 pub struct LogFile {
     pub name: String,
     pub key: PathBuf,
+}
+
+/// `[keys]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `KeyPaths`")]
+pub struct KeysFile {
+    pub identities: Vec<PathBuf>,
+    pub recipients: PathBuf,
+    pub pin: Option<PathBuf>,
 }
 
 /// `[trust]`.

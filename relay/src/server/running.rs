@@ -9,13 +9,14 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Face, Listening, Seats, bind, tls};
 use crate::ca::{CaError, RelayCa};
-use crate::config::Config;
+use crate::config::{Config, KeyPaths};
 use crate::containers::{ContainerError, Containers};
 use crate::context::{Context, Rooms};
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
 use crate::evidence::news::News;
 use crate::folder::create_or_close;
+use crate::keys::{Keys, KeysError};
 use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
@@ -42,6 +43,9 @@ pub enum StartError {
         /// Why it cannot be used.
         reason: String,
     },
+    /// Keys of what lies at rest.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The containers.
     #[error(transparent)]
     Containers(#[from] ContainerError),
@@ -117,6 +121,7 @@ impl Relay {
         let api = bind(config.api.listen).await?;
         let portal = bind(config.portal.listen).await?;
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
+        let keys = open_keys(&config.keys).await?;
         let containers = Containers::open(&config.data)?;
         if let Err(problem) = intake::sweep(&*store, &containers).await {
             tracing::warn!(
@@ -138,6 +143,7 @@ impl Relay {
         let fetcher = Arc::new(Fetcher::open(kept, config.trust.clone(), rest, Arc::clone(&news))?);
         let context = Context::new(Rooms {
             log_vkey: log_key(&config)?.vkey().to_owned(),
+            keys,
             containers,
             uploads: Uploads::open(&config.data, config.limits.upload_expiry)?,
             store: Arc::clone(&store),
@@ -263,6 +269,13 @@ async fn asked_to_stop() -> std::io::Result<()> {
 #[cfg(not(unix))]
 async fn asked_to_stop() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
+}
+
+/// A plugin may ask a token: not on the threads that answer.
+async fn open_keys(paths: &KeyPaths) -> Result<Keys, StartError> {
+    let paths = paths.clone();
+    let opened = tokio::task::spawn_blocking(move || Keys::open(&paths)).await;
+    Ok(opened.map_err(std::io::Error::other)??)
 }
 
 /// The log's signing key as configured.

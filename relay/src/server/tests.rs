@@ -46,6 +46,7 @@ impl House {
             tls = { certificate = "tls.pem", key = "tls.key" }
             ca = { certificate = "ca.pem", key = "ca.key" }
             log = { name = "relay.example/trail", key = "log.key" }
+            keys = { identities = ["identity.txt"], recipients = "recipients.txt" }
             trust = { directory = "trust" }
             limits = { max_container = "1MiB" }
             "#,
@@ -171,6 +172,9 @@ fn keys(folder: &Path) -> String {
     write("ca.key", &ca_key.pem);
     write("tls.pem", &certificate_pem(&tls).unwrap());
     write("tls.key", &tls_key.pem);
+    let identity = crate::keys::NewIdentity::generate();
+    crate::folder::replace(&folder.join("identity.txt"), identity.file.as_bytes()).unwrap();
+    write("recipients.txt", &identity.recipient);
     write(
         "log.key",
         &formats::trail::LogKey::from_seed("relay.example/trail", &[7; 32])
