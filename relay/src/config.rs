@@ -257,7 +257,7 @@ impl CertificateFile {
 impl KeysFile {
     fn under(self, base: &Path) -> Result<KeyPaths, ConfigError> {
         if self.identities.is_empty() {
-            let allowed = "must name at least one file, such as keys/identity.txt";
+            let allowed = "must be a list of at least one file, such as keys/identity.txt";
             return Err(refused("keys.identities", "[]", allowed));
         }
         Ok(KeyPaths {
