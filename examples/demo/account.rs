@@ -1,19 +1,16 @@
 //! The officer's table, shortened for the screen.
 
 use anyhow::Context;
-use relay::admin::Command;
+use relay::admin::{Command, Export};
 
 use crate::stage::Stage;
 
 /// What the officer reads, one line a record: when, what, who, about which letter.
 pub(crate) fn account(stage: &Stage, facility: &str) -> anyhow::Result<Vec<String>> {
-    let format = relay::account::Format::Csv;
-    let (_, csv) = stage.export(Command::TrailExport {
+    let (_, csv) = stage.export(Command::TrailExport(Export {
         facility: Some(facility.parse()?),
-        from: None,
-        to: None,
-        format,
-    })?;
+        ..Export::default()
+    }))?;
     let text = String::from_utf8(csv)?;
     let mut rows = text
         .trim_start_matches('\u{feff}')

@@ -34,12 +34,10 @@ pub(crate) fn keep(stage: &Stage, id: &SubmissionId, container: &Path, folder: &
         }
     }
     for (format, name) in [(Format::Csv, "trail.csv"), (Format::Jsonl, "trail.jsonl")] {
-        let command = relay::admin::Command::TrailExport {
-            facility: None,
-            from: None,
-            to: None,
+        let command = relay::admin::Command::TrailExport(relay::admin::Export {
             format,
-        };
+            ..relay::admin::Export::default()
+        });
         std::fs::write(folder.join(name), stage.export(command)?.1)?;
     }
     let receipt = client::outbox::Outbox::of(&stage.home("clinic")?)

@@ -14,7 +14,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, LogKey};
 pub use commitment::commitment;
 pub use receipt::ReceiptError;
 
-use crate::envelope::Party;
+use crate::envelope::{Category, Party};
 use crate::wire::{Assurance, DeviceId, DocumentSummary, FacilityCode, MemberId, Purpose, SubmissionId};
 
 /// A record's body cannot be written or read.
@@ -242,8 +242,11 @@ pub enum Event {
         from: String,
         /// RFC 3339 or empty.
         to: String,
-        /// csv or jsonl.
+        /// In which form: csv, jsonl, fhir, dicom, pdf, or where it is fed to.
         format: String,
+        /// To what it was narrowed; `None`: all of the period.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<Filter>,
     },
 }
 
@@ -333,4 +336,25 @@ pub struct Access {
     pub purpose: Purpose,
     /// What was provided: paths, or `*` for the whole container.
     pub scope: Vec<String>,
+    /// Billing categories of the documents this touches, each once.
+    #[serde(default)]
+    pub categories: Vec<Category>,
+}
+
+/// To what a reading of the trail was narrowed.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// Patient number at the sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
+    /// Member id or name of who acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// Id of a submission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submission: Option<SubmissionId>,
+    /// Only what lies behind this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
 }

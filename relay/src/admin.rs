@@ -2,6 +2,7 @@
 
 mod check;
 mod code;
+mod export;
 mod init;
 mod shortcomings;
 mod socket;
@@ -11,21 +12,19 @@ use std::sync::Arc;
 
 use formats::trail::{Actor, Event};
 use formats::wire::{DeviceId, FacilityCode, MemberId};
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
-use time::macros::{format_description, offset};
-use time::{Date, Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime};
 
 pub use check::{Finding, Level, check};
 pub use code::OneTimeCode;
+pub use export::Export;
 pub use init::{InitError, init};
 pub use shortcomings::shortcomings;
 pub use socket::{ask, serve};
 pub use trust::{AddError, Listed, TrustPurpose, add, list};
 
-use crate::account::{self, Format};
 use crate::store::{Batch, Condition, Store, StoreError};
 use crate::trust::CurrentTrust;
 
@@ -57,13 +56,8 @@ pub enum Command {
     MemberList { facility: FacilityCode },
     /// Reads the trust directory anew; a change is recorded.
     TrustReload {},
-    /// Part of the trail; times RFC 3339.
-    TrailExport {
-        facility: Option<FacilityCode>,
-        from: Option<String>,
-        to: Option<String>,
-        format: Format,
-    },
+    /// Part of the trail.
+    TrailExport(Export),
 }
 
 /// Reads the trust directory anew and records what has changed.
@@ -167,34 +161,7 @@ pub async fn execute(
         Command::TrustReload {} => Err(AdminError::Argument(
             "trust is read anew by the relay or from its directory, not from its store".into(),
         )),
-        Command::TrailExport {
-            facility,
-            from,
-            to,
-            format,
-        } => {
-            if let Some(facility) = &facility {
-                known(store, facility).await?;
-            }
-            let (from, to) = (moment("--from", from, false)?, moment("--to", to, true)?);
-            let now = OffsetDateTime::now_utc();
-            let request = account::Request {
-                facility,
-                from,
-                to,
-                format,
-                actor: Actor::default(),
-                now,
-            };
-            let mut parts = account::export(Arc::clone(store), request).await?;
-            let mut bytes = 0;
-            while let Some(part) = parts.next().await {
-                let part = part?;
-                bytes += part.len();
-                export(&part)?;
-            }
-            Ok(json!({ "exported_bytes": bytes }))
-        }
+        Command::TrailExport(asked) => export::export(store, asked, export).await,
     }
 }
 
@@ -237,22 +204,6 @@ async fn known(store: &Arc<dyn Store>, facility: &FacilityCode) -> Result<(), Ad
         Some(_) => Ok(()),
         None => Err(AdminError::Argument(format!("there is no facility {facility}"))),
     }
-}
-
-/// A time, or a day of Japan: its begin, or with `last` its end.
-fn moment(argument: &str, text: Option<String>, last: bool) -> Result<Option<OffsetDateTime>, AdminError> {
-    let parse = |text: String| {
-        if let Ok(day) = Date::parse(&text, format_description!("[year]-[month]-[day]")) {
-            let day = if last { day.next_day() } else { Some(day) };
-            return Ok(day.unwrap_or(Date::MAX).midnight().assume_offset(offset!(+9)));
-        }
-        OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| {
-            AdminError::Argument(format!(
-                "{argument} must be a day such as 2026-11-22 or a time such as 2026-11-22T00:00:00+09:00"
-            ))
-        })
-    };
-    text.map(parse).transpose()
 }
 
 fn in_words(error: &StoreError) -> String {

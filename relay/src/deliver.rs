@@ -13,8 +13,11 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use formats::digest::sha256;
+use formats::envelope::Category;
 use formats::trail::{Access, Event};
-use formats::wire::{Purpose, RecipientState, RecipientStatus, RevisedVerdict, SubmissionId, SubmissionState};
+use formats::wire::{
+    DocumentSummary, Purpose, RecipientState, RecipientStatus, RevisedVerdict, SubmissionId, SubmissionState,
+};
 use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -224,6 +227,19 @@ async fn one_file(context: &Context, row: &SubmissionRow, path: &str) -> Result<
     })
 }
 
+/// Billing categories of the documents a path touches, each once.
+fn categories(documents: &[DocumentSummary], path: &str) -> Vec<Category> {
+    let mut found = Vec::new();
+    for document in documents {
+        let below = document.path.ends_with('/') && path.starts_with(&document.path);
+        let touched = path == "*" || path == document.path || below;
+        if touched && !found.contains(&document.category) {
+            found.push(document.category);
+        }
+    }
+    found
+}
+
 /// Records who looks, waits until that is durable, then sends.
 async fn send(
     context: &Context,
@@ -258,6 +274,7 @@ async fn send(
         recipient: peer.facility.code.clone(),
         patient: submission.patient,
         purpose,
+        categories: categories(&submission.documents, &sent.scope),
         scope: vec![scope],
     };
     let event = match purpose {

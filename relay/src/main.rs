@@ -11,7 +11,6 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use formats::trail::LogKey;
 use formats::wire::{DeviceId, FacilityCode, MemberId};
-use relay::account::Format;
 use relay::admin::{self, Command, TrustPurpose};
 use relay::ca::RelayCa;
 use relay::config::Config;
@@ -162,18 +161,8 @@ enum TrustVerb {
 enum TrailVerb {
     /// Write what the trail says, to standard output. The reading itself is recorded.
     Export {
-        /// Only what concerns this facility.
-        #[arg(long)]
-        facility: Option<FacilityCode>,
-        /// From this day (Japan) or time (RFC 3339) on.
-        #[arg(long)]
-        from: Option<String>,
-        /// To the end of this day (Japan), or before this time (RFC 3339).
-        #[arg(long)]
-        to: Option<String>,
-        /// csv or jsonl.
-        #[arg(long, default_value = "csv")]
-        format: Format,
+        #[command(flatten)]
+        export: admin::Export,
         #[command(flatten)]
         place: Place,
     },
@@ -230,21 +219,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             words::trust::reload(&reload(&Config::load(&place.config)?)?, place.json)
         }
         Verb::Trust(TrustVerb::Check(place)) => look(&place),
-        Verb::Trail(TrailVerb::Export {
-            facility,
-            from,
-            to,
-            format,
-            place,
-        }) => tell(
-            &place,
-            Command::TrailExport {
-                facility,
-                from,
-                to,
-                format,
-            },
-        ),
+        Verb::Trail(TrailVerb::Export { export, place }) => tell(&place, Command::TrailExport(export)),
     }
 }
 

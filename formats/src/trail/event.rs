@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Access, Event, MAX_BODY, Record, RecordError, Submission};
+use super::{Access, Event, Filter, MAX_BODY, Record, RecordError, Submission};
 use crate::wire::{FacilityCode, SubmissionId};
 
 impl Record {
@@ -150,6 +150,12 @@ impl fmt::Debug for Submission {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Access({}, {:?})", self.submission, self.purpose)
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
     }
 }
 

@@ -1,5 +1,8 @@
 //! An account read back: rows of sender, receiver and operator; times; cells that would be formulas.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use formats::envelope::Category;
 use formats::trail::{Access, LogKey};
 use formats::wire::Purpose;
 use futures_util::TryStreamExt as _;
@@ -24,6 +27,7 @@ async fn store() -> Arc<dyn Store> {
         patient: "=1+1".into(),
         purpose: Purpose::View,
         scope: vec!["letter/letter.pdf".into()],
+        categories: vec![Category::Letter],
     };
     let mut viewed = batch(vec![Event::Viewed(access)], vec![]);
     viewed.time = at(60);
@@ -39,11 +43,24 @@ async fn store() -> Arc<dyn Store> {
 }
 
 async fn read(store: &Arc<dyn Store>, of: Option<&str>, times: (Option<i64>, Option<i64>), format: Format) -> String {
-    let request = Request {
+    let query = Query {
         facility: of.map(|code| code.parse().unwrap()),
         from: times.0.map(at),
         to: times.1.map(at),
+        ..Query::default()
+    };
+    String::from_utf8(ask(store, query, format).await).unwrap()
+}
+
+async fn ask(store: &Arc<dyn Store>, query: Query, format: Format) -> Vec<u8> {
+    ask_in(store, query, format, Encoding::Utf8).await
+}
+
+async fn ask_in(store: &Arc<dyn Store>, query: Query, format: Format, encoding: Encoding) -> Vec<u8> {
+    let request = Request {
+        query,
         format,
+        encoding,
         actor: Actor::default(),
         now: at(1000),
     };
@@ -53,7 +70,7 @@ async fn read(store: &Arc<dyn Store>, of: Option<&str>, times: (Option<i64>, Opt
         .try_collect()
         .await
         .unwrap();
-    String::from_utf8(parts.concat()).unwrap()
+    parts.concat()
 }
 
 #[tokio::test]
@@ -125,12 +142,129 @@ async fn nothing_is_read_that_cannot_be_recorded() {
     let inner = MemoryStore::new(LogKey::from_seed("relay.example", &[5; 32]).unwrap().0).unwrap();
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, 1, Fault::Refused(StoreError::Full)));
     let request = Request {
-        facility: None,
-        from: None,
-        to: None,
+        query: Query::default(),
         format: Format::Csv,
+        encoding: Encoding::Utf8,
         actor: Actor::default(),
         now: at(0),
     };
     assert!(matches!(export(store, request).await, Err(StoreError::Full)));
+}
+
+#[tokio::test]
+async fn an_extract_says_that_it_is_one() {
+    let store = store().await;
+    let of = |patient: Option<&str>, person: Option<&str>| Query {
+        facility: Some("x-a".parse().unwrap()),
+        patient: patient.map(str::to_owned),
+        person: person.map(str::to_owned),
+        to: Some(at(500)),
+        ..Query::default()
+    };
+    let rows = |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        text.split_terminator("\r\n")
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // The period ends before the reading, which closes an extract all the same.
+    let found = rows(ask(&store, of(None, Some("看護, \"一郎\"")), Format::Csv).await);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].starts_with("1,") && found[0].contains(",Viewed,"),
+        "{}",
+        found[0]
+    );
+    assert!(found[1].contains(",TrailRead,x-a,"), "{}", found[1]);
+    assert!(found[1].contains("extract, not complete: person 看護"), "{}", found[1]);
+    // A partner's person is known by name; its id may be one of ours.
+    assert_eq!(rows(ask(&store, of(None, Some("m1")), Format::Csv).await).len(), 1);
+    let found = rows(ask(&store, of(Some("=1+1"), None), Format::Csv).await);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(rows(ask(&store, of(Some("other"), None), Format::Csv).await).len(), 1);
+    let submission = Query {
+        submission: Some(submission(1, "x-a", &["x-b"]).submission),
+        ..Query::default()
+    };
+    assert_eq!(rows(ask(&store, submission, Format::Csv).await).len(), 3);
+    let all = rows(ask(&store, of(None, None), Format::Csv).await);
+    assert!(
+        all.iter().all(|row| !row.contains("TrailRead")),
+        "the period of all ends before any reading: {all:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_export_goes_on_behind_a_position() {
+    let store = store().await;
+    let until = Query {
+        to: Some(at(500)),
+        ..Query::default()
+    };
+    for format in [Format::Csv, Format::Jsonl, Format::Fhir, Format::Dicom] {
+        let whole = ask(&store, until.clone(), format).await;
+        let rest = Query {
+            after: Some(99),
+            ..until.clone()
+        };
+        let rest = ask(&store, rest, format).await;
+        assert!(rest.len() > 1000 && whole.len() > rest.len());
+        // Appended to the lines of the first hundred positions it is the whole.
+        assert!(whole.ends_with(&rest), "{format:?}");
+        let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().count();
+        assert_eq!(
+            lines(&whole) - lines(&rest),
+            if format == Format::Csv { 101 } else { 100 }
+        );
+    }
+}
+
+#[tokio::test]
+async fn shift_jis_has_no_mark_and_loses_nothing() {
+    let store = store().await;
+    let query = || Query {
+        facility: Some("x-b".parse().unwrap()),
+        to: Some(at(500)),
+        ..Query::default()
+    };
+    let utf8 = ask(&store, query(), Format::Csv).await;
+    let other = ask_in(&store, query(), Format::Csv, Encoding::ShiftJis).await;
+    assert!(other.starts_with(b"position,"));
+    let (text, _, broken) = encoding_rs::SHIFT_JIS.decode(&other);
+    assert!(!broken);
+    assert_eq!(format!("\u{feff}{text}").into_bytes(), utf8);
+}
+
+#[tokio::test]
+async fn every_form_speaks_of_the_same_records() {
+    let store = store().await;
+    let query = || Query {
+        facility: Some("x-a".parse().unwrap()),
+        to: Some(at(500)),
+        ..Query::default()
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let events = text(ask(&store, query(), Format::Fhir).await);
+    let events: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1]["resourceType"], "AuditEvent");
+    assert_eq!(events[1]["id"], "trail-1");
+    assert_eq!(
+        events[1]["meta"]["profile"][0],
+        "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientRead"
+    );
+    assert_eq!(events[1]["agent"][0]["name"], "看護, \"一郎\"");
+    assert_eq!(events[1]["entity"][0]["what"]["identifier"]["value"], "=1+1");
+    let messages = text(ask(&store, query(), Format::Dicom).await);
+    let messages: Vec<&str> = messages.lines().collect();
+    assert_eq!(messages.len(), 2);
+    assert!(
+        messages[1].contains("UserName=\"看護, &quot;一郎&quot;\""),
+        "{}",
+        messages[1]
+    );
+    assert!(messages[1].contains("csd-code=\"110106\""), "{}", messages[1]);
+    let page = ask(&store, query(), Format::Pdf).await;
+    assert!(page.starts_with(b"%PDF-") && page.trim_ascii_end().ends_with(b"%%EOF"));
 }

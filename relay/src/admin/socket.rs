@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +20,7 @@ const MAX_COMMAND: u64 = 64 << 10;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    /// Bytes of an export, which are text.
+    /// Bytes of an export, base64.
     Part(String),
     /// The end: done.
     Done(Value),
@@ -75,7 +77,7 @@ async fn answer(
             Ok(command) => {
                 let parts = lines.clone();
                 let mut part = |bytes: &[u8]| {
-                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    let text = STANDARD.encode(bytes);
                     let sent = tokio::task::block_in_place(|| parts.blocking_send(Line::Part(text)));
                     sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
                 };
@@ -113,7 +115,7 @@ pub fn ask(
     writeln!(stream, "{text}")?;
     for line in BufReader::new(stream).lines() {
         match serde_json::from_str(&line?).map_err(io::Error::from)? {
-            Line::Part(text) => export(text.as_bytes())?,
+            Line::Part(text) => export(&STANDARD.decode(text).map_err(io::Error::other)?)?,
             Line::Done(value) => return Ok(Some(value)),
             Line::Failed(reason) => return Err(AdminError::Argument(reason)),
         }

@@ -4,6 +4,7 @@ use formats::trail::LogKey;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::account::Format;
 use crate::ca::RelayCa;
 use crate::config::Config;
 use crate::store::MemoryStore;
@@ -122,12 +123,10 @@ async fn a_running_relay_is_asked_through_its_socket() {
                 .contains("already there")
         );
         let mut exported = Vec::new();
-        let export = Command::TrailExport {
-            facility: None,
-            from: None,
-            to: None,
+        let export = Command::TrailExport(Export {
             format: Format::Jsonl,
-        };
+            ..Export::default()
+        });
         ask(&path, &export, &mut |part| {
             exported.extend_from_slice(part);
             Ok(())
@@ -139,15 +138,4 @@ async fn a_running_relay_is_asked_through_its_socket() {
     .await
     .unwrap();
     serving.abort();
-}
-
-#[test]
-fn a_day_is_a_day_of_japan_and_the_last_one_counts_whole() {
-    let time = |text: &str| Some(OffsetDateTime::parse(text, &Rfc3339).unwrap());
-    let day = || Some("2026-04-01".to_owned());
-    assert_eq!(moment("--from", day(), false).unwrap(), time("2026-03-31T15:00:00Z"));
-    assert_eq!(moment("--to", day(), true).unwrap(), time("2026-04-01T15:00:00Z"));
-    let exact = || Some("2026-04-01T00:00:00Z".to_owned());
-    assert_eq!(moment("--to", exact(), true).unwrap(), time("2026-04-01T00:00:00Z"));
-    assert!(moment("--to", Some("April".to_owned()), true).is_err());
 }

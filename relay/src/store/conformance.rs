@@ -154,6 +154,7 @@ pub async fn conditions_hold_or_nothing_happens(store: &dyn Store) {
             from: String::new(),
             to: String::new(),
             format: "csv".into(),
+            filter: None,
         };
         let done = store
             .commit(batch(vec![read], vec![condition.clone()]))
@@ -278,6 +279,7 @@ fn access(id: &SubmissionId, recipient: &str, purpose: Purpose) -> Access {
         patient: "12345".into(),
         purpose,
         scope: vec!["*".into()],
+        categories: vec![Category::Letter],
     }
 }
 
@@ -402,6 +404,7 @@ pub async fn time_never_goes_back(store: &dyn Store) {
         from: String::new(),
         to: String::new(),
         format: "csv".into(),
+        filter: None,
     };
     let mut early = batch(vec![read()], vec![]);
     early.time = OffsetDateTime::from_unix_timestamp(1_000_000_000).unwrap();

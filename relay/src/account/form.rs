@@ -1,0 +1,219 @@
+//! The forms of an account, and the writer that turns pages of records into one of them.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::Entry;
+use super::row::Row;
+use super::summary::{About, Summary};
+use super::{Query, csv, dicom, fhir, jsonl, pdf};
+use crate::store::{StoreError, StoredRecord};
+
+/// In which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A table, RFC 4180.
+    #[default]
+    Csv,
+    /// One JSON object a line: position, body as committed, salt; for an erased record its commitment.
+    Jsonl,
+    /// One FHIR R4 `AuditEvent` a line (BALP).
+    Fhir,
+    /// One DICOM PS3.15 A.5 `AuditMessage` a line.
+    Dicom,
+    /// One page to print: figures of the same records.
+    Pdf,
+}
+
+/// In which characters a CSV is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Encoding {
+    /// UTF-8 with byte order mark.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// Windows-31J.
+    #[serde(rename = "shift_jis")]
+    ShiftJis,
+}
+
+impl Format {
+    /// As in `?format=`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+            Self::Fhir => "fhir",
+            Self::Dicom => "dicom",
+            Self::Pdf => "pdf",
+        }
+    }
+
+    /// As in the trail.
+    pub(super) fn in_trail(self, encoding: Encoding) -> &'static str {
+        match (self, encoding) {
+            (Self::Csv, Encoding::ShiftJis) => "csv shift_jis",
+            _ => self.as_str(),
+        }
+    }
+
+    /// Media type.
+    #[must_use]
+    pub fn media_type(self, encoding: Encoding) -> &'static str {
+        match (self, encoding) {
+            (Self::Csv, Encoding::Utf8) => "text/csv; charset=utf-8",
+            (Self::Csv, Encoding::ShiftJis) => "text/csv; charset=Shift_JIS",
+            (Self::Jsonl, _) => "application/jsonl",
+            (Self::Fhir, _) => "application/fhir+ndjson",
+            // Documents one after the other: no XML document together.
+            (Self::Dicom, _) => "text/plain; charset=utf-8",
+            (Self::Pdf, _) => "application/pdf",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "csv" => Ok(Self::Csv),
+            "jsonl" => Ok(Self::Jsonl),
+            "fhir" => Ok(Self::Fhir),
+            "dicom" => Ok(Self::Dicom),
+            "pdf" => Ok(Self::Pdf),
+            _ => Err("the format must be csv, jsonl, fhir, dicom or pdf"),
+        }
+    }
+}
+
+impl FromStr for Encoding {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "utf-8" => Ok(Self::Utf8),
+            "shift_jis" => Ok(Self::ShiftJis),
+            _ => Err("the encoding must be utf-8 or shift_jis"),
+        }
+    }
+}
+
+/// Turns pages of records into a form.
+pub(super) struct Writer {
+    query: Query,
+    format: Format,
+    encoding: Encoding,
+    reading: u64,
+    /// Name of the log, which stands for the relay.
+    relay: String,
+    summary: Summary,
+}
+
+impl Writer {
+    pub(super) fn new(
+        query: Query,
+        (format, encoding): (Format, Encoding),
+        (from, to): (String, String),
+        reading: u64,
+        checkpoint: &str,
+        name: Option<String>,
+    ) -> Self {
+        let about = About::new(&query, name, (from, to), reading, checkpoint);
+        Self {
+            query,
+            format,
+            encoding,
+            reading,
+            relay: checkpoint.lines().next().unwrap_or_default().to_owned(),
+            summary: Summary::new(about),
+        }
+    }
+
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// What stands before the records. What goes on from an earlier export is appended to it: nothing.
+    pub(super) fn head(&mut self) -> Vec<u8> {
+        match (self.format, self.encoding) {
+            (Format::Csv, _) if self.query.after.is_some() => Vec::new(),
+            (Format::Csv, Encoding::Utf8) => [csv::MARK, csv::HEAD].concat().into_bytes(),
+            (Format::Csv, Encoding::ShiftJis) => csv::HEAD.into(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A page of records.
+    pub(super) fn page(&mut self, page: &[StoredRecord]) -> Result<Vec<u8>, StoreError> {
+        let mut out = Vec::with_capacity(page.len() * 512);
+        for stored in page {
+            self.record(&mut out, stored)?;
+        }
+        if (self.format, self.encoding) == (Format::Csv, Encoding::ShiftJis) {
+            out = csv::shift_jis(&out);
+        }
+        Ok(out)
+    }
+
+    fn record(&mut self, out: &mut Vec<u8>, stored: &StoredRecord) -> Result<(), StoreError> {
+        if self.format == Format::Jsonl && !self.query.is_extract() {
+            jsonl::push(out, stored);
+            return Ok(());
+        }
+        let Some(content) = &stored.content else {
+            // What is erased has nothing left for a row, and cannot be told to be of a patient or person.
+            self.summary.erased();
+            return Ok(());
+        };
+        let entry = Entry::read(&content.body).ok_or_else(|| {
+            StoreError::Broken(format!("record {}: not a trail record of version 1", stored.position))
+        })?;
+        if stored.position != self.reading && !self.wanted(&entry) {
+            return Ok(());
+        }
+        let row = Row::of(
+            stored.position,
+            &entry,
+            self.query.facility.as_ref().map(|code| code.as_str()),
+        );
+        match self.format {
+            Format::Csv => csv::push(out, &row),
+            Format::Jsonl => jsonl::push(out, stored),
+            Format::Fhir => fhir::push(out, &row, &self.relay),
+            Format::Dicom => dicom::push(out, &row, &self.relay),
+            Format::Pdf => self.summary.add(&row),
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, entry: &Entry<'_>) -> bool {
+        let query = &self.query;
+        let is = |asked: Option<&str>, found: &str| asked.is_none_or(|asked| asked == found);
+        let actor = &entry.actor;
+        // Ids of persons are a facility's own: those of its partners may be the same.
+        let own = query
+            .facility
+            .as_ref()
+            .is_none_or(|of| of.as_str() == actor.facility.as_str());
+        let person = query
+            .person
+            .as_ref()
+            .is_none_or(|person| (own && *person == actor.person_id.as_str()) || *person == actor.person_name.as_str());
+        person
+            && is(query.patient.as_deref(), entry.patient.as_str())
+            && is(
+                query.submission.as_ref().map(|id| id.as_str()),
+                entry.submission.as_str(),
+            )
+    }
+
+    /// What stands behind the records.
+    pub(super) fn end(&mut self) -> Result<Vec<u8>, StoreError> {
+        Ok(match self.format {
+            Format::Pdf => pdf::write(&self.summary),
+            _ => Vec::new(),
+        })
+    }
+}

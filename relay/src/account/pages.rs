@@ -1,0 +1,90 @@
+//! The records of a query, page after page, read ahead while the page before is written out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use formats::wire::FacilityCode;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use super::Query;
+use crate::store::{Store, StoreError, StoredRecord};
+
+/// So many records are asked for at once; the store hands on fewer where they are large.
+const PAGE: usize = 1024;
+/// So many are looked through at once for one that still has its time.
+const PROBE: usize = 64;
+
+/// Positions of what a query asks for: from its period, and from where it goes on. Nothing later than its own reading.
+pub(super) async fn range(
+    store: &dyn Store,
+    query: &Query,
+    (from, to): (&str, &str),
+    reading: u64,
+) -> Result<Range<u64>, StoreError> {
+    let end = reading + 1;
+    let first = if from.is_empty() {
+        0
+    } else {
+        first_at(store, from, end).await?
+    };
+    let last = if to.is_empty() {
+        end
+    } else {
+        first_at(store, to, end).await?
+    };
+    let after = query.after.map_or(0, |after| after.saturating_add(1));
+    Ok(first.max(after)..last)
+}
+
+/// Position of the first record that is not before `time`: times in the trail never go back.
+async fn first_at(store: &dyn Store, time: &str, end: u64) -> Result<u64, StoreError> {
+    let (mut low, mut high) = (0, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // An erased record has no time any more: the next that has one speaks for it. What is erased lies far back and in
+        // one stretch with little between.
+        let mut next = middle;
+        let found = loop {
+            let page = store.records(None, next, PROBE).await?;
+            let Some(last) = page.last() else { break None };
+            next = last.position + 1;
+            let record = page.iter().find_map(|stored| stored.record().transpose());
+            if record.is_some() || next >= high {
+                break record.transpose()?;
+            }
+        };
+        let before = found.is_some_and(|record| record.time.as_str() < time);
+        if before { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
+/// Reads pages on until the range ends or nobody wants them. `closing` is the record of the reading itself, which an extract
+/// ends with whatever its period is.
+pub(super) fn ahead(
+    store: Arc<dyn Store>,
+    facility: Option<FacilityCode>,
+    range: Range<u64>,
+    closing: Option<u64>,
+) -> Receiver<Result<Vec<StoredRecord>, StoreError>> {
+    let (pages, wanted) = channel(1);
+    tokio::spawn(async move {
+        let mut next = range.start;
+        while next < range.end {
+            let page = store.records(facility.as_ref(), next, PAGE).await.map(|mut page| {
+                next = page.last().map_or(range.end, |last| last.position + 1);
+                page.retain(|stored| stored.position < range.end);
+                page
+            });
+            let failed = page.is_err();
+            if pages.send(page).await.is_err() || failed {
+                return;
+            }
+        }
+        if let Some(reading) = closing.filter(|reading| *reading >= range.end) {
+            // Nobody wants it any more: no loss.
+            let _gone = pages.send(store.records(None, reading, 1).await).await;
+        }
+    });
+    wanted
+}
