@@ -1,6 +1,8 @@
 //! Distinguished names: RFC 4514 strings for people, and the comparison of RFC 5280 §7.1 for machines.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
+use std::sync::OnceLock;
 
 use const_oid::ObjectIdentifier;
 use der::Encode;
@@ -29,6 +31,8 @@ pub struct DistinguishedName {
     der: Vec<u8>,
     /// One key per relative distinguished name.
     keys: Vec<Vec<u8>>,
+    /// As people read it, once somebody asked: a report names the same few again and again.
+    text: OnceLock<String>,
 }
 
 impl PartialEq for DistinguishedName {
@@ -59,11 +63,15 @@ impl DistinguishedName {
         for component in components(der)? {
             let mut parts: Vec<Vec<u8>> = component.iter().map(Attribute::key).collect();
             parts.sort();
-            keys.push(parts.concat());
+            keys.push(match parts.as_mut_slice() {
+                [only] => std::mem::take(only),
+                several => several.concat(),
+            });
         }
         Ok(Self {
             der: der.to_vec(),
             keys,
+            text: OnceLock::new(),
         })
     }
 
@@ -99,24 +107,30 @@ impl DistinguishedName {
             .flatten()
             .filter(|attribute| attribute.kind == *of)
             .filter_map(Attribute::text)
+            .map(Cow::into_owned)
             .collect()
+    }
+
+    fn written(&self) -> String {
+        let mut text = String::new();
+        for (index, component) in components(&self.der).unwrap_or_default().iter().rev().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            for (index, attribute) in component.iter().enumerate() {
+                if index > 0 {
+                    text.push('+');
+                }
+                attribute.write(&mut text);
+            }
+        }
+        text
     }
 }
 
 impl Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, component) in components(&self.der).unwrap_or_default().iter().rev().enumerate() {
-            if index > 0 {
-                f.write_char(',')?;
-            }
-            for (index, attribute) in component.iter().enumerate() {
-                if index > 0 {
-                    f.write_char('+')?;
-                }
-                attribute.fmt(f)?;
-            }
-        }
-        Ok(())
+        f.write_str(self.text.get_or_init(|| self.written()))
     }
 }
 
@@ -158,18 +172,24 @@ fn components(der: &[u8]) -> Result<Vec<Vec<Attribute<'_>>>, Malformed> {
     Ok(all)
 }
 
-impl Attribute<'_> {
+impl<'a> Attribute<'a> {
     /// The value as Unicode, if it is a string that decodes.
-    fn text(&self) -> Option<String> {
+    fn text(&self) -> Option<Cow<'a, str>> {
         match self.tag {
             // UTF8String
-            0x0c => std::str::from_utf8(self.value).ok().map(str::to_owned),
+            0x0c => std::str::from_utf8(self.value).ok().map(Cow::Borrowed),
             // NumericString, PrintableString, IA5String, VisibleString: ASCII, read without complaint about the repertoire
             0x12 | 0x13 | 0x16 | 0x1a if self.value.is_ascii() => {
-                std::str::from_utf8(self.value).ok().map(str::to_owned)
+                std::str::from_utf8(self.value).ok().map(Cow::Borrowed)
             }
             // TeletexString: read as Latin-1, as everybody does
-            0x14 => Some(self.value.iter().map(|octet| char::from(*octet)).collect()),
+            0x14 => Some(
+                self.value
+                    .iter()
+                    .map(|octet| char::from(*octet))
+                    .collect::<String>()
+                    .into(),
+            ),
             // BMPString
             0x1e if self.value.len().is_multiple_of(2) => {
                 let units = self
@@ -178,12 +198,14 @@ impl Attribute<'_> {
                     .0
                     .iter()
                     .map(|pair| u16::from_be_bytes(*pair));
-                char::decode_utf16(units).collect::<Result<_, _>>().ok()
+                let text: Option<String> = char::decode_utf16(units).collect::<Result<_, _>>().ok();
+                text.map(Cow::Owned)
             }
             // UniversalString
             0x1c if self.value.len().is_multiple_of(4) => {
                 let units = self.value.as_chunks::<4>().0.iter();
-                units.map(|four| char::from_u32(u32::from_be_bytes(*four))).collect()
+                let text: Option<String> = units.map(|four| char::from_u32(u32::from_be_bytes(*four))).collect();
+                text.map(Cow::Owned)
             }
             _ => None,
         }
@@ -191,8 +213,8 @@ impl Attribute<'_> {
 
     fn key(&self) -> Vec<u8> {
         let (kind, value) = match self.text() {
-            Some(text) => (b's', prepared(&text).into_bytes()),
-            None => (b'b', self.whole.to_vec()),
+            Some(text) => (b's', Cow::Owned(prepared(&text).into_bytes())),
+            None => (b'b', Cow::Borrowed(self.whole)),
         };
         let oid = self.kind.as_bytes();
         let mut key = Vec::with_capacity(oid.len() + value.len() + 10);
@@ -200,27 +222,30 @@ impl Attribute<'_> {
         key.extend(oid);
         key.push(kind);
         key.extend((value.len() as u32).to_be_bytes());
-        key.extend(value);
+        key.extend_from_slice(&value);
         key
     }
-}
 
-impl Display for Attribute<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// As RFC 4514 writes it. Writing to a String cannot fail.
+    fn write(&self, out: &mut String) {
         match short_name(&self.kind) {
-            Some(name) => f.write_str(name)?,
-            None => write!(f, "{}", self.kind)?,
+            Some(name) => out.push_str(name),
+            None => {
+                let _ = write!(out, "{}", self.kind);
+            }
         }
         let Some(text) = self.text() else {
-            return write!(f, "=#{}", hex::encode(self.whole));
+            out.push_str("=#");
+            out.push_str(&hex::encode(self.whole));
+            return;
         };
-        f.write_char('=')?;
+        out.push('=');
         let last = text.chars().count().saturating_sub(1);
         for (index, c) in text.chars().enumerate() {
             match c {
-                '#' if index == 0 => f.write_str("\\#")?,
-                ' ' if index == 0 || index == last => f.write_str("\\ ")?,
-                '"' | '+' | ',' | ';' | '<' | '>' | '\\' => write!(f, "\\{c}")?,
+                '#' if index == 0 => out.push_str("\\#"),
+                ' ' if index == 0 || index == last => out.push_str("\\ "),
+                '"' | '+' | ',' | ';' | '<' | '>' | '\\' => out.extend(['\\', c]),
                 // Control characters and those that reorder text could dress one name as another.
                 '\0'..='\x1f'
                 | '\x7f'..='\u{9f}'
@@ -230,13 +255,12 @@ impl Display for Attribute<'_> {
                 | '\u{2066}'..='\u{2069}' => {
                     let mut buffer = [0; 4];
                     for octet in c.encode_utf8(&mut buffer).bytes() {
-                        write!(f, "\\{octet:02X}")?;
+                        let _ = write!(out, "\\{octet:02X}");
                     }
                 }
-                _ => f.write_char(c)?,
+                _ => out.push(c),
             }
         }
-        Ok(())
     }
 }
 
@@ -263,7 +287,11 @@ fn short_name(kind: &ObjectIdentifier) -> Option<&'static str> {
 fn prepared(text: &str) -> String {
     // Printable ASCII is in every normal form already, and most names are nothing else.
     let folded: String = if text.bytes().all(|octet| (0x20..0x7f).contains(&octet)) {
-        text.to_ascii_lowercase()
+        let plain = text.to_ascii_lowercase();
+        if !plain.starts_with(' ') && !plain.ends_with(' ') && !plain.contains("  ") {
+            return plain;
+        }
+        plain
     } else {
         let seen = text.chars().filter(|c| !is_mapped_to_nothing(*c));
         let lower = seen.nfkc().collect::<String>().to_lowercase();

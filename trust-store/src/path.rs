@@ -197,10 +197,10 @@ fn search(
     at: OffsetDateTime,
     wanted: usize,
 ) -> (Vec<CertificationPath>, PathFailure) {
-    let failure = PathFailure::NoChain(format!(
-        "no certificate of {} among anchors and intermediates",
-        leaf.issuer
-    ));
+    let failure = || {
+        let issuer = &leaf.issuer;
+        PathFailure::NoChain(format!("no certificate of {issuer} among anchors and intermediates"))
+    };
     if let Some(anchor) = anchors.find(leaf) {
         if !inputs.leaf_validity_ignored
             && let Err(failure) = rules::leaf_validity(leaf, at)
@@ -214,7 +214,7 @@ fn search(
             policies: Vec::new(),
             warnings,
         };
-        return (vec![path], failure);
+        return (vec![path], failure());
     }
     let mut search = Search {
         anchors,
@@ -225,10 +225,11 @@ fn search(
         found: Vec::new(),
         steps: 0,
         verified: HashMap::new(),
-        failure,
+        failure: None,
     };
     search.extend(&mut vec![leaf]);
-    (search.found, search.failure)
+    let met = search.failure.unwrap_or_else(failure);
+    (search.found, met)
 }
 
 struct Search<'a> {
@@ -241,7 +242,8 @@ struct Search<'a> {
     steps: usize,
     /// Verdicts by the addresses of certificate and issuer.
     verified: HashMap<(usize, usize), Result<(), AlgorithmError>>,
-    failure: PathFailure,
+    /// Of those met, the one that came furthest.
+    failure: Option<PathFailure>,
 }
 
 impl<'a> Search<'a> {
@@ -339,8 +341,12 @@ impl<'a> Search<'a> {
     }
 
     fn fail(&mut self, failure: PathFailure) {
-        if failure.progress() >= self.failure.progress() {
-            self.failure = failure;
+        if self
+            .failure
+            .as_ref()
+            .is_none_or(|known| failure.progress() >= known.progress())
+        {
+            self.failure = Some(failure);
         }
     }
 }

@@ -4,6 +4,7 @@ mod file;
 mod lists;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use const_oid::ObjectIdentifier;
 use time::{Duration, OffsetDateTime};
@@ -126,7 +127,11 @@ impl Policy {
     /// What differs from the defaults, as lines of `policy.toml` with their whole key: what an operator decided otherwise.
     #[must_use]
     pub fn local(&self) -> Vec<String> {
-        let defaults = whole_lines(&Self::default().to_toml());
+        static DEFAULT: LazyLock<Policy> = LazyLock::new(Policy::default);
+        if *self == *DEFAULT {
+            return Vec::new();
+        }
+        let defaults = whole_lines(&DEFAULT.to_toml());
         let mut lines = whole_lines(&self.to_toml());
         lines.retain(|line| !defaults.contains(line));
         lines

@@ -103,8 +103,25 @@ pub(super) fn write(policy: &Policy) -> String {
 }
 
 fn list(items: &mut dyn Iterator<Item = String>) -> String {
-    let items: Vec<String> = items.map(|item| Value::String(item).to_string()).collect();
-    format!("[{}]", items.join(", "))
+    let mut text = "[".to_owned();
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&quoted(item));
+    }
+    text.push(']');
+    text
+}
+
+/// A TOML string. Every report holds its policy, so what needs no escape is written without asking.
+fn quoted(text: String) -> String {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b" .-*".contains(&octet);
+    if text.bytes().all(plain) {
+        format!("\"{text}\"")
+    } else {
+        Value::String(text).to_string()
+    }
 }
 
 fn wrong(key: &str, allowed: impl Into<String>) -> PolicyError {
@@ -231,6 +248,24 @@ mod tests {
         let text = Policy::default().to_toml();
         assert_eq!(Policy::from_toml(&text), Ok(Policy::default()), "{text}");
         assert_eq!(Policy::from_toml(&text).unwrap().digest(), Policy::default().digest());
+    }
+
+    #[test]
+    fn strings_are_quoted_as_the_toml_library_does() {
+        for text in [
+            "",
+            "Medical Doctor",
+            "*",
+            "1.2.3",
+            "a\"b",
+            "a\\b",
+            "医師",
+            "a\nb",
+            "it's",
+            "/x",
+        ] {
+            assert_eq!(quoted(text.to_owned()), Value::String(text.to_owned()).to_string());
+        }
     }
 
     #[test]

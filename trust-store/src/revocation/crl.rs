@@ -31,6 +31,8 @@ const MAX_VERIFICATIONS: usize = 16_384;
 pub struct CrlPool {
     pub(super) crls: Vec<Crl>,
     by_issuer: HashMap<DistinguishedName, Vec<usize>>,
+    /// Some did not parse or were too many.
+    left_out: bool,
     /// Signatures verified so far.
     verified: Cell<usize>,
 }
@@ -49,16 +51,24 @@ impl CrlPool {
     #[must_use]
     pub fn from_der<'a>(crls: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
         let mut pool = Self::default();
-        for bytes in crls.into_iter().take(Self::MAX) {
-            if let Ok(crl) = Crl::parse(bytes) {
-                pool.by_issuer
-                    .entry(crl.issuer.clone())
-                    .or_default()
-                    .push(pool.crls.len());
-                pool.crls.push(crl);
+        let mut crls = crls.into_iter();
+        for bytes in crls.by_ref().take(Self::MAX) {
+            match Crl::parse(bytes) {
+                Ok(crl) => {
+                    let of_issuer = pool.by_issuer.entry(crl.issuer.clone()).or_default();
+                    of_issuer.push(pool.crls.len());
+                    pool.crls.push(crl);
+                }
+                Err(_) => pool.left_out = true,
             }
         }
+        pool.left_out |= crls.next().is_some();
         pool
+    }
+
+    /// Whether some of what was handed in could not be read, or was not.
+    pub(crate) fn left_out(&self) -> bool {
+        self.left_out
     }
 
     /// Those of one issuer, with their positions.

@@ -21,6 +21,8 @@ pub struct OcspPool {
     by_serial: HashMap<Vec<u8>, Vec<(usize, usize)>>,
     /// What responders said who gave no answer.
     refusals: Vec<ResponseStatus>,
+    /// Some did not parse or were too many.
+    left_out: bool,
     /// Signatures verified so far.
     verified: Cell<usize>,
 }
@@ -34,14 +36,22 @@ impl OcspPool {
     #[must_use]
     pub fn from_der<'a>(responses: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
         let mut pool = Self::default();
-        for bytes in responses.into_iter().take(Self::MAX) {
+        let mut responses = responses.into_iter();
+        for bytes in responses.by_ref().take(Self::MAX) {
             match OcspResponse::parse(bytes) {
                 Ok(OcspResponse { basic: Some(basic), .. }) => pool.add(basic),
                 Ok(OcspResponse { status, .. }) if !pool.refusals.contains(&status) => pool.refusals.push(status),
-                _ => {}
+                Ok(_) => {}
+                Err(_) => pool.left_out = true,
             }
         }
+        pool.left_out |= responses.next().is_some();
         pool
+    }
+
+    /// Whether some of what was handed in could not be read, or was not.
+    pub(crate) fn left_out(&self) -> bool {
+        self.left_out
     }
 
     /// Whether one more signature may be verified.

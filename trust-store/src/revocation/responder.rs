@@ -89,7 +89,7 @@ impl<'a> Finder<'a> {
             this_update: single.this_update,
             next_update: single.next_update,
             revocation,
-            reasons: if self.is_late(&format!("OCSP response of {responder}"), &response.der) {
+            reasons: if self.is_late(|| format!("OCSP response of {responder}"), &response.der) {
                 0
             } else {
                 ALL_REASONS

@@ -117,8 +117,8 @@ impl<'a> Finder<'a> {
                         verdict.map_err(|why| problem = Some(why)).is_ok()
                     });
                     if verdict {
-                        let what = format!("CRL of {} of {}", crl.issuer, rfc3339(crl.this_update));
-                        in_scope.push((crl, !self.is_late(&what, &crl.der)));
+                        let what = || format!("CRL of {} of {}", crl.issuer, rfc3339(crl.this_update));
+                        in_scope.push((crl, !self.is_late(what, &crl.der)));
                     }
                 }
             }
@@ -155,18 +155,19 @@ impl<'a> Finder<'a> {
                 crl.issuer
             ));
         }
-        let mut why = format!("no certificate at hand signed the CRL of {}", crl.issuer);
+        let none = || format!("no certificate at hand signed the CRL of {}", crl.issuer);
+        let mut why = None;
         let anchor = &self.sources.anchor.certificate;
         let trusted = [issuer, anchor].into_iter().chain(under_way.iter().copied());
         for signer in trusted.filter(|signer| signer.subject == crl.issuer) {
             match self.signed(crl, signer) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                Err(problem) => why = problem,
+                Err(problem) => why = Some(problem),
             }
         }
         if under_way.len() >= MAX_DEPTH {
-            return Err(why);
+            return Err(why.unwrap_or_else(none));
         }
         for (tried, signer) in self.sources.certificates.with_subject(&crl.issuer).enumerate() {
             if tried >= MAX_SIGNERS {
@@ -180,7 +181,7 @@ impl<'a> Finder<'a> {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(problem) => {
-                    why = problem;
+                    why = Some(problem);
                     continue;
                 }
             }
@@ -189,22 +190,23 @@ impl<'a> Finder<'a> {
             under_way.pop();
             match verdict {
                 Ok(()) => return Ok(()),
-                Err(problem) => why = format!("the signer of the CRL of {}: {problem}", crl.issuer),
+                Err(problem) => why = Some(format!("the signer of the CRL of {}: {problem}", crl.issuer)),
             }
         }
-        Err(why)
+        Err(why.unwrap_or_else(none))
     }
 
     /// Whether evidence may have been made up since, because its issuer's key vouched for nothing any more when it became known: it
     /// can still revoke, but no longer prove *good*.
-    pub(super) fn is_late(&self, what: &str, evidence: &[u8]) -> bool {
+    pub(super) fn is_late(&self, what: impl FnOnce() -> String, evidence: &[u8]) -> bool {
         let Some(until) = self.sources.until else { return false };
         let since = (self.sources.known_since)(evidence);
         if since <= until {
             return false;
         }
         let why = format!(
-            "the {what} is known since {} only, and its issuer's key vouches for nothing after {}",
+            "the {} is known since {} only, and its issuer's key vouches for nothing after {}",
+            what(),
             rfc3339(since),
             rfc3339(until)
         );

@@ -199,20 +199,27 @@ impl TrustStore {
 }
 
 impl Snapshot {
-    pub(super) fn of(store: &TrustStore, subject: &Subject, extent: Extent, evidence: &Evidence) -> Self {
+    /// `policy`: the store's, as written.
+    pub(super) fn of(
+        store: &TrustStore,
+        policy: String,
+        subject: &Subject,
+        extent: Extent,
+        evidence: &Evidence,
+    ) -> Self {
         Self {
             version: VERSION,
             software: env!("CARGO_PKG_VERSION").to_owned(),
             extent,
             subject: SubjectFacts::of(subject),
             evidence: evidence.clone(),
-            trust: TrustFacts::of(store),
+            trust: TrustFacts::of(store, policy),
         }
     }
 }
 
 impl TrustFacts {
-    fn of(store: &TrustStore) -> Self {
+    fn of(store: &TrustStore, written: String) -> Self {
         // Every field by name: a new one does not compile until it is kept here too.
         let TrustStore {
             anchors:
@@ -223,7 +230,7 @@ impl TrustFacts {
                     tsa,
                     intermediates,
                 },
-            policy,
+            policy: _, // `written`
         } = store;
         let ders = |set: &AnchorSet| set.0.iter().map(|anchor| Bytes(anchor.der.clone())).collect();
         Self {
@@ -232,7 +239,7 @@ impl TrustFacts {
             jpki: ders(jpki),
             tsa: ders(tsa),
             intermediates: intermediates.iter().cloned().map(Bytes).collect(),
-            policy: policy.to_toml(),
+            policy: written,
         }
     }
 

@@ -1,10 +1,11 @@
 //! Everything a path or a status may be made from, read once: certificates, CRLs and OCSP responses of the signatures, their stamps, the evidence
 //! and the trust directory. Where a piece came from gives it no trust.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use formats::cades::SignedData;
-use formats::timestamp::Token;
+use formats::timestamp::{TimestampError, Token};
 
 use super::ledger::{Ledger, Row};
 use crate::anchors::Anchors;
@@ -22,7 +23,14 @@ pub(super) struct Material {
     pub(super) ocsp: OcspPool,
     /// What is wrong with them as a whole.
     pub(super) complaints: Ledger,
+    /// Some of it could not be read, or was not.
+    left_out: bool,
+    /// The tokens with their bytes, [`MAX_TOKENS`] at most.
+    tokens: Vec<(Vec<u8>, Token)>,
 }
+
+/// Tokens kept as read. There are two or three; more are read again where they are judged.
+const MAX_TOKENS: usize = 16;
 
 impl Material {
     /// What the signatures and the tokens beside them carry first, then what was supplied. `asking`: without the CRLs and OCSP
@@ -35,19 +43,23 @@ impl Material {
                 signature.signer.timestamps.iter().chain(archived)
             })
             .chain(&evidence.tokens);
-        let tokens: Vec<SignedData> = stamps
-            .filter_map(|bytes| Token::parse(bytes).ok())
-            .map(|token| token.signed_data)
+        let tokens: Vec<(&Vec<u8>, Token)> = stamps
+            .filter_map(|bytes| Some((bytes, Token::parse(bytes).ok()?)))
             .collect();
-        let carriers = || signatures.iter().copied().chain(&tokens);
+        let carriers = || {
+            let inside = tokens.iter().map(|(_, token)| &token.signed_data);
+            signatures.iter().copied().chain(inside)
+        };
+        let mut left_out = false;
         let mut certificates = CertificatePool::default();
         let all = carriers()
             .flat_map(|carrier| carrier.certificates.iter().chain(&carrier.signer.values.certificates))
             .chain(&evidence.certificates)
             .chain(&anchors.intermediates);
         for der in all {
-            if let Ok(certificate) = Certificate::parse(der) {
-                certificates.add(certificate);
+            match Certificate::parse(der) {
+                Ok(certificate) => certificates.add(certificate),
+                Err(_) => left_out = true,
             }
         }
         // An anchor may sign itself what it vouches for.
@@ -79,17 +91,35 @@ impl Material {
             );
             complaints.fail("evidence", Row::FormatFailure, detail);
         }
+        let (crls, ocsp) = (CrlPool::from_der(lists), OcspPool::from_der(responses));
         Self {
             certificates,
-            crls: CrlPool::from_der(lists),
-            ocsp: OcspPool::from_der(responses),
+            left_out: left_out || crls.left_out() || ocsp.left_out(),
+            crls,
+            ocsp,
             complaints,
+            tokens: tokens
+                .into_iter()
+                .take(MAX_TOKENS)
+                .map(|(bytes, token)| (bytes.clone(), token))
+                .collect(),
+        }
+    }
+
+    /// Reads a token, unless that was done already.
+    pub(super) fn token(&self, bytes: &[u8]) -> Result<Cow<'_, Token>, TimestampError> {
+        match self.tokens.iter().find(|(known, _)| known == bytes) {
+            Some((_, token)) => Ok(Cow::Borrowed(token)),
+            None => Token::parse(bytes).map(Cow::Owned),
         }
     }
 }
 
-/// What one signature and its stamps carry and cannot be used.
-pub(super) fn unreadable(signed: &SignedData, ledger: &mut Ledger) {
+/// What one signature and its stamps carry and cannot be used. `material`: gathered from it, among others.
+pub(super) fn unreadable(signed: &SignedData, material: &Material, ledger: &mut Ledger) {
+    if !material.left_out {
+        return;
+    }
     let tokens: Vec<Token> = signed
         .signer
         .timestamps
@@ -178,18 +208,18 @@ mod tests {
 
     #[test]
     fn what_a_signature_carries_and_cannot_be_read_is_a_warning() {
-        let mut ledger = Ledger::default();
-        unreadable(
-            &carrying(vec![vec![0x30, 0]], vec![vec![0x30, 0], vec![0x30, 1, 5]]),
-            &mut ledger,
-        );
+        let told = |signed: &SignedData| {
+            let material = Material::gather(&[signed], &Anchors::default(), &Evidence::default(), false);
+            let mut ledger = Ledger::default();
+            unreadable(signed, &material, &mut ledger);
+            ledger
+        };
+        let ledger = told(&carrying(vec![vec![0x30, 0]], vec![vec![0x30, 0], vec![0x30, 1, 5]]));
         assert_eq!(ledger.row(), None);
         let details: Vec<String> = ledger.into_checks().into_iter().map(|check| check.detail).collect();
         assert_eq!(details.len(), 2);
         assert!(details[0].starts_with("1 certificates inside") && details[1].starts_with("2 CRLs inside"));
-        let mut nothing = Ledger::default();
-        unreadable(&carrying(Vec::new(), Vec::new()), &mut nothing);
-        assert!(nothing.into_checks().is_empty());
+        assert!(told(&carrying(Vec::new(), Vec::new())).into_checks().is_empty());
     }
 
     #[test]

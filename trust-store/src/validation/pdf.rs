@@ -43,11 +43,11 @@ pub(super) fn judge(
     let signed = || parsed.iter().filter_map(|(_, parsed)| parsed.as_ref().ok());
     // What the security store holds is evidence of its maker's choice, like what a signature carries itself.
     let stored: Vec<SignedData> = signed().take(1).map(|shape| carrier(shape, pdf, usize::MAX)).collect();
-    for stored in &stored {
-        material::unreadable(stored, &mut common);
-    }
     let known: Vec<&SignedData> = signed().chain(&tokens).chain(&stored).collect();
     let mut setting = store.setting(&known, evidence, now, asking);
+    for stored in &stored {
+        material::unreadable(stored, &setting.material, &mut common);
+    }
     if asking && !tokens.is_empty() {
         // What an archive keeps cannot be had elsewhere any more.
         setting.material = Material::gather(&known, &store.anchors, evidence, false);

@@ -28,6 +28,7 @@ pub(super) enum Content<'c> {
 }
 
 /// One signature as judged.
+#[derive(Clone)]
 pub(super) struct Judged {
     pub(super) name: String,
     pub(super) ledger: Ledger,
@@ -97,7 +98,7 @@ pub(super) fn judge(
         "The signature is a CAdES signature of this profile.",
     );
     profile::local(setting.policy, ledger);
-    material::unreadable(signed, ledger);
+    material::unreadable(signed, &setting.material, ledger);
     ledger.extend(setting.material.complaints.clone());
     judged.signature_value = Some(signed.signer.signature.clone());
     judged.level = Some(Level::BB);
@@ -228,7 +229,12 @@ fn reference_dates(manifest: &Manifest, policy: &Policy, time: OffsetDateTime, l
 fn stamps(signed: &SignedData, setting: &Setting<'_>, ledger: &mut Ledger) -> Vec<Stamp> {
     let value = &signed.signer.signature;
     let mut tokens: Vec<&Vec<u8>> = signed.signer.timestamps.iter().collect();
-    tokens.extend(setting.tokens.iter().filter(|token| stamp::is_of(token, value)));
+    tokens.extend(
+        setting
+            .tokens
+            .iter()
+            .filter(|token| stamp::is_of(token, value, &setting.material)),
+    );
     let mut seen: Vec<&Vec<u8>> = Vec::new();
     for token in tokens {
         if !seen.contains(&token) {

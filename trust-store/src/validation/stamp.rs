@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::Setting;
 use super::ledger::{Ledger, Row};
+use super::material::Material;
 use super::{authority, signer};
 use crate::certificate::Certificate;
 use crate::evidence::EvidenceQuery;
@@ -52,10 +53,10 @@ pub(super) enum Over<'o> {
 }
 
 /// Whether a token found among the evidence is of this signature.
-pub(super) fn is_of(bytes: &[u8], signature_value: &[u8]) -> bool {
-    Token::parse(bytes).is_ok_and(|Token { info, .. }| {
-        info.imprint_algorithm
-            .is_some_and(|algorithm| algorithm.digest(signature_value) == info.imprint)
+pub(super) fn is_of(bytes: &[u8], signature_value: &[u8], material: &Material) -> bool {
+    material.token(bytes).is_ok_and(|token| {
+        let algorithm = token.info.imprint_algorithm;
+        algorithm.is_some_and(|algorithm| algorithm.digest(signature_value) == token.info.imprint)
     })
 }
 
@@ -77,7 +78,7 @@ pub(super) fn judge(bytes: &[u8], over: &Over<'_>, known: OffsetDateTime, settin
             indication: String::new(),
         },
     };
-    let token = match Token::parse(bytes) {
+    let token = match setting.material.token(bytes) {
         Ok(token) => token,
         Err(error) => {
             let row = match error {

@@ -115,7 +115,12 @@ impl TrustStore {
     /// SHA-256 over policy and anchors: equal for stores that judge alike.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let mut bytes = self.policy.digest().to_vec();
+        self.digest_with(&self.policy.to_toml())
+    }
+
+    /// As [`Self::digest`], with the policy as written already.
+    fn digest_with(&self, policy: &str) -> [u8; 32] {
+        let mut bytes = sha256(policy.as_bytes()).to_vec();
         for (_, set) in self.anchors.sets() {
             let mut anchors: Vec<[u8; 32]> = set.0.iter().map(|anchor| sha256(&anchor.der)).collect();
             anchors.sort_unstable();
@@ -139,7 +144,8 @@ pub(super) fn sum_up(
         Subject::Container(container) => Some(container),
         Subject::Signature { .. } | Subject::Pdf(_) => None,
     };
-    let (evidence_sha256, policy_sha256) = (evidence.digest(), store.digest());
+    let policy = store.policy.to_toml();
+    let (evidence_sha256, policy_sha256) = (evidence.digest(), store.digest_with(&policy));
     let seal = container.and_then(|container| {
         let first = judged.first()?;
         let manifest = container
@@ -155,7 +161,7 @@ pub(super) fn sum_up(
         })
     });
     let signatures: Vec<SignatureReport> = if judged.len() > 1 {
-        judged.iter().map(one).collect()
+        judged.iter().cloned().map(one).collect()
     } else {
         Vec::new()
     };
@@ -170,9 +176,9 @@ pub(super) fn sum_up(
         at: rfc3339(now),
         evidence_sha256: hex::encode(evidence_sha256),
         policy_sha256: hex::encode(policy_sha256),
-        replay: Some(Box::new(Snapshot::of(store, subject, extent, &evidence))),
+        replay: Some(Box::new(Snapshot::of(store, policy, subject, extent, &evidence))),
     };
-    let deciding = one(&deciding);
+    let deciding = one(deciding);
     let report = ValidationReport {
         version: 1,
         indication: deciding.indication,
@@ -196,16 +202,16 @@ pub(super) fn sum_up(
     Validated { report, evidence, seal }
 }
 
-fn one(judged: &Judged) -> SignatureReport {
+fn one(judged: Judged) -> SignatureReport {
     let row = judged.ledger.row();
     SignatureReport {
-        name: judged.name.clone(),
+        name: judged.name,
         indication: row.map_or(Indication::TotalPassed, super::Row::indication),
         sub_indication: row.map(super::Row::sub_indication),
         level: judged.level.map(|level| level.name().to_owned()),
         best_signature_time: judged.best_signature_time.map(rfc3339),
-        signer: judged.signer.clone(),
-        timestamps: judged.timestamps.clone(),
-        checks: judged.ledger.clone().into_checks(),
+        signer: judged.signer,
+        timestamps: judged.timestamps,
+        checks: judged.ledger.into_checks(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use time::OffsetDateTime;
 use toml::{Table, Value};
 
-use super::{LIST_OF_OIDS, LIST_OF_ROLES, MOMENT, list, moment, oids, one_of, strings, unknown, wrong};
+use super::{LIST_OF_OIDS, LIST_OF_ROLES, MOMENT, list, moment, oids, one_of, quoted, strings, unknown, wrong};
 use crate::policy::lists::{AccreditedTsa, Attestation, Qualification, RequiredUsage, Route, RouteRules};
 use crate::policy::{Policy, PolicyError};
 use crate::role_policy::{KINDS, kind_name};
@@ -126,7 +126,7 @@ fn bound(row: &Table, name: &str, time_of_day: &str) -> Result<Option<OffsetDate
 
 /// What is open or listed; nothing for a policy that opens and lists nothing.
 pub(super) fn write(policy: &Policy, out: &mut String) {
-    let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+    let quoted = |text: &str| quoted(text.to_owned());
     for (route, rules) in [(Route::Accredited, &policy.accredited), (Route::Jpki, &policy.jpki)] {
         let Some(rules) = rules else { continue };
         // Writing to a String cannot fail, here and below.
