@@ -25,6 +25,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use time::OffsetDateTime;
 
 use crate::store::{Batch, Store, StoreError, format_time};
+pub(crate) use dicom::audit_message;
 use form::Writer;
 pub use form::{Encoding, Format};
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::{
-    ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, TimestampsFile,
-    TrustFile,
+    ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, SyslogFile,
+    TimestampsFile, TrustFile,
 };
 pub use network::PrivateTarget;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ pub struct Config {
     pub archive: Archive,
     /// How long containers are kept; `None`: for ever.
     pub retention: Option<Retention>,
+    /// Where the trail is fed to.
+    pub syslog: Option<Syslog>,
 }
 
 /// Archives.
@@ -101,6 +103,21 @@ pub struct Retention {
     pub containers: Duration,
     /// The last part of that time, in which its recipients are told.
     pub offer: Duration,
+}
+
+/// A log server to which the trail is fed over TLS (RFC 5425).
+#[derive(Debug, Clone)]
+pub struct Syslog {
+    /// As configured, `HOST:PORT`: the position the feed has come to is of this address.
+    pub address: String,
+    /// Its host, which its certificate must name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// PEM: the authorities by which it is known; the system's bundle is one such file.
+    pub ca: PathBuf,
+    /// What the relay shows it; `None`: nothing.
+    pub client: Option<CertificatePaths>,
 }
 
 /// Where to listen, and what others call it.
@@ -241,6 +258,7 @@ impl Config {
                 renew_before: duration("archive.renew_before", &file.archive.renew_before)?,
             },
             retention: file.retention.as_ref().map(retention).transpose()?,
+            syslog: file.syslog.map(|file| syslog(file, base)).transpose()?,
         })
     }
 }
@@ -396,6 +414,22 @@ fn retention(file: &RetentionFile) -> Result<Retention, ConfigError> {
     Ok(retention)
 }
 
+fn syslog(file: SyslogFile, base: &Path) -> Result<Syslog, ConfigError> {
+    let allowed = "must be HOST:PORT, such as log.example:6514";
+    let authority: Option<http::uri::Authority> = file.address.parse().ok();
+    let known = authority.filter(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    let Some((host, port)) = known.and_then(|known| Some((known.host().to_owned(), known.port_u16()?))) else {
+        return Err(refused("syslog.address", &file.address, allowed));
+    };
+    Ok(Syslog {
+        address: file.address,
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port,
+        ca: base.join(file.ca),
+        client: file.client.map(|client| client.under(base)),
+    })
+}
+
 fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
     quantity::duration(text).ok_or_else(|| refused(key, text, quantity::DURATION))
 }
@@ -457,6 +491,10 @@ mod tests {
             ("limits = { max_container = \"8 apples\" }", "limits.max_container"),
             ("limits = { upload_expiry = \"soon\" }", "limits.upload_expiry"),
             ("limits = { connections = 0 }", "limits.connections"),
+            (
+                "syslog = { address = \"log.example\", ca = \"ca.pem\" }",
+                "syslog.address",
+            ),
             ("timestamps = { urls = [\"ftp://tsa.example\"] }", "timestamps.urls"),
             ("timestamps = { urls = [\"https://tsa.example\"] }", "timestamps.urls"),
             ("limits = { pending_retry = \"0\" }", "limits.pending_retry"),

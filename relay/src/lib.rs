@@ -57,6 +57,7 @@ mod revise;
 pub mod routes;
 pub mod server;
 pub mod store;
+mod syslog;
 pub mod timestamps;
 pub mod trail;
 pub mod trust;

@@ -24,6 +24,9 @@
 //! | `hikyaku_submissions_unconfirmed` | gauge | held submissions for whose signer no CRL issued since the signature has come yet |
 //! | `hikyaku_revalidations_due` | gauge | submissions that a late CRL lists and that are still to be validated again |
 //! | `hikyaku_expiry_seconds{purpose,name}` | gauge | seconds until a certificate or CRL ends; negative once it has |
+//! | `hikyaku_syslog_lag_records` | gauge | records of the trail not yet fed to the log server |
+//! | `hikyaku_syslog_sent_total` | counter | records fed to the log server |
+//! | `hikyaku_syslog_failed_total` | counter | batches the log server did not take |
 //! | `hikyaku_delivered_bytes_total` | counter | bytes of containers and files sent out |
 
 use std::sync::OnceLock;
@@ -53,6 +56,10 @@ pub(crate) const UNCONFIRMED: &str = "hikyaku_submissions_unconfirmed";
 pub(crate) const REVISIONS_DUE: &str = "hikyaku_revalidations_due";
 pub(crate) const EXPIRY: &str = "hikyaku_expiry_seconds";
 pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
+
+pub(crate) const SYSLOG_LAG: &str = "hikyaku_syslog_lag_records";
+pub(crate) const SYSLOG_SENT: &str = "hikyaku_syslog_sent_total";
+pub(crate) const SYSLOG_FAILED: &str = "hikyaku_syslog_failed_total";
 
 const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

@@ -28,6 +28,7 @@ pub struct File {
     #[serde(default)]
     pub archive: ArchiveFile,
     pub retention: Option<RetentionFile>,
+    pub syslog: Option<SyslogFile>,
 }
 
 /// `[api]`, `[portal]`.
@@ -144,6 +145,16 @@ impl Default for RetentionFile {
             offer: "14d".into(),
         }
     }
+}
+
+/// `[syslog]`; without the table the trail is fed to nobody.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `Syslog`")]
+pub struct SyslogFile {
+    pub address: String,
+    pub ca: PathBuf,
+    pub client: Option<CertificateFile>,
 }
 
 /// `[limits]`.

@@ -21,7 +21,7 @@ use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
 use crate::upload::Uploads;
-use crate::{archive, expiry, intake, observe, retention, revise, routes};
+use crate::{archive, expiry, intake, observe, retention, revise, routes, syslog};
 
 /// Why the relay does not start. Each says which file, key or address is in the way.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +189,7 @@ impl Relay {
             tokio::spawn(async move { stamping.stamps.watch().await }),
             tokio::spawn(archive::keep(context.clone())),
             tokio::spawn(retention::keep(context.clone())),
+            tokio::spawn(syslog::feed(context.clone())),
         ];
         for reason in context.hindrances().await {
             tracing::warn!(reason, "not ready");

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::CertificatePaths;
 
@@ -46,6 +46,33 @@ pub(crate) fn acceptors(own: &CertificatePaths, ca: &Path) -> Result<(TlsAccepto
     let api = with_own(builder(&provider)?.with_client_cert_verifier(verifier), own)?;
     let portal = with_own(builder(&provider)?.with_no_client_auth(), own)?;
     Ok((api, portal))
+}
+
+/// For connections to another server, known by the certificates in `ca`; shows `own` where there is one.
+///
+/// # Errors
+/// [`TlsError`], in words for the operator.
+pub(crate) fn connector(ca: &Path, own: Option<&CertificatePaths>) -> Result<TlsConnector, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for issuer in certificates(ca)? {
+        roots.add(issuer).map_err(unusable)?;
+    }
+    if roots.is_empty() {
+        return Err(unreadable(ca, "no certificate in it"));
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let key = PrivateKeyDer::from_pem_file(&own.key).map_err(|error| unreadable(&own.key, error))?;
+            let chain = certificates(&own.certificate)?;
+            builder.with_client_auth_cert(chain, key).map_err(unusable)?
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn builder(

@@ -1,0 +1,273 @@
+//! The trail as a feed to the operator's log server: DICOM audit messages over syslog,
+//! [RFC 5424](https://www.rfc-editor.org/rfc/rfc5424) over TLS ([RFC 5425](https://www.rfc-editor.org/rfc/rfc5425)).
+//!
+//! At least once, from a position kept on disk. Syslog has no acknowledgement: each batch is a connection of its own, ended by
+//! `close_notify`, and counts as received when the other side has ended its own direction without an error (RFC 5425 §4.4).
+//! Nothing waits for the feed: while it cannot send, it lags, and its figures say how far.
+//!
+//! ```text
+//! frame   = length of message ‖ SP ‖ message
+//! message = <85>1 SP time SP host SP hikyaku-relay SP - SP DICOM+RFC3881 SP - SP BOM ‖ AuditMessage
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use formats::trail::{Actor, Event, Filter};
+use rustls_pki_types::ServerName;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::clock;
+use crate::config::Syslog;
+use crate::context::Context;
+use crate::folder::private_file;
+use crate::observe;
+use crate::server::tls::{self, TlsError};
+use crate::store::{Batch, StoreError};
+
+/// Records in one connection.
+const BATCH: usize = 512;
+/// Pause between looks for new records.
+const LOOK: Duration = Duration::from_secs(1);
+/// Pauses after a failure: the first, and the longest they grow to.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A connection is made, and a batch sent and taken, in this time or not at all.
+const CONNECT: Duration = Duration::from_secs(15);
+const SEND: Duration = Duration::from_secs(120);
+/// Facility 10 (security), severity 5 (notice): PS3.15 A.6.
+const PRIORITY: u8 = 85;
+
+/// Why a batch was not sent.
+#[derive(Debug, thiserror::Error)]
+enum FeedError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0} is no name a certificate can bear")]
+    Name(String),
+    #[error("no answer in time")]
+    Slow,
+}
+
+/// How far the feed to an address has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    address: String,
+    /// Position of the next record to send.
+    next: u64,
+}
+
+/// Feeds the trail to the configured server until the task is dropped. A server that is new gets the trail from its beginning.
+pub(crate) async fn feed(context: Context) {
+    let Some(config) = context.config.syslog.clone() else {
+        return;
+    };
+    let path = context.config.data.join("syslog.json");
+    let mut next = read_progress(&path, &config);
+    let mut pause = FIRST_PAUSE;
+    let mut announced = false;
+    loop {
+        match step(&context, &config, &path, &mut next, &mut announced).await {
+            Ok(true) => pause = FIRST_PAUSE,
+            Ok(false) => {
+                pause = FIRST_PAUSE;
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => {
+                metrics::counter!(observe::SYSLOG_FAILED).increment(1);
+                tracing::warn!(address = config.address, %error, next, "the syslog feed waits");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Sends one batch if there is something to send; says whether there was.
+async fn step(
+    context: &Context,
+    config: &Syslog,
+    path: &Path,
+    next: &mut u64,
+    announced: &mut bool,
+) -> Result<bool, FeedError> {
+    if !*announced {
+        announce(context, config, *next).await?;
+        *announced = true;
+    }
+    let size = context.store.size().await?;
+    metrics::gauge!(observe::SYSLOG_LAG).set(lag(size, *next));
+    if *next >= size {
+        return Ok(false);
+    }
+    let page = context.store.records(None, *next, BATCH).await?;
+    let Some(last) = page.last().map(|stored| stored.position) else {
+        return Ok(false);
+    };
+    let (host, relay) = (host(&context.config.api.url), &context.config.log.name);
+    let mut frames = Vec::new();
+    let mut count = 0;
+    for stored in &page {
+        // What is erased before it was fed has nothing left to say.
+        if let Some((time, message)) = crate::account::audit_message(stored, relay) {
+            frame(&mut frames, &time, host, &message);
+            count += 1;
+        }
+    }
+    timeout(SEND, send(config, &frames))
+        .await
+        .map_err(|_| FeedError::Slow)??;
+    *next = last + 1;
+    write_progress(
+        path,
+        &Progress {
+            address: config.address.clone(),
+            next: *next,
+        },
+    )?;
+    metrics::counter!(observe::SYSLOG_SENT).increment(count);
+    metrics::gauge!(observe::SYSLOG_LAG).set(lag(size, *next));
+    Ok(true)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure")]
+fn lag(size: u64, next: u64) -> f64 {
+    size.saturating_sub(next) as f64
+}
+
+/// A feed reads the trail: that it does is recorded, once each time it begins.
+async fn announce(context: &Context, config: &Syslog, next: u64) -> Result<(), StoreError> {
+    let event = Event::TrailRead {
+        facility: None,
+        from: String::new(),
+        to: String::new(),
+        format: format!("syslog {}", config.address),
+        filter: next.checked_sub(1).map(|after| Filter {
+            after: Some(after),
+            ..Filter::default()
+        }),
+    };
+    let batch = Batch {
+        actor: Actor::default(),
+        time: clock::now(),
+        events: vec![event],
+        conditions: Vec::new(),
+    };
+    context.store.commit(batch).committed().await.map(drop)
+}
+
+/// Sends frames over a connection of their own, and waits until the other side has taken all of them.
+async fn send(config: &Syslog, frames: &[u8]) -> Result<(), FeedError> {
+    let connector = tls::connector(&config.ca, config.client.as_ref())?;
+    let name = ServerName::try_from(config.host.clone()).map_err(|_| FeedError::Name(config.host.clone()))?;
+    let stream = timeout(CONNECT, TcpStream::connect((config.host.as_str(), config.port)));
+    let stream = stream.await.map_err(|_| FeedError::Slow)??;
+    let stream = timeout(CONNECT, connector.connect(name, stream))
+        .await
+        .map_err(|_| FeedError::Slow)??;
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    writing.write_all(frames).await?;
+    // close_notify, then the end of our direction.
+    writing.shutdown().await?;
+    let mut ignored = [0; 512];
+    loop {
+        match reading.read(&mut ignored).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // Receivers in use end the connection without close_notify. One that had left bytes unread would reset it.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn frame(to: &mut Vec<u8>, time: &str, host: &str, audit: &str) {
+    let message = format!("<{PRIORITY}>1 {time} {host} hikyaku-relay - DICOM+RFC3881 - \u{feff}{audit}");
+    to.extend_from_slice(format!("{} ", message.len()).as_bytes());
+    to.extend_from_slice(message.as_bytes());
+}
+
+/// The host of a base URL as RFC 5424 takes it: printable ASCII, at most 255.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+    if host.is_empty() || host.len() > 255 { "-" } else { host }
+}
+
+/// Where the feed goes on. A file that is not there or of another address says: at the beginning.
+fn read_progress(path: &Path, config: &Syslog) -> u64 {
+    let read = std::fs::read(path).ok();
+    let progress = read.and_then(|bytes| serde_json::from_slice::<Progress>(&bytes).ok());
+    progress
+        .filter(|progress| progress.address == config.address)
+        .map_or(0, |progress| progress.next)
+}
+
+/// Written beside its place, synced, renamed, the folder synced.
+fn write_progress(path: &Path, progress: &Progress) -> io::Result<()> {
+    use std::io::Write as _;
+    let draft = PathBuf::from(format!("{}.part", path.display()));
+    let mut file = private_file().write(true).create(true).truncate(true).open(&draft)?;
+    file.write_all(serde_json::to_string(progress)?.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    if let Some(folder) = path.parent().filter(|_| cfg!(unix)) {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_counts_its_octets() {
+        let mut frames = Vec::new();
+        frame(
+            &mut frames,
+            "2026-11-22T01:00:00.000Z",
+            host("https://relay.example:8443"),
+            "<A>医</A>",
+        );
+        let text = String::from_utf8(frames).unwrap();
+        let (length, message) = text.split_once(' ').unwrap();
+        assert_eq!(length.parse(), Ok(message.len()));
+        assert_eq!(
+            message,
+            "<85>1 2026-11-22T01:00:00.000Z relay.example hikyaku-relay - DICOM+RFC3881 - \u{feff}<A>医</A>"
+        );
+        assert_eq!(host("https://[::1]:8443"), "[::1]");
+    }
+
+    #[test]
+    fn a_position_belongs_to_its_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("syslog.json");
+        let config = |address: &str| Syslog {
+            address: address.into(),
+            host: "log.example".into(),
+            port: 6514,
+            ca: "ca.pem".into(),
+            client: None,
+        };
+        assert_eq!(read_progress(&path, &config("log.example:6514")), 0);
+        let progress = Progress {
+            address: "log.example:6514".into(),
+            next: 7,
+        };
+        write_progress(&path, &progress).unwrap();
+        assert_eq!(read_progress(&path, &config("log.example:6514")), 7);
+        assert_eq!(read_progress(&path, &config("other.example:6514")), 0);
+        std::fs::write(&path, "torn").unwrap();
+        assert_eq!(read_progress(&path, &config("log.example:6514")), 0);
+    }
+}
