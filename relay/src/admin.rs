@@ -22,7 +22,9 @@ pub use code::OneTimeCode;
 pub use export::Export;
 pub use init::{InitError, init};
 pub use shortcomings::shortcomings;
+#[cfg(unix)]
 pub use socket::{ask, serve};
+pub(crate) use socket::question;
 pub use trust::{AddError, Listed, TrustPurpose, add, list};
 
 use crate::store::{Batch, Condition, Store, StoreError};
@@ -30,6 +32,9 @@ use crate::trust::CurrentTrust;
 
 /// An enrolment code is good for so long.
 pub const CODE_LIFE: Duration = Duration::hours(24);
+
+/// Rows of the index in one answer.
+const MAX_ROWS: usize = 1000;
 
 /// A command, also a line on the relay's socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,10 @@ pub enum Command {
     TrustReload {},
     /// Part of the trail.
     TrailExport(Export),
+    /// The newest signed checkpoint.
+    Checkpoint {},
+    /// Rows of the index from this key (hex) on, for `check`.
+    IndexRows { from: String, limit: u64 },
 }
 
 /// Reads the trust directory anew and records what has changed.
@@ -162,6 +171,14 @@ pub async fn execute(
             "trust is read anew by the relay or from its directory, not from its store".into(),
         )),
         Command::TrailExport(asked) => export::export(store, asked, export).await,
+        Command::Checkpoint {} => Ok(json!({ "checkpoint": store.checkpoint().await? })),
+        Command::IndexRows { from, limit } => {
+            let from = hex::decode(&from).map_err(|_| AdminError::Argument("from must be hex".into()))?;
+            let limit = usize::try_from(limit).unwrap_or(MAX_ROWS).min(MAX_ROWS);
+            let rows = store.rows(&from, limit).await?;
+            let rows = rows.iter().map(|row| [hex::encode(&row.key), hex::encode(&row.value)]);
+            Ok(json!(rows.collect::<Vec<_>>()))
+        }
     }
 }
 

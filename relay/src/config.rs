@@ -16,6 +16,7 @@ pub use file::{
 };
 pub use network::PrivateTarget;
 use serde::{Deserialize, Serialize};
+pub use quantity::bytes;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]

@@ -18,9 +18,9 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use crate::folder::{create_private, make_private, private_file};
 
 /// File name of the container in its folder.
-const CONTAINER: &str = "container.asice";
+pub(crate) const CONTAINER: &str = "container.asice";
 /// Folder of what no record names, among those of containers.
-const ORPHANS: &str = "orphans";
+pub(crate) const ORPHANS: &str = "orphans";
 
 /// Why a container or what lies beside it was not stored or opened.
 #[derive(Debug, thiserror::Error)]

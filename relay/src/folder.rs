@@ -42,6 +42,36 @@ pub fn create_or_close(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A folder for what is needed only for a while; removed with all that is in it when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    /// A new folder below `parent`, or below the system's folder for temporary files.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn new(parent: Option<&Path>) -> io::Result<Self> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let path = parent.join(format!("hikyaku-{}", uuid::Uuid::now_v7().simple()));
+        create_private(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's to clear away.
+        let _left = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// How to open a file that, if it is made, is its owner's alone.
 pub(crate) fn private_file() -> OpenOptions {
     #[cfg_attr(not(unix), allow(unused_mut, reason = "modes are Unix's"))]

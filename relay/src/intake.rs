@@ -38,14 +38,14 @@ use refusal::Refusal;
 pub(crate) use arriving::{complete, look};
 pub(crate) use orphans::sweep;
 pub(crate) use pending::{Plan, answer as pending_answer, retry};
-pub(crate) use refusal::kept_report;
+pub(crate) use refusal::{REFUSED, file_name as refused_report, kept_report};
 
 /// Name of the report beside a container.
 pub(crate) const REPORT: &str = "report.json";
 /// Name of the evidence beside a container.
 pub(crate) const EVIDENCE: &str = "evidence.json";
 /// Name of the time stamps made for a container while it waits: the evidence recorded when it was held stays as it is.
-const GATHERED: &str = "gathered.json";
+pub(crate) const GATHERED: &str = "gathered.json";
 
 /// What a verdict leads to.
 enum Outcome {

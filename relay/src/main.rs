@@ -15,6 +15,9 @@ use relay::admin::{self, Command, TrustPurpose};
 use relay::ca::RelayCa;
 use relay::config::Config;
 use relay::keys::Keys;
+use relay::containers::Containers;
+use relay::folder::Scratch;
+use relay::pace::Pace;
 use relay::store::{Embedded as _, SledStore, Store};
 use relay::trust::CurrentTrust;
 use time::OffsetDateTime;
@@ -58,6 +61,17 @@ enum Verb {
     Trail(TrailVerb),
     /// Make the index anew from the trail; the relay must not be running.
     Rebuild(Place),
+    /// Compare trail, index, containers and evidence; the relay may be running. Exit code 1 if something differs.
+    Check {
+        /// Read at most so much a second, such as 50MiB; `unlimited` reads as fast as it goes.
+        #[arg(long, default_value = "64MiB")]
+        rate: String,
+        /// Where to put what is only needed meanwhile: about as much as the index takes.
+        #[arg(long)]
+        scratch: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Args)]
@@ -188,6 +202,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Serve(place) => serve(&place),
         Verb::CheckConfig(place) => check(&place),
         Verb::Rebuild(place) => rebuild(&place),
+        Verb::Check { rate, scratch, place } => compare(&place, &rate, scratch.as_deref()),
         Verb::Facility(FacilityVerb::Add { code, name, place }) => tell(&place, Command::FacilityAdd { code, name }),
         Verb::Facility(FacilityVerb::List(place)) => tell(&place, Command::FacilityList {}),
         Verb::Facility(FacilityVerb::Code { code, place }) => tell(&place, Command::FacilityCode { code }),
@@ -261,6 +276,32 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
     let rows = store.dump()?.len();
     words::rebuilt(rows, place.json);
     Ok(())
+}
+
+/// Compares what the relay keeps with what it has recorded.
+fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let rate = words::rate(rate)?;
+    let key = log_key(&config)?;
+    let scratch = Scratch::new(scratch)?;
+    let containers = Containers::open(&config.data)?;
+    let watch = words::Watch::new(place.json);
+    let told = |step: &str, bytes| watch.tell(step, bytes);
+    let mut pace = Pace::new(rate, &told);
+    let looked = relay::check::Place {
+        data: &config.data,
+        vkey: key.vkey(),
+        scratch: scratch.path(),
+        live: true,
+    };
+    let report = runtime()?.block_on(relay::check::check(looked, &containers, &mut pace))?;
+    watch.end();
+    words::check::report(&report, place.json)?;
+    match report.differences.len() {
+        0 => Ok(()),
+        1 => Err(admin::AdminError::Argument("one thing differs".into()).into()),
+        many => Err(admin::AdminError::Argument(format!("{many} things differ")).into()),
+    }
 }
 
 fn add(place: &Place, file: &Path, purpose: TrustPurpose, sha256: &str) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod faulty;
 mod index;
 mod memory;
 mod round;
+mod replica;
 mod sled;
 
 use std::fmt;
@@ -17,7 +18,9 @@ use std::fmt;
 pub(crate) use committer::format_time;
 pub use engine::{Embedded, Engine};
 pub use faulty::{Fault, FaultyStore};
+pub use index::Row;
 pub use memory::MemoryStore;
+pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
 pub use sled::{OpenError, SledStore};
 
 use formats::trail::{Actor, Event, Record, Revision, Trusted, commitment};
@@ -74,6 +77,8 @@ pub trait Store: Send + Sync + 'static {
     fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>>;
     /// The newest signed checkpoint (C2SP tlog-checkpoint).
     fn checkpoint(&self) -> Read<'_, String>;
+    /// Rows of the index by key, from `from` on, at most `limit`: what `check` compares.
+    fn rows(&self, from: &[u8], limit: usize) -> Read<'_, Vec<Row>>;
 }
 
 /// A pending read.

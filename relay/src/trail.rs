@@ -114,7 +114,7 @@ impl Trail {
             }
             Some(&first) => {
                 let path = segment::path(folder, first);
-                let end = segment::end(folder, first)?;
+                let end = segment::end(folder, first, true)?;
                 let mut file = OpenOptions::new()
                     .read(true)
                     .write(true)
@@ -205,7 +205,53 @@ pub(crate) struct TrailReader {
     open: Mutex<Option<(u64, File)>>,
 }
 
+/// One segment file, for who looks at files rather than records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentFile {
+    /// Position of its first record.
+    pub(crate) first: u64,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+}
+
+/// A lock that keeps a relay from starting on a trail, taken without writing anything.
+pub(crate) struct Still(#[expect(dead_code, reason = "held, not read")] Option<File>);
+
 impl TrailReader {
+    /// The segment files, ascending.
+    pub(crate) fn files(&self) -> Result<Vec<SegmentFile>, TrailError> {
+        let all = segments(&self.folder)?;
+        Ok(all
+            .into_iter()
+            .map(|first| SegmentFile {
+                first,
+                path: segment::path(&self.folder, first),
+            })
+            .collect())
+    }
+
+    /// Reads one segment file alone: bytes that are good, and the position after its last record.
+    pub(crate) fn extent(&self, first: u64, last: bool) -> Result<(u64, u64), TrailError> {
+        let end = segment::end(&self.folder, first, last)?;
+        Ok((end.length, end.next))
+    }
+
+    /// Keeps a relay from starting here while this is held.
+    pub(crate) fn still(&self) -> Result<Still, TrailError> {
+        let path = self.folder.join("lock");
+        let io = |error| TrailError::Io(path.clone(), error);
+        match File::open(&path) {
+            Ok(file) => match file.try_lock() {
+                Ok(()) => Ok(Still(Some(file))),
+                Err(std::fs::TryLockError::WouldBlock) => Err(TrailError::Locked(self.folder.clone())),
+                Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
+            },
+            // A trail that no relay has opened yet has no lock.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Still(None)),
+            Err(error) => Err(io(error)),
+        }
+    }
+
     pub(crate) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_path_buf(),

@@ -1,13 +1,19 @@
 //! What `hikyaku-relay` prints: answers for people or, with `--json`, for programs.
 
+pub(crate) mod check;
 pub(crate) mod trust;
+mod watch;
 
 use std::path::Path;
+
+use anyhow::bail;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
+
+pub(crate) use watch::Watch;
 
 /// An answer of the administration; `portal` is the address clinics enrol at.
 pub(crate) fn answer(answer: &Value, portal: &str, json: bool) -> anyhow::Result<()> {
@@ -65,6 +71,15 @@ pub(crate) fn checked(config: &Path, pin: &str, log_key: &str, missing: &[String
     println!("relay key pin: {pin}");
     println!("log key: {log_key}");
     Ok(())
+}
+
+/// A rate of reading: bytes a second; `None` for as fast as it goes.
+pub(crate) fn rate(text: &str) -> anyhow::Result<Option<u64>> {
+    match (text, relay::config::bytes(text)) {
+        ("unlimited", _) => Ok(None),
+        (_, Some(rate)) => Ok(Some(rate)),
+        (_, None) => bail!("--rate must be bytes a second such as 50MiB, or unlimited; it is {text:?}"),
+    }
 }
 
 /// How many rows the new index has.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AdminError, Command};
+use crate::check::CheckError;
 use crate::store::Store;
 use crate::trust::CurrentTrust;
 
@@ -121,4 +122,19 @@ pub fn ask(
         }
     }
     Err(AdminError::Io(io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Asks the relay that must be running, for who has no other way.
+///
+/// # Errors
+/// [`CheckError`] with what the relay says, or that it is gone.
+pub(crate) fn question(path: &Path, command: &Command) -> Result<Value, CheckError> {
+    #[cfg(unix)]
+    let answer = ask(path, command, &mut |_| Ok(())).map_err(|error| CheckError::Relay(error.to_string()))?;
+    #[cfg(not(unix))]
+    let answer: Option<Value> = {
+        let _nobody = (path, command);
+        None
+    };
+    answer.ok_or_else(|| CheckError::Relay("it stopped meanwhile; run check again".into()))
 }

@@ -7,8 +7,9 @@ pub(super) const BYTES: &str = "must be a whole number above 0 with B, KiB, MiB,
 /// What a duration may look like.
 pub(super) const DURATION: &str = "must be a whole number above 0 with s, m, h or d, such as \"24h\"";
 
-/// A size in bytes.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+/// A size in bytes, as `8GiB`; `None` if it is none.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
     scaled(
         text,
         &[

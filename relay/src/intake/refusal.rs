@@ -111,6 +111,7 @@ pub(crate) async fn kept_report(
     }
 }
 
-fn file_name(digest: &str) -> String {
+/// Name of a report among those of refusals.
+pub(crate) fn file_name(digest: &str) -> String {
     format!("{digest}.json")
 }

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply};
 use super::{
-    Batch, Code, Device, Facility, Member, Read, RetentionStep, Store, StoreError, StoredRecord, SubmissionRow, Ticket,
+    Batch, Code, Device, Facility, Member, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
+    Ticket,
 };
 use crate::trail::Place;
 
@@ -221,5 +222,9 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
     }
     fn checkpoint(&self) -> Read<'_, String> {
         self.engine().read(|query| query.checkpoint())
+    }
+    fn rows(&self, from: &[u8], limit: usize) -> Read<'_, Vec<Row>> {
+        let from = from.to_vec();
+        self.engine().read(move |query| query.table.scan(&[], &from, limit))
     }
 }

@@ -7,7 +7,8 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Code, Device, Facility, Member, Read, RetentionStep, Store, StoreError, StoredRecord, SubmissionRow, Ticket,
+    Batch, Code, Device, Facility, Member, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
+    Ticket,
 };
 
 /// How the write fails.
@@ -110,5 +111,8 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn checkpoint(&self) -> Read<'_, String> {
         self.inner.checkpoint()
+    }
+    fn rows(&self, from: &[u8], limit: usize) -> Read<'_, Vec<Row>> {
+        self.inner.rows(from, limit)
     }
 }

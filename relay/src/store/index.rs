@@ -15,10 +15,13 @@ pub(super) use query::{Bodies, Query, place};
 
 use super::StoreError;
 
-/// A row.
-pub(super) struct Row {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+/// A row of the index.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its key; rows are ordered by it.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
 }
 
 /// Reading one row.
@@ -108,7 +111,7 @@ pub(super) fn node(from: &(impl Fetch + ?Sized), number: u64) -> Option<[u8; 32]
     from.fetch(Key::node(number).as_bytes()).ok()??.try_into().ok()
 }
 
-fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
+pub(super) fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|_| unreadable())
 }
 

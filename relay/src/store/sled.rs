@@ -138,10 +138,10 @@ fn remove(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-struct SledTable(sled::Db);
+pub(super) struct SledTable(sled::Db);
 
 impl SledTable {
-    fn open(folder: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         crate::folder::create_private(folder).map_err(|error| StoreError::Broken(format!("index: {error}")))?;
         let config = sled::Config::new()
             .path(folder)

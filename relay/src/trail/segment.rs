@@ -65,10 +65,10 @@ pub(super) fn begin(file: &mut File) -> io::Result<()> {
     file.write_all(HEADER)
 }
 
-/// Finds how far the last segment is good.
-pub(super) fn end(folder: &Path, first: u64) -> Result<End, TrailError> {
+/// Finds how far a segment is good. Only the `last` may have a torn tail.
+pub(super) fn end(folder: &Path, first: u64, last: bool) -> Result<End, TrailError> {
     let mut length = 0;
-    let next = walk(folder, first, true, &mut |_, _| Ok::<(), TrailError>(()), &mut length)?;
+    let next = walk(folder, first, last, &mut |_, _| Ok::<(), TrailError>(()), &mut length)?;
     Ok(End { length, next })
 }
 

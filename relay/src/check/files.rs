@@ -1,0 +1,299 @@
+//! Containers and what lies beside them: each is there, and is what its record says. And what is there beside that.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use formats::wire::SubmissionId;
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
+use super::{CheckError, Code, Difference, Leftover, Place, RESTORE, Report, follow};
+use crate::archive::ARCHIVE;
+use crate::containers::{CONTAINER, ContainerError, Containers, ORPHANS};
+use crate::intake::{self, EVIDENCE, GATHERED, REFUSED, REPORT};
+use crate::pace::Pace;
+use crate::revise::{evidence_name, report_name};
+use crate::store::{Replica, SubmissionRow};
+
+/// Submissions looked at in one go.
+const PAGE: usize = 200;
+/// A file that differs is looked at so often, with the trail as it is by then: it may be being replaced.
+const TRIES: usize = 4;
+const PAUSE: Duration = Duration::from_millis(150);
+/// What is younger may be waiting for its record.
+const UNDER_WAY: Duration = Duration::from_secs(600);
+
+/// A file that a record names.
+struct Named {
+    file: String,
+    sha256: String,
+    position: u64,
+}
+
+/// Compares all files of all submissions and refusals.
+pub(super) async fn compare(
+    place: Place<'_>,
+    containers: &Containers,
+    replica: &mut Replica,
+    pace: &mut Pace<'_>,
+    report: &mut Report,
+) -> Result<(), CheckError> {
+    let mut after: Option<SubmissionId> = None;
+    loop {
+        let page = replica.submissions(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.submission.submission.clone());
+        for row in page {
+            submission(place, containers, replica, &row, pace, report).await?;
+        }
+    }
+    refusals(place, containers, pace, report).await?;
+    leftovers(place, containers, replica, report).await
+}
+
+/// The files a submission must have.
+fn named(row: &SubmissionRow) -> Vec<Named> {
+    let submission = &row.submission;
+    let position = row.position;
+    let mut files = vec![
+        Named {
+            file: EVIDENCE.into(),
+            sha256: submission.evidence_sha256.clone(),
+            position,
+        },
+        Named {
+            file: REPORT.into(),
+            sha256: submission.report_sha256.clone(),
+            position,
+        },
+    ];
+    if row.erased.is_none() {
+        files.push(Named {
+            file: CONTAINER.into(),
+            sha256: submission.container_sha256.clone(),
+            position,
+        });
+    }
+    if let Some(revised) = &row.revised {
+        let (evidence, report) = (&revised.revision.evidence_sha256, &revised.revision.report_sha256);
+        for (file, sha256) in [(evidence_name(evidence), evidence), (report_name(report), report)] {
+            files.push(Named {
+                file,
+                sha256: sha256.clone(),
+                position: revised.position,
+            });
+        }
+    }
+    if let Some(archive) = &row.archive {
+        files.push(Named {
+            file: ARCHIVE.into(),
+            sha256: archive.sha256.clone(),
+            position,
+        });
+    }
+    files
+}
+
+async fn submission(
+    place: Place<'_>,
+    containers: &Containers,
+    replica: &mut Replica,
+    row: &SubmissionRow,
+    pace: &mut Pace<'_>,
+    report: &mut Report,
+) -> Result<(), CheckError> {
+    let mut row = row.clone();
+    let mut open: BTreeSet<String> = named(&row).into_iter().map(|named| named.file).collect();
+    report.files += open.len() as u64;
+    for attempt in 1..=TRIES {
+        let mut differing = Vec::new();
+        for named in named(&row).into_iter().filter(|named| open.contains(&named.file)) {
+            let found = digest(containers, &row.submission.stored_as, &named.file, pace).await;
+            if !matches!(&found, Ok(found) if *found == named.sha256) {
+                differing.push((named, found));
+            }
+        }
+        if differing.is_empty() {
+            return Ok(());
+        }
+        if attempt == TRIES || !place.live {
+            for (named, found) in differing {
+                report.differs(difference(place, &row, &named, found));
+            }
+            return Ok(());
+        }
+        // Replaced or erased meanwhile? The trail says so.
+        std::thread::sleep(PAUSE);
+        follow(replica)?;
+        open = differing.into_iter().map(|(named, _)| named.file).collect();
+        match replica.submission(&row.submission.submission)? {
+            Some(newer) => row = newer,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+fn difference(
+    place: Place<'_>,
+    row: &SubmissionRow,
+    named: &Named,
+    found: Result<String, ContainerError>,
+) -> Difference {
+    let (code, what) = match found {
+        Ok(found) => (
+            Code::FileChanged,
+            format!("SHA-256 is {found}, the record says {}", named.sha256),
+        ),
+        Err(ContainerError::Absent) => (Code::FileMissing, "it is not there".into()),
+        Err(error) => (Code::FileChanged, format!("it cannot be read: {error}")),
+    };
+    Difference {
+        code,
+        file: folder(place).join(&row.submission.stored_as).join(&named.file),
+        position: Some(named.position),
+        offset: None,
+        what: format!("{what} (submission {})", row.submission.submission),
+        remedy: RESTORE,
+    }
+}
+
+/// SHA-256 of what a file says, unsealed; hex.
+async fn digest(
+    containers: &Containers,
+    stored_as: &str,
+    file: &str,
+    pace: &mut Pace<'_>,
+) -> Result<String, ContainerError> {
+    let mut hash = Sha256::new();
+    let mut add = |part: &Bytes| {
+        hash.update(part);
+        pace.spend("containers", part.len() as u64);
+    };
+    if file == CONTAINER {
+        let mut parts = containers.open_range(stored_as, None).await?.stream;
+        while let Some(part) = parts.next().await {
+            add(&part?);
+        }
+    } else {
+        let (_, mut parts) = containers.stream_beside(stored_as, file).await?;
+        while let Some(part) = parts.next().await {
+            add(&part.map_err(|error| ContainerError::Store(error.to_string()))?);
+        }
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+/// Reports of refusals bear their digest as their name.
+async fn refusals(
+    place: Place<'_>,
+    containers: &Containers,
+    pace: &mut Pace<'_>,
+    report: &mut Report,
+) -> Result<(), CheckError> {
+    let folder = folder(place).join(REFUSED);
+    for name in names(&folder)? {
+        let expected = name.strip_suffix(".json").filter(|digest| intake::refused_report(digest) == name);
+        let Some(expected) = expected.filter(|digest| digest.len() == 64) else {
+            report.leftovers.push(Leftover {
+                file: folder.join(name),
+                what: "no report of a refusal has such a name",
+            });
+            continue;
+        };
+        report.files += 1;
+        let what = match digest(containers, REFUSED, &name, pace).await {
+            Ok(found) if found == expected => continue,
+            Err(ContainerError::Absent) => continue,
+            Ok(found) => format!("SHA-256 is {found}, its name says {expected}"),
+            Err(error) => format!("it cannot be read: {error}"),
+        };
+        report.differs(Difference {
+            code: Code::FileChanged,
+            file: folder.join(&name),
+            position: None,
+            offset: None,
+            what,
+            remedy: RESTORE,
+        });
+    }
+    Ok(())
+}
+
+/// What lies among the containers and belongs to no record.
+async fn leftovers(
+    place: Place<'_>,
+    containers: &Containers,
+    replica: &mut Replica,
+    report: &mut Report,
+) -> Result<(), CheckError> {
+    let folder = folder(place);
+    for name in containers.names().await? {
+        let path = folder.join(&name);
+        if name == REFUSED || young(&path) {
+            continue;
+        }
+        if name == ORPHANS {
+            for name in names(&path)? {
+                report.leftovers.push(Leftover {
+                    file: path.join(name),
+                    what: "put aside at a start of the relay: no record named it",
+                });
+            }
+            continue;
+        }
+        let row = match name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok()) {
+            Some(id) => replica.submission(&id)?.filter(|row| row.submission.stored_as == name),
+            None => None,
+        };
+        let Some(row) = row else {
+            report.leftovers.push(Leftover {
+                file: path,
+                what: "no record names it",
+            });
+            continue;
+        };
+        for file in names(&path)? {
+            let usual = matches!(file.as_str(), EVIDENCE | REPORT | GATHERED | ARCHIVE)
+                || (file == CONTAINER && row.erased.is_none())
+                || (file.ends_with(".json") && (file.starts_with("evidence.") || file.starts_with("report.")));
+            if !usual {
+                report.leftovers.push(Leftover {
+                    file: path.join(&file),
+                    what: if file == CONTAINER {
+                        "its erasure is recorded; the next start of the relay removes it"
+                    } else {
+                        "not one of a submission's files"
+                    },
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn folder(place: Place<'_>) -> PathBuf {
+    place.data.join("containers")
+}
+
+fn young(path: &Path) -> bool {
+    let changed = path.metadata().and_then(|found| found.modified());
+    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age < UNDER_WAY))
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, CheckError> {
+    let io = |error| CheckError::Io(folder.to_path_buf(), error);
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        found.extend(entry.map_err(io)?.file_name().into_string().ok());
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,230 @@
+//! `Replica`: the index made anew from a trail alone, in a scratch folder, beside a relay that goes on writing.
+//!
+//! What the relay's own index is compared with, and what a restored trail is judged by. It takes no lock and changes no file
+//! of the relay.
+
+use std::path::Path;
+
+use formats::trail::{Record, tree};
+use formats::wire::SubmissionId;
+
+use super::engine::replay_one;
+use super::index::{Changes, Fetch, Key, Pending, Row, Table, node, number, row};
+use super::sled::SledTable;
+use super::{OpenError, StoreError, SubmissionRow};
+use crate::trail::{TrailError, TrailReader};
+
+/// An index made from the trail.
+pub struct Replica {
+    table: SledTable,
+    reader: TrailReader,
+    next: u64,
+}
+
+/// A record that was applied, and the rows it changed.
+pub struct Applied<'a> {
+    /// Its position.
+    pub position: u64,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// What it says.
+    pub record: &'a Record,
+    changes: &'a Changes,
+}
+
+impl Applied<'_> {
+    /// The rows it changed: key and new value, `None` where it removed the row.
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let rows = self.changes.0.iter();
+        rows.map(|(key, value)| (key.as_slice(), value.as_deref()))
+    }
+}
+
+/// Why a replica goes no further; what came before is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The trail.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
+    /// The scratch folder, or a record that cannot be applied.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Records written to the scratch folder at once.
+const BATCH: u64 = 500;
+/// Where a replay ends that was told to.
+enum End {
+    There,
+    Failed(ReplicaError),
+}
+
+impl From<TrailError> for End {
+    fn from(error: TrailError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Replica {
+    /// An empty replica of the trail in `trail`, kept in the folder `scratch`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the scratch folder cannot be used.
+    pub fn new(trail: &Path, scratch: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            table: SledTable::open(scratch)?,
+            reader: TrailReader::new(trail),
+            next: 0,
+        })
+    }
+
+    /// Applies what the trail has more, record by record, but nothing from position `until` on. Answers the number of records
+    /// it has then.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; everything before the place it names is in the replica.
+    pub fn follow(&mut self, until: u64, mut each: impl FnMut(Applied<'_>)) -> Result<u64, ReplicaError> {
+        let mut changes = Changes::default();
+        let (mut next, mut unwritten) = (self.next, 0);
+        let table = &self.table;
+        let ended = self.reader.replay(next, |stored, place| {
+            if stored.position >= until {
+                return Err(End::There);
+            }
+            let record = Record::parse(&stored.body)
+                .map_err(|error| StoreError::Broken(format!("record {}: {error}", stored.position)))?;
+            let mut below = Pending::new(table as &dyn Fetch);
+            std::mem::swap(&mut below.changes, &mut changes);
+            let mut index = Pending::new(&below);
+            replay_one(&mut index, &stored, place)?;
+            let own = index.changes;
+            each(Applied {
+                position: stored.position,
+                bytes: stored.body.len() as u64,
+                record: &record,
+                changes: &own,
+            });
+            below.changes.merge(own);
+            std::mem::swap(&mut below.changes, &mut changes);
+            (next, unwritten) = (stored.position + 1, unwritten + 1);
+            if unwritten >= BATCH {
+                unwritten = 0;
+                table.write(&std::mem::take(&mut changes))?;
+            }
+            Ok(())
+        });
+        self.table.write(&changes)?;
+        self.next = next;
+        match ended {
+            Ok(()) | Err(End::There) => Ok(next),
+            Err(End::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Number of records in it.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.next
+    }
+
+    /// The root of the tree of the first `size` records.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there are fewer.
+    pub fn root(&self, size: u64) -> Result<[u8; 32], StoreError> {
+        let lacking = || StoreError::Broken(format!("there are {} records, not {size}", self.next));
+        if size > self.next {
+            return Err(lacking());
+        }
+        tree::root(size, |number| node(&self.table, number)).map_err(|_| lacking())
+    }
+
+    /// Rows by key, from `from` on, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the scratch folder.
+    pub fn rows(&self, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.table.scan(&[], from, limit)
+    }
+
+    /// The value of one row.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the scratch folder.
+    pub fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.table.fetch(key)
+    }
+
+    /// One submission.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the scratch folder.
+    pub fn submission(&self, id: &SubmissionId) -> Result<Option<SubmissionRow>, StoreError> {
+        row(&self.table, &Key::submission(id))
+    }
+
+    /// Submissions by id: those after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the scratch folder.
+    pub fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Result<Vec<SubmissionRow>, StoreError> {
+        let all = Key::all_submissions();
+        // A key ends with a byte 0; the next possible one is right behind it.
+        let from = after.map_or_else(
+            || all.as_bytes().to_vec(),
+            |id| [Key::submission(id).as_bytes(), &[0]].concat(),
+        );
+        let found = self.table.scan(all.as_bytes(), &from, limit)?;
+        found.iter().map(|row| super::index::parse(&row.value)).collect()
+    }
+
+    /// Whether a row is not made from the trail alone: the checkpoint bears a signature.
+    #[must_use]
+    pub fn is_apart(key: &[u8]) -> bool {
+        key == Key::checkpoint().as_bytes()
+    }
+}
+
+/// The index of a relay that does not run, read from a copy of its files.
+pub struct IndexCopy(SledTable);
+
+impl IndexCopy {
+    /// Opens a copy of the folder `index`.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it cannot be read as an index.
+    pub fn open(copy: &Path) -> Result<Self, OpenError> {
+        Ok(Self(SledTable::open(copy)?))
+    }
+
+    /// Number of records it has seen.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn applied(&self) -> Result<u64, StoreError> {
+        number(&self.0, &Key::applied())
+    }
+
+    /// Its signed checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        let note = self.0.fetch(Key::checkpoint().as_bytes())?;
+        Ok(note.and_then(|note| String::from_utf8(note).ok()))
+    }
+
+    /// Rows by key, from `from` on, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn rows(&self, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.0.scan(&[], from, limit)
+    }
+}
