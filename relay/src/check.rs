@@ -160,3 +160,6 @@ fn follow(replica: &mut Replica) -> Result<(), CheckError> {
         Err(ReplicaError::Store(error)) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,7 +253,7 @@ fn confirm(
     Ok(open)
 }
 
-fn copy_folder(from: &Path, to: &Path, pace: &mut Pace<'_>) -> Result<(), CheckError> {
+pub(super) fn copy_folder(from: &Path, to: &Path, pace: &mut Pace<'_>) -> Result<(), CheckError> {
     use std::io::{Read as _, Write as _};
     let io = |path: &Path| {
         let path = path.to_path_buf();

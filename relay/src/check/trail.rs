@@ -54,10 +54,10 @@ pub(super) fn read(
     let mut missing = Vec::new();
     let ended = replica.follow(until.unwrap_or(u64::MAX), |applied| {
         pace.spend("trail", applied.bytes);
-        if let Event::Refused {
+        if let Some(Event::Refused {
             report_sha256: Some(digest),
             ..
-        } = &applied.record.event
+        }) = applied.record.map(|record| &record.event)
         {
             let file = refused.join(intake::refused_report(digest));
             if missing.len() < MOST && !file.exists() {

@@ -27,8 +27,8 @@ pub struct Applied<'a> {
     pub position: u64,
     /// Bytes of its body.
     pub bytes: u64,
-    /// What it says.
-    pub record: &'a Record,
+    /// What it says; `None` once it is erased.
+    pub record: Option<&'a Record>,
     changes: &'a Changes,
 }
 
@@ -97,8 +97,7 @@ impl Replica {
             if stored.position >= until {
                 return Err(End::There);
             }
-            let record = Record::parse(&stored.body)
-                .map_err(|error| StoreError::Broken(format!("record {}: {error}", stored.position)))?;
+            let record = stored.record()?;
             let mut below = Pending::new(table as &dyn Fetch);
             std::mem::swap(&mut below.changes, &mut changes);
             let mut index = Pending::new(&below);
@@ -106,8 +105,8 @@ impl Replica {
             let own = index.changes;
             each(Applied {
                 position: stored.position,
-                bytes: stored.body.len() as u64,
-                record: &record,
+                bytes: stored.content.as_ref().map_or(0, |content| content.body.len() as u64),
+                record: record.as_ref(),
                 changes: &own,
             });
             below.changes.merge(own);
