@@ -22,9 +22,9 @@ pub use code::OneTimeCode;
 pub use export::Export;
 pub use init::{InitError, init};
 pub use shortcomings::shortcomings;
+pub(crate) use socket::question;
 #[cfg(unix)]
 pub use socket::{ask, serve};
-pub(crate) use socket::question;
 pub use trust::{AddError, Listed, TrustPurpose, add, list};
 
 use crate::store::{Batch, Condition, Store, StoreError};

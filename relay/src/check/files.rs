@@ -195,7 +195,9 @@ async fn refusals(
 ) -> Result<(), CheckError> {
     let folder = folder(place).join(REFUSED);
     for name in names(&folder)? {
-        let expected = name.strip_suffix(".json").filter(|digest| intake::refused_report(digest) == name);
+        let expected = name
+            .strip_suffix(".json")
+            .filter(|digest| intake::refused_report(digest) == name);
         let Some(expected) = expected.filter(|digest| digest.len() == 64) else {
             report.leftovers.push(Leftover {
                 file: folder.join(name),

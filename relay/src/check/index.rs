@@ -117,7 +117,11 @@ pub(super) fn compare(
         Source::Running(_) | Source::Stopped(..) => {}
     }
     // Behind damage there is nothing to compare the rows with.
-    if report.differences.iter().any(|found| found.code == Code::TrailDamaged || found.code == Code::TrailShort) {
+    if report
+        .differences
+        .iter()
+        .any(|found| found.code == Code::TrailDamaged || found.code == Code::TrailShort)
+    {
         return Ok(());
     }
     let mut suspects = Vec::new();
@@ -167,7 +171,10 @@ fn walk(source: &Source, replica: &Replica, suspects: &mut Vec<Vec<u8>>) -> Resu
     loop {
         let theirs = source.rows(&from, PAGE)?;
         count += theirs.len() as u64;
-        let end = theirs.last().filter(|_| theirs.len() == PAGE).map(|row| row.key.clone());
+        let end = theirs
+            .last()
+            .filter(|_| theirs.len() == PAGE)
+            .map(|row| row.key.clone());
         let mut theirs: BTreeMap<Vec<u8>, Vec<u8>> = theirs.into_iter().map(|row| (row.key, row.value)).collect();
         // Of our rows those up to the last of theirs, page by page.
         let mut ours_from = from.clone();

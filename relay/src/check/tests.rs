@@ -42,7 +42,9 @@ async fn look(data: &Path, vkey: &str) -> Report {
         scratch: scratch.path(),
         live: true,
     };
-    check(place, &containers, &mut Pace::new(None, &|_, _| {})).await.unwrap()
+    check(place, &containers, &mut Pace::new(None, &|_, _| {}))
+        .await
+        .unwrap()
 }
 
 fn codes(report: &Report) -> Vec<Code> {

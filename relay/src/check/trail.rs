@@ -32,7 +32,10 @@ pub(super) fn compare(
             file: place.data.join("trail"),
             position: Some(replica.size()),
             offset: None,
-            what: format!("the trail ends after {} records; the index has seen {applied}", replica.size()),
+            what: format!(
+                "the trail ends after {} records; the index has seen {applied}",
+                replica.size()
+            ),
             remedy: LOST,
         });
     }
@@ -106,10 +109,17 @@ fn checkpoint(place: Place<'_>, note: &str, replica: &Replica, report: &mut Repo
         }
     };
     if head.size > replica.size() {
-        let what = format!("the trail's {} records are fewer than the {} signed for", replica.size(), head.size);
+        let what = format!(
+            "the trail's {} records are fewer than the {} signed for",
+            replica.size(),
+            head.size
+        );
         differs(Code::TrailShort, Some(replica.size()), what, LOST);
     } else if replica.root(head.size)? != head.root {
-        let what = format!("the first {} records are not those the checkpoint is signed for", head.size);
+        let what = format!(
+            "the first {} records are not those the checkpoint is signed for",
+            head.size
+        );
         let remedy = "do not serve; compare with a backup and with the receipts of clinics: records were changed";
         differs(Code::Checkpoint, None, what, remedy);
     }
@@ -145,7 +155,10 @@ fn damaged(error: TrailError, report: &mut Report) -> Result<(), CheckError> {
     else {
         return Err(CheckError::Trail(error));
     };
-    let known = report.differences.iter().any(|other| other.file == file && other.code == Code::TrailDamaged);
+    let known = report
+        .differences
+        .iter()
+        .any(|other| other.file == file && other.code == Code::TrailDamaged);
     if !known {
         report.differs(Difference {
             code: Code::TrailDamaged,

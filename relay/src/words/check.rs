@@ -10,7 +10,11 @@ pub(crate) fn report(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     for found in &report.differences {
         let code = serde_json::to_value(found.code)?;
-        print!("DIFFERS  {}  {}", code.as_str().unwrap_or_default(), found.file.display());
+        print!(
+            "DIFFERS  {}  {}",
+            code.as_str().unwrap_or_default(),
+            found.file.display()
+        );
         if let Some(offset) = found.offset {
             print!(", byte {offset}");
         }
