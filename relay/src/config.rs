@@ -15,8 +15,8 @@ pub use file::{
     TimestampsFile, TrustFile,
 };
 pub use network::PrivateTarget;
-use serde::{Deserialize, Serialize};
 pub use quantity::bytes;
+use serde::{Deserialize, Serialize};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]

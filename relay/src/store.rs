@@ -9,8 +9,8 @@ mod engine;
 mod faulty;
 mod index;
 mod memory;
-mod round;
 mod replica;
+mod round;
 mod sled;
 
 use std::fmt;

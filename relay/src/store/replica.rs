@@ -101,7 +101,7 @@ impl Replica {
             let mut below = Pending::new(table as &dyn Fetch);
             std::mem::swap(&mut below.changes, &mut changes);
             let mut index = Pending::new(&below);
-            replay_one(&mut index, &stored, place)?;
+            replay_one(&mut index, &stored, Some(place))?;
             let own = index.changes;
             each(Applied {
                 position: stored.position,
