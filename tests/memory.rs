@@ -2,8 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use kit::stage::Stage;
 use kit::{RelayOptions, bin, letter_pdf};
@@ -151,21 +150,7 @@ fn spacious(test: &str) -> Option<tempfile::TempDir> {
 
 /// Runs a program that must succeed; the most memory it had resident, in bytes.
 fn peak(command: &mut Command) -> u64 {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let mut peak = 0;
-    // The mark only rises: the last one seen is the highest, but for what is taken in the last moment.
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let mark = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        peak = mark
-            .and_then(|mark| mark.trim().parse().ok())
-            .map_or(peak, |kib: u64| kib << 10);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().unwrap();
+    let kit::Measured { output, peak, .. } = kit::measured(command);
     assert!(
         output.status.success(),
         "{command:?}: {}",

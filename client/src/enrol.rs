@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{Code, Exit, Failure, Language};
 use crate::files;
 use crate::output::japan_time;
-use crate::relay_api::{Identity, Pin, RelayApi};
+use crate::relay_api::{ApiError, Identity, Pin, RelayApi};
 
 /// A certificate this close to its end is renewed before anything else is done.
 const RENEW_BEFORE: Duration = Duration::days(30);
@@ -100,7 +100,10 @@ pub async fn enrol(
         device: Some(device),
         csr: key.request_pem.clone(),
     };
-    let answer = api.enrol(&request).await?;
+    let answer = api
+        .enrol(&request)
+        .await
+        .and_then(|answer| usable(&Config::default(), &key, answer))?;
     keep(home, &key, &answer, Some(portal))?;
     Ok(answer)
 }
@@ -132,7 +135,11 @@ pub async fn connect(home: &Home, language: Language) -> Result<RelayApi, Failur
         device: None,
         csr: key.request_pem.clone(),
     };
-    match api.renew(&request).await {
+    let renewed = api
+        .renew(&request)
+        .await
+        .and_then(|answer| usable(&config, &key, answer));
+    match renewed {
         Ok(answer) => {
             keep(home, &key, &answer, None)?;
             RelayApi::enrolled(relay, &identity(home)?, language_tag(language)).map_err(Failure::from)
@@ -190,6 +197,21 @@ fn belongs(key: &[u8], certificate: &[u8]) -> bool {
         Some(info.subject_public_key.raw_bytes().to_vec())
     };
     public().is_some_and(|public| certified() == Some(public))
+}
+
+/// The answer, if it can take the place of what this machine has: nothing that works is replaced by what does not.
+fn usable(earlier: &Config, key: &DeviceKey, answer: EnrolmentAnswer) -> Result<EnrolmentAnswer, ApiError> {
+    let other = |before: &Option<String>, now: &str| before.as_deref().is_some_and(|before| before != now);
+    let why = if !belongs(key.pkcs8_pem.as_bytes(), answer.certificate_chain.as_bytes()) {
+        "the certificate is not for the key of this device"
+    } else if other(&earlier.facility, answer.facility.as_str()) || other(&earlier.device, answer.device.as_str()) {
+        "the certificate is for another device"
+    } else if !answer.api.starts_with("https://") {
+        "its API has no https address"
+    } else {
+        return Ok(answer);
+    };
+    Err(ApiError::Unexpected(why.to_owned()))
 }
 
 /// Keeps key and certificate. Whenever the power goes, the two that belong together are there: the new key waits under another

@@ -8,6 +8,8 @@ use formats::wire::Problem;
 use serde_json::{Value, json};
 pub use trust_store::report::Language;
 
+use crate::output::one_line;
+
 /// The language of messages: from `--lang`, else `HIKYAKU_LANG`, else the locale, else English.
 #[must_use]
 pub fn choose_language(option: Option<&str>) -> Language {
@@ -234,8 +236,8 @@ impl Failure {
     pub fn message(&self, language: Language) -> String {
         match self {
             Self::Local { code, subject } => code.text(language).0.replace("{}", subject),
-            Self::Relay { problem, .. } if problem.title == problem.detail => problem.title.clone(),
-            Self::Relay { problem, .. } => format!("{}: {}", problem.title, problem.detail),
+            Self::Relay { problem, .. } if problem.title == problem.detail => one_line(&problem.title).into_owned(),
+            Self::Relay { problem, .. } => format!("{}: {}", one_line(&problem.title), one_line(&problem.detail)),
         }
     }
 
@@ -244,7 +246,7 @@ impl Failure {
     pub fn action(&self, language: Language) -> String {
         match self {
             Self::Local { code, .. } => code.text(language).1.to_owned(),
-            Self::Relay { problem, .. } => problem.action.clone(),
+            Self::Relay { problem, .. } => one_line(&problem.action).into_owned(),
         }
     }
 

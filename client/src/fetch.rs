@@ -9,7 +9,6 @@ use formats::asice::Unpacker;
 use formats::asice::archive::Archive;
 use formats::wire::{MemberId, Purpose, SubmissionId, SubmissionStatus};
 use http::{StatusCode, header};
-use http_body_util::BodyExt;
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
@@ -17,19 +16,17 @@ use trust_store::report::{Indication, ValidationReport};
 use trust_store::{Evidence, Subject, TrustStore};
 
 use crate::archive::{Made, derive_to};
+use crate::config::Home;
 use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Code, Exit, Failure};
 use crate::output::Output;
-use crate::relay_api::{ApiError, RelayApi};
-use crate::relay_trust::{read_container, relay_trust};
+use crate::relay_api::{ApiError, Pace, RelayApi};
+use crate::relay_trust::{known_policy, read_container, relay_trust};
 use crate::{files, trust};
 
 /// Pauses between tries over a broken line, in seconds.
 const PAUSES: [u64; 4] = [1, 2, 4, 8];
-
-/// A download that brings nothing for so long has lost its line.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// A fetched submission.
 #[derive(Debug)]
@@ -78,12 +75,18 @@ pub struct Options {
 pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
     let (home, output) = (context.home()?, &context.output);
     let given = options.trust.as_deref().map(trust::load).transpose()?;
-    let (fetched, acknowledged) = context.block_on(async {
+    let (fetched, acknowledged, changed) = context.block_on(async {
         let api = connect(&home, output.language).await?;
-        let trust = match given {
-            Some(trust) => trust,
-            None => relay_trust(&api.policy().await?)?,
+        let (trust, changed) = match given {
+            Some(trust) => (trust, false),
+            None => current_trust(&home, &api).await?,
         };
+        if changed {
+            output.say(output.pick(
+                "中継サーバーの信頼点または検証ポリシーが前回から変わりました。心当たりがなければ運用者に確かめ、--trust で自施設の信頼点を指定してください。",
+                "The relay's trust anchors or policy have changed since last time. If you were not told, ask its operator, and judge by your own with --trust.",
+            ));
+        }
         let mut fetched = fetch(&api, &options.id, &options.person, &trust, &options.out, output).await?;
         if options.archival && fetched.report.passed() {
             archival(&api, &options.id, &trust, &mut fetched).await?;
@@ -92,11 +95,12 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         if acknowledge {
             api.acknowledge(&options.id, &options.person).await?;
         }
-        Ok((fetched, acknowledge))
+        Ok((fetched, acknowledge, changed))
     })?;
     let value = json!({
         "id": options.id, "container": fetched.container, "evidence": fetched.evidence, "folder": fetched.folder,
-        "files": fetched.files, "archive": fetched.archive, "acknowledged": acknowledged, "report": fetched.report,
+        "files": fetched.files, "archive": fetched.archive, "acknowledged": acknowledged, "trust_changed": changed,
+        "report": fetched.report,
     });
     output.print(&value, &describe(&fetched, output));
     Ok(match fetched.report.indication {
@@ -104,6 +108,15 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         Indication::TotalFailed => Exit::Refused,
         Indication::Indeterminate => Exit::Indeterminate,
     })
+}
+
+/// The relay's own trust as it is now, and whether that is another than when this machine last heard it.
+async fn current_trust(home: &Home, api: &RelayApi) -> Result<(TrustStore, bool), Failure> {
+    let known = known_policy(home, api).await?;
+    match known.unreachable {
+        Some(cause) => Err(Failure::new(Code::RelayUnreachable, cause)),
+        None => Ok((relay_trust(&known.policy)?, known.changed)),
+    }
 }
 
 /// Fetches one submission into `out` as `person`, judges it with `trust` and the relay's evidence, and unpacks it if it passes.
@@ -202,6 +215,16 @@ async fn download(
     if sha256_of(target).is_some_and(|have| have == status.container_sha256) {
         return Ok(());
     }
+    // The relay says how large it is: it does not get to fill the disk with what turns out to be something else.
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let space = fs4::available_space(folder.unwrap_or(Path::new("."))).unwrap_or(u64::MAX);
+    if status.size > space {
+        let sizes = format!("{} > {space} bytes", status.size);
+        return Err(Failure::new(
+            Code::FileUnwritable,
+            format!("{}: {sizes}", target.display()),
+        ));
+    }
     let part = target.with_extension("asice.part");
     let bar = output.bar(output.pick("受信", "fetching"), status.size);
     let mut pauses = PAUSES.into_iter();
@@ -272,24 +295,19 @@ async fn download_rest(
     let mut at = if resumes { from } else { 0 };
     file.set_len(at).await.map_err(unwritable)?;
     file.seek(SeekFrom::Start(at)).await.map_err(unwritable)?;
-    let mut body = response.into_body();
-    loop {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await;
-        let Some(frame) = frame.map_err(|_| Stop::Line("the line is silent".to_owned()))? else {
-            break;
-        };
-        let frame = frame.map_err(|error| Stop::Line(error.to_string()))?;
-        if let Ok(bytes) = frame.into_data() {
-            at += bytes.len() as u64;
-            if at > status.size {
-                return Err(Stop::Failure(Failure::new(
-                    Code::RelayAnswer,
-                    format!("{}: more bytes than recorded", status.id),
-                )));
-            }
-            file.write_all(&bytes).await.map_err(unwritable)?;
-            progress(at);
+    let (mut body, mut pace) = (response.into_body(), Pace::new());
+    while let Some(bytes) = pace.next(&mut body).await? {
+        at += bytes.len() as u64;
+        if at > status.size {
+            // What came so far is no beginning of the letter.
+            let _ = file.set_len(0).await;
+            return Err(Stop::Failure(Failure::new(
+                Code::RelayAnswer,
+                format!("{}: more bytes than recorded", status.id),
+            )));
         }
+        file.write_all(&bytes).await.map_err(unwritable)?;
+        progress(at);
     }
     file.sync_all().await.map_err(unwritable)?;
     if at < status.size {

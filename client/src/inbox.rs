@@ -7,10 +7,13 @@ use trust_store::role_policy::kind_name;
 
 use crate::context::Context;
 use crate::enrol::connect;
-use crate::error::{Exit, Failure};
-use crate::output::{Output, japan_time};
+use crate::error::{Code, Exit, Failure};
+use crate::output::{Output, japan_time, one_line};
 use crate::relay_api::RelayApi;
 use crate::status::{recipient_state, revised};
+
+/// More letters than any facility leaves lying: a relay that lists more does not end.
+const MOST: usize = 100_000;
 
 /// Options of `inbox`.
 #[derive(Debug, clap::Args)]
@@ -37,9 +40,18 @@ pub async fn list(api: &RelayApi) -> Result<Vec<InboxItem>, Failure> {
     let mut items = Vec::new();
     let mut after = 0;
     loop {
+        let before = items.len();
         let page = api.inbox(after).await?;
         items.extend(page.items);
+        if items.len() > MOST {
+            return Err(Failure::new(
+                Code::RelayAnswer,
+                format!("an inbox of more than {MOST} letters"),
+            ));
+        }
         match page.next {
+            // A page without letters is the last one, whatever it says.
+            Some(_) if items.len() == before => return Ok(items),
             Some(next) if next > after => after = next,
             _ => return Ok(items),
         }
@@ -102,7 +114,7 @@ fn describe(items: &[InboxItem], output: &Output) -> String {
             "{}  {}  {state}  {}  {}",
             item.id,
             japan_time(&item.received),
-            item.sender.name,
+            one_line(&item.sender.name),
             documents.join(", ")
         ) + &farewell(item, output);
         match &item.revised {

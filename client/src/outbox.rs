@@ -161,6 +161,10 @@ impl Outbox {
                     self.keep_receipt(&place, &entry, &receipt)?;
                     return Ok(Delivery::Sent(receipt));
                 }
+                Ok(Answer::Pending(pending)) if pending.id != entry.id => {
+                    let why = format!("it speaks of another submission than {}", entry.id);
+                    return Err(Failure::new(Code::RelayAnswer, why));
+                }
                 Ok(Answer::Pending(pending)) => {
                     entry.pending = Some(pending.clone());
                     write_state(&place, &entry)?;

@@ -28,9 +28,9 @@ impl Output {
         // A reader that has gone away (`| head`) is no error of the command.
         let mut out = std::io::stdout().lock();
         let _ = if self.json {
-            serde_json::to_writer_pretty(&mut out, value)
+            serde_json::to_string_pretty(value)
                 .map_err(std::io::Error::from)
-                .and_then(|()| writeln!(out))
+                .and_then(|text| writeln!(out, "{}", harmless_json(&text)))
         } else if text.is_empty() {
             Ok(())
         } else {
@@ -150,11 +150,41 @@ impl Tone {
     }
 }
 
+/// What another machine says, as part of one line: where it has several, they are not taken for lines of ours.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains('\n') {
+        Cow::Owned(text.replace('\n', "\\u{a}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Whether a character commands the terminal, or reorders or breaks the line.
+fn commands(c: char) -> bool {
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    reorders || (c.is_control() && c != '\n')
+}
+
+/// JSON for a terminal: it means the same. JSON itself escapes none from U+007F on.
+fn harmless_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if commands(c) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Text for a terminal. Names and reasons come from other machines: what would command the terminal or reorder the line is
 /// written out instead.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let commands =
-        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(commands) {
         return Cow::Borrowed(text);
     }
@@ -185,7 +215,7 @@ pub fn profession(role: &str, output: Output) -> String {
 #[must_use]
 pub fn japan_time(rfc3339: &str) -> String {
     let Ok(time) = OffsetDateTime::parse(rfc3339, &Rfc3339) else {
-        return rfc3339.to_owned();
+        return one_line(rfc3339).into_owned();
     };
     time.to_offset(offset!(+9))
         .format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] JST"))
@@ -195,6 +225,20 @@ pub fn japan_time(rfc3339: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_said_commands_the_terminal() {
+        let said = "a\u{1b}[2J\u{9b}31m\u{202e}\u{7f}b\nc";
+        assert!(!harmless(said).chars().any(commands));
+        assert_eq!(harmless(said).lines().count(), 2);
+        assert_eq!(one_line(said).lines().count(), 1);
+        let value = serde_json::json!({ "name": said });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        assert!(text.chars().any(commands), "JSON alone does not escape them");
+        let shown = harmless_json(&text);
+        assert!(!shown.chars().any(commands));
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+    }
 
     #[test]
     fn people_read_japan_time() {

@@ -2,6 +2,7 @@
 //!
 //! The relay is known by its CA alone: no public authority can vouch for another machine in its place.
 
+mod body;
 mod tls;
 mod upload;
 
@@ -25,11 +26,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Failure};
+pub(crate) use body::Pace;
 pub use tls::{Identity, Pin};
 pub use upload::Upload;
 
-/// Largest answer read into memory: an inbox page, a report, the policy with its anchors.
-const MAX_ANSWER: usize = 64 << 20;
+/// Largest answer read as JSON: an inbox page, a report, the policy with its anchors. As values it takes several times as much.
+const MAX_ANSWER: usize = 16 << 20;
+/// Largest problem read. It may carry a report, which stays a tree of values.
+const MAX_PROBLEM: usize = 4 << 20;
+/// Largest answer kept as it comes: evidence, archive.
+const MAX_FILE: usize = 64 << 20;
 /// How long one answer may take, uploads and downloads excepted.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
@@ -135,7 +141,7 @@ impl RelayApi {
     /// # Errors
     /// [`ApiError`].
     pub async fn enrol(&self, request: &EnrolmentRequest) -> Result<EnrolmentAnswer, ApiError> {
-        self.post("/v1/enrolment", request).await.map(|(_, answer)| answer)
+        decode(self.send("/v1/enrolment", request).await?).await
     }
 
     /// `POST /v1/devices/renewal`
@@ -143,9 +149,7 @@ impl RelayApi {
     /// # Errors
     /// [`ApiError`].
     pub async fn renew(&self, request: &EnrolmentRequest) -> Result<EnrolmentAnswer, ApiError> {
-        self.post("/v1/devices/renewal", request)
-            .await
-            .map(|(_, answer)| answer)
+        decode(self.send("/v1/devices/renewal", request).await?).await
     }
 
     /// `GET /v1/policy`
@@ -169,7 +173,14 @@ impl RelayApi {
     /// # Errors
     /// [`ApiError`].
     pub async fn status(&self, id: &SubmissionId) -> Result<SubmissionStatus, ApiError> {
-        self.json(&format!("/v1/submissions/{id}")).await
+        let status: SubmissionStatus = self.json(&format!("/v1/submissions/{id}")).await?;
+        if status.id == *id {
+            Ok(status)
+        } else {
+            Err(ApiError::Unexpected(format!(
+                "it speaks of another submission than {id}"
+            )))
+        }
     }
 
     /// `GET /v1/submissions/{id}/events`
@@ -194,8 +205,8 @@ impl RelayApi {
     /// [`ApiError`].
     pub async fn evidence(&self, id: &SubmissionId) -> Result<String, ApiError> {
         let response = self.get(&format!("/v1/submissions/{id}/evidence"), None, None).await?;
-        let bytes = collect(response).await?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| ApiError::Unexpected("the evidence is not text".to_owned()))
+        let bytes = body::collect(response, MAX_FILE).await?;
+        String::from_utf8(bytes).map_err(|_| ApiError::Unexpected("the evidence is not text".to_owned()))
     }
 
     /// `GET /v1/submissions/{id}/archive`: one JSON file, `formats::asice::archive`.
@@ -204,8 +215,8 @@ impl RelayApi {
     /// [`ApiError`].
     pub async fn archive(&self, id: &SubmissionId) -> Result<String, ApiError> {
         let response = self.get(&format!("/v1/submissions/{id}/archive"), None, None).await?;
-        let bytes = collect(response).await?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| ApiError::Unexpected("the archive is not text".to_owned()))
+        let bytes = body::collect(response, MAX_FILE).await?;
+        String::from_utf8(bytes).map_err(|_| ApiError::Unexpected("the archive is not text".to_owned()))
     }
 
     /// `GET /v1/submissions/{id}/container`, from byte `from` on, as `person`.
@@ -250,14 +261,11 @@ impl RelayApi {
         let request = SubmissionRequest {
             upload: upload.to_owned(),
         };
-        let (status, answer): (_, serde_json::Value) = self.post("/v1/submissions", &request).await?;
-        let unexpected = |error: serde_json::Error| ApiError::Unexpected(format!("not a receipt: {error}"));
-        if status == StatusCode::ACCEPTED {
-            serde_json::from_value(answer).map(Answer::Pending).map_err(unexpected)
+        let response = self.send("/v1/submissions", &request).await?;
+        if response.status() == StatusCode::ACCEPTED {
+            decode(response).await.map(Answer::Pending)
         } else {
-            serde_json::from_value(answer)
-                .map(|receipt| Answer::Receipt(Box::new(receipt)))
-                .map_err(unexpected)
+            decode(response).await.map(|receipt| Answer::Receipt(Box::new(receipt)))
         }
     }
 
@@ -270,7 +278,7 @@ impl RelayApi {
             .request(Method::POST, "/v1/timestamps")
             .header(header::CONTENT_TYPE, "application/timestamp-query")
             .body(full(query));
-        Ok(collect(self.answer(request).await?).await?.to_vec())
+        body::collect(self.answer(request).await?, MAX_ANSWER).await
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
@@ -293,29 +301,23 @@ impl RelayApi {
         self.answer(request.body(empty())).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<(StatusCode, T), ApiError> {
+    async fn send(&self, path: &str, body: &impl Serialize) -> Result<Response<Incoming>, ApiError> {
         let body = serde_json::to_vec(body).map_err(|error| ApiError::Unexpected(error.to_string()))?;
         let request = self
             .request(Method::POST, path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(full(body));
-        let response = self.answer(request).await?;
-        Ok((response.status(), decode(response).await?))
+        self.answer(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
-        let target = if path.starts_with("https://") {
-            path.to_owned()
-        } else {
-            format!("{}{path}", self.base)
-        };
         Request::builder()
             .method(method)
-            .uri(target)
+            .uri(format!("{}{path}", self.base))
             .header(header::ACCEPT_LANGUAGE, self.language)
     }
 
-    /// Sends a request whose answer comes soon; an answer of 400 or more becomes its problem.
+    /// Sends a request whose answer comes soon; an answer of 400 or more becomes its problem. Nobody is sent elsewhere.
     async fn answer(&self, request: http::Result<Request<Body>>) -> Result<Response<Incoming>, ApiError> {
         tokio::time::timeout(ANSWER_TIME, self.exchange(request))
             .await
@@ -329,11 +331,14 @@ impl RelayApi {
             .request(request)
             .await
             .map_err(|error| self.unreachable(&error))?;
-        if response.status().as_u16() < 400 {
+        let status = response.status();
+        if status.is_success() {
             return Ok(response);
         }
-        let status = response.status();
-        let body = collect(response).await?;
+        if status.as_u16() < 400 {
+            return Err(ApiError::Unexpected(format!("{} answered {status}", self.base)));
+        }
+        let body = body::collect(response, MAX_PROBLEM).await?;
         match serde_json::from_slice(&body) {
             Ok(problem) => Err(ApiError::Problem(Box::new(problem))),
             // The answer to a HEAD has no body, whatever it would say.
@@ -380,17 +385,8 @@ fn full(bytes: Vec<u8>) -> Body {
         .boxed_unsync()
 }
 
-async fn collect(response: Response<Incoming>) -> Result<Bytes, ApiError> {
-    let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
-    let body = limited
-        .collect()
-        .await
-        .map_err(|error| ApiError::Unreachable(error.to_string()))?;
-    Ok(body.to_bytes())
-}
-
 async fn decode<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ApiError> {
-    let body = collect(response).await?;
+    let body = body::collect(response, MAX_ANSWER).await?;
     serde_json::from_slice(&body)
         .map_err(|error| ApiError::Unexpected(format!("an answer outside the contract: {error}")))
 }

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use formats::asice::{Container, Intake, IntakeError, IntakeEvent, Limits, Severity};
 use formats::content::{Hazard, Sniffer};
+use formats::trail::{Checkpoint, CheckpointError};
 use formats::wire::RelayPolicy;
 use time::OffsetDateTime;
 use trust_store::anchors::{AnchorSet, Anchors, TrustAnchor};
@@ -26,6 +27,8 @@ pub struct KnownPolicy {
     pub policy: RelayPolicy,
     /// Why the relay could not be asked just now: then the policy is the one last heard.
     pub unreachable: Option<String>,
+    /// Whether it judges by other anchors or rules than when last heard.
+    pub changed: bool,
 }
 
 /// Asks the relay for its policy and keeps it; takes the one kept if the relay cannot be reached.
@@ -36,28 +39,43 @@ pub async fn known_policy(home: &Home, api: &RelayApi) -> Result<KnownPolicy, Fa
     let kept = home.relay_policy();
     match api.policy().await {
         Ok(policy) => {
+            // What cannot be used is neither kept nor pinned.
+            relay_trust(&policy)?;
             pin_log_key(home, &policy.log_vkey)?;
             let text = serde_json::to_vec(&policy).map_err(|error| unusable(&error.to_string()))?;
+            let changed = read_kept(&kept).is_some_and(|before| rules(&before) != rules(&policy));
             files::write_atomically(&kept, &text)?;
             Ok(KnownPolicy {
                 policy,
                 unreachable: None,
+                changed,
             })
         }
-        Err(ApiError::Unreachable(cause)) => {
-            let policy = files::read_small(&kept)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            match policy {
-                Some(policy) => Ok(KnownPolicy {
-                    policy,
-                    unreachable: Some(cause),
-                }),
-                None => Err(Failure::new(Code::RelayUnreachable, cause)),
-            }
-        }
+        Err(ApiError::Unreachable(cause)) => match read_kept(&kept) {
+            Some(policy) => Ok(KnownPolicy {
+                policy,
+                unreachable: Some(cause),
+                changed: false,
+            }),
+            None => Err(Failure::new(Code::RelayUnreachable, cause)),
+        },
         Err(error) => Err(error.into()),
     }
+}
+
+fn read_kept(kept: &Path) -> Option<RelayPolicy> {
+    serde_json::from_slice(&files::read_small(kept).ok()?).ok()
+}
+
+/// What a verdict depends on.
+fn rules(policy: &RelayPolicy) -> (&str, [&[String]; 4]) {
+    let anchors = [
+        &policy.hpki_anchors,
+        &policy.accredited_anchors,
+        &policy.jpki_anchors,
+        &policy.tsa_anchors,
+    ];
+    (&policy.policy_toml, anchors.map(Vec::as_slice))
 }
 
 /// The key that the relay's receipts must be signed with: the one this machine heard first. A log that changes its key unsaid
@@ -76,6 +94,7 @@ fn pin_log_key(home: &Home, vkey: &str) -> Result<(), Failure> {
     match std::fs::read_to_string(home.log_vkey()) {
         Ok(pinned) if pinned.trim() == vkey => Ok(()),
         Ok(_) => Err(Failure::new(Code::LogKeyChanged, home.log_vkey().display().to_string())),
+        Err(_) if Checkpoint::verify("", vkey) == Err(CheckpointError::Key) => Err(unusable("its log_vkey is no key")),
         Err(_) => files::write_atomically(&home.log_vkey(), format!("{vkey}\n").as_bytes()),
     }
 }

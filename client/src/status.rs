@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Exit, Failure};
 use crate::outbox::{Entry, Outbox};
-use crate::output::{Output, japan_time};
+use crate::output::{Output, japan_time, one_line};
 use crate::send;
 
 /// So many of those sent are listed.
@@ -81,8 +81,8 @@ pub fn revised(revised: &RevisedVerdict, output: &Output) -> String {
             "Its verdict was revised at {time} and its delivery stopped: do not rely on it, and ask the other side. ({verdict}: {because})",
         )
         .replace("{time}", &japan_time(&revised.time))
-        .replace("{verdict}", verdict)
-        .replace("{because}", &revised.because)
+        .replace("{verdict}", &one_line(verdict))
+        .replace("{because}", &one_line(&revised.because))
 }
 
 /// The time of the record a receipt proves, RFC 3339; empty if its body cannot be read.
@@ -154,7 +154,7 @@ fn describe(status: &SubmissionStatus, events: &[SubmissionEvent], output: &Outp
     for recipient in &status.recipients {
         lines.push(format!(
             "  → {}  {}",
-            recipient.recipient.name,
+            one_line(&recipient.recipient.name),
             recipient_state(recipient.state, output)
         ));
     }
@@ -165,9 +165,11 @@ fn describe(status: &SubmissionStatus, events: &[SubmissionEvent], output: &Outp
             some => some.join(", "),
         };
         let line = format!(
-            "  {}  {}  {actor}  {scope}",
+            "  {}  {}  {}  {}",
             japan_time(&event.time),
-            kind(&event.kind, output)
+            one_line(kind(&event.kind, output)),
+            one_line(actor),
+            one_line(&scope)
         );
         lines.push(line.trim_end().to_owned());
     }

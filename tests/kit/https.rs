@@ -13,7 +13,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -25,6 +25,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Https {
     port: u16,
     config: Arc<ClientConfig>,
+}
+
+/// A TCP connection from 127.0.0.`host` to a port of this machine. Neither side waits long on it.
+///
+/// # Errors
+/// If there is none.
+pub fn tcp_from(host: u8, port: u16) -> std::io::Result<std::net::TcpStream> {
+    let stream = block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, host], 0).into())?;
+        socket.connect(([127, 0, 0, 1], port).into()).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    Ok(stream)
 }
 
 /// An open connection.
@@ -90,6 +107,20 @@ impl Https {
                 sender,
             })
         })
+    }
+
+    /// A connection from the loopback address 127.0.0.`host`, for bytes no HTTP client would send.
+    ///
+    /// # Errors
+    /// If there is no connection, or the handshake fails.
+    pub fn raw_from(&self, host: u8) -> anyhow::Result<StreamOwned<ClientConnection, std::net::TcpStream>> {
+        let stream = tcp_from(host, self.port)?;
+        let name = ServerName::try_from("127.0.0.1")?;
+        let mut tls = StreamOwned::new(ClientConnection::new(Arc::clone(&self.config), name)?, stream);
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock)?;
+        }
+        Ok(tls)
     }
 
     /// One request on a connection of its own.

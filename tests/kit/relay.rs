@@ -152,14 +152,7 @@ impl RelayProcess {
     /// The most memory it has had resident so far, bytes (Linux).
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim()
-            .strip_suffix(" kB")?
-            .trim()
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib * 1024)
+        crate::measure::peak_memory(self.pid())
     }
 
     /// Asks it to stop and waits until it has.

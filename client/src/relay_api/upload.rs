@@ -2,6 +2,8 @@
 
 use std::io::SeekFrom;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::time::Instant;
 
 use super::{ApiError, RelayApi, empty};
 
@@ -19,6 +22,10 @@ use super::{ApiError, RelayApi, empty};
 const PIECE: u64 = 64 << 20;
 /// Bytes read from disk at once.
 const BLOCK: usize = 256 << 10;
+/// A relay that takes no byte and gives no answer for so long is not there. It syncs a piece in less.
+const SILENCE: Duration = Duration::from_secs(180);
+/// Where uploads lie.
+const UPLOADS: &str = "/v1/uploads/";
 
 /// An upload under way at the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +60,10 @@ impl RelayApi {
             .and_then(|value| value.to_str().ok());
         let location = location.ok_or_else(|| ApiError::Unexpected("an upload without a place".to_owned()))?;
         // The place may be given as a whole URL; only its path is kept, so that no answer sends us elsewhere.
-        let path = location
-            .parse::<http::Uri>()
-            .map_err(|_| ApiError::Unexpected("an upload without a place".to_owned()))?;
-        Ok(Upload {
-            path: path.path().to_owned(),
-            offset: 0,
-        })
+        let path = location.parse::<http::Uri>().map(|uri| uri.path().to_owned());
+        let path = path.ok().filter(|path| path.starts_with(UPLOADS));
+        let path = path.ok_or_else(|| ApiError::Unexpected("an upload without a place".to_owned()))?;
+        Ok(Upload { path, offset: 0 })
     }
 
     /// How far an earlier upload has come.
@@ -89,11 +93,19 @@ impl RelayApi {
         length: u64,
         progress: impl Fn(u64) + Send + Sync + Clone + 'static,
     ) -> Result<(), ApiError> {
+        let pulse = Arc::new(Mutex::new(Instant::now()));
         while upload.offset < length {
+            beat(&pulse);
             let piece = PIECE.min(length - upload.offset);
             let mut source = File::open(file).await?;
             source.seek(SeekFrom::Start(upload.offset)).await?;
-            let progress = progress.clone();
+            let progress = {
+                let (progress, pulse) = (progress.clone(), Arc::clone(&pulse));
+                move |sent| {
+                    beat(&pulse);
+                    progress(sent);
+                }
+            };
             let blocks = stream::try_unfold((source.take(piece), upload.offset), move |(mut source, sent)| {
                 let progress = progress.clone();
                 async move {
@@ -115,8 +127,11 @@ impl RelayApi {
                 .header(header::CONTENT_TYPE, "application/offset+octet-stream")
                 .header(header::CONTENT_LENGTH, piece)
                 .body(BodyExt::boxed_unsync(StreamBody::new(blocks)));
-            // A slow line may need hours for a piece: the relay's own idle limit ends a dead one.
-            let response = self.exchange(request).await?;
+            // A slow line may need hours for a piece, but moves.
+            let response = tokio::select! {
+                response = self.exchange(request) => response?,
+                () = still(&pulse) => return Err(ApiError::Unreachable("the line is silent".to_owned())),
+            };
             let reached = offset(&response)?;
             if reached <= upload.offset || reached > length {
                 return Err(ApiError::Unexpected(format!(
@@ -126,6 +141,21 @@ impl RelayApi {
             upload.offset = reached;
         }
         Ok(())
+    }
+}
+
+fn beat(pulse: &Mutex<Instant>) {
+    *pulse.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+}
+
+/// Returns once nothing has moved for [`SILENCE`].
+async fn still(pulse: &Mutex<Instant>) {
+    loop {
+        let until = *pulse.lock().unwrap_or_else(PoisonError::into_inner) + SILENCE;
+        if Instant::now() >= until {
+            return;
+        }
+        tokio::time::sleep_until(until).await;
     }
 }
 

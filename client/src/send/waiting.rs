@@ -3,7 +3,7 @@
 use formats::wire::PendingAnswer;
 
 use crate::error::Language;
-use crate::output::{Output, japan_time};
+use crate::output::{Output, japan_time, one_line};
 
 /// The relay's words for what it waits for, and ours. Names and addresses stay as they are.
 const WORDS: [(&str, &str); 12] = [
@@ -34,7 +34,7 @@ pub fn pending(answer: &PendingAnswer, output: &Output) -> String {
         )
         .replace("{times}", &pending_times(answer, output))
         .replace("{id}", answer.id.as_str())
-        .replace("{why}", &reasons(&answer.waiting_for, output))
+        .replace("{why}", &one_line(&reasons(&answer.waiting_for, output)))
         .replace("{deadline}", &japan_time(&answer.deadline))
 }
 
