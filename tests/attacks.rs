@@ -9,6 +9,9 @@ use http::{Method, Request};
 use kit::{Ca, ContainerOptions, CrlReason, CrlSpec, Https, Pair, RelayOptions, Stage};
 use time::{Duration, OffsetDateTime};
 
+#[path = "attacks/flood.rs"]
+mod flood;
+
 fn stage() -> Arc<Stage> {
     Stage::shared(|_| {})
 }
