@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 mod binary;
 #[path = "hostile/containers.rs"]
 mod containers;
+#[path = "hostile/pdf.rs"]
+mod pdf;
 #[path = "hostile/texts.rs"]
 mod texts;
 
@@ -38,7 +40,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    [binary::cases(), containers::cases(), texts::cases()]
+    [binary::cases(), containers::cases(), pdf::cases(), texts::cases()]
         .into_iter()
         .flatten()
         .collect()

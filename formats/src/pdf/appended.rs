@@ -32,6 +32,7 @@ pub(super) fn is_accounted_for(document: &Document<'_>, start: usize, section: u
         } else if parser.keyword(b"xref") {
             xref::read_table(&mut parser, usize::MAX)?;
             parser.value()?;
+            document.spend(parser.position.saturating_sub(here))?;
             if !sections.contains(&here) {
                 return Ok(false);
             }
@@ -42,6 +43,8 @@ pub(super) fn is_accounted_for(document: &Document<'_>, start: usize, section: u
         } else {
             let header = parser.object_header()?;
             let value = parser.value()?;
+            // For each signature anew: there may be several.
+            document.spend(parser.position.saturating_sub(here))?;
             let is_section = sections.contains(&here);
             let named = u32::try_from(here).is_ok_and(|here| objects.contains(&(here, header.number)));
             if !is_section && !named {

@@ -14,6 +14,8 @@ const MAX_SECTIONS: usize = 512;
 const MAX_ENTRIES: usize = 500_000;
 /// Bytes all object streams may inflate to together.
 const MAX_INFLATED: usize = 32 * 1024 * 1024;
+/// Most object streams that cannot be read. Each may have cost as much as all good ones.
+const MAX_BROKEN: usize = 4;
 
 /// A file as read. Sections are in the order of the chain, the newest first.
 pub(super) struct Document<'b> {
@@ -27,7 +29,7 @@ pub(super) struct Document<'b> {
     budget: Cell<usize>,
 }
 
-/// A section's place and trailer.
+/// A section's place, and the references of its trailer.
 pub(super) struct Link {
     pub(super) offset: usize,
     pub(super) trailer: Dictionary,
@@ -88,7 +90,8 @@ impl<'b> Document<'b> {
             }));
             sections.push(Link {
                 offset: section.offset,
-                trailer: section.trailer,
+                // A trailer may hold anything; what is asked of it later is where catalog and information stand.
+                trailer: section.trailer.references_of(&["Root", "Info"]),
             });
         }
         rows.sort_by_key(|row| (row.number, row.section));
@@ -148,7 +151,7 @@ impl<'b> Document<'b> {
             .filter(|row| streams.contains(&row.number))
             .copied()
             .collect();
-        let mut room = MAX_INFLATED;
+        let (mut room, mut objects, mut broken) = (MAX_INFLATED, MAX_ENTRIES, 0);
         let mut found = BTreeMap::new();
         for row in places {
             let Entry::Offset { offset, .. } = row.entry else {
@@ -163,20 +166,27 @@ impl<'b> Document<'b> {
                 end: self.bytes.len(),
             };
             // One that cannot be read is missed where its objects are asked for.
-            match ObjectStream::read(&view, row, room) {
+            match ObjectStream::read(&view, row, room, objects) {
                 Ok(stream) => {
                     room = room.saturating_sub(stream.decoded.len());
+                    objects = objects.saturating_sub(stream.objects.len());
                     found.insert(offset, stream);
                 }
                 Err(PdfError::TooMuch(what)) => return Err(PdfError::TooMuch(what)),
-                Err(_) => {}
+                Err(_) => {
+                    broken += 1;
+                    if broken > MAX_BROKEN {
+                        return Err(PdfError::TooMuch("too many of its object streams are broken"));
+                    }
+                }
             }
         }
         self.object_streams = found;
         Ok(())
     }
 
-    fn spend(&self, bytes: usize) -> Result<(), PdfError> {
+    /// Parsing so many bytes is paid for.
+    pub(super) fn spend(&self, bytes: usize) -> Result<(), PdfError> {
         // An object costs something even where it is short.
         let left = self.budget.get().checked_sub(bytes.saturating_add(8));
         self.budget.set(left.unwrap_or(0));
@@ -186,7 +196,8 @@ impl<'b> Document<'b> {
 }
 
 impl ObjectStream {
-    fn read(view: &View<'_, '_>, row: Row, room: usize) -> Result<Self, PdfError> {
+    /// At most `room` bytes and `most` objects.
+    fn read(view: &View<'_, '_>, row: Row, room: usize, most: usize) -> Result<Self, PdfError> {
         const WRONG: PdfError = PdfError::Malformed("an object stream is broken");
         let Entry::Offset { generation, .. } = row.entry else {
             return Err(WRONG);
@@ -203,8 +214,11 @@ impl ObjectStream {
                 .ok_or(WRONG)
         };
         let (count, first) = (size("N")?, size("First")?);
-        if dictionary.name("Type") != Some(b"ObjStm") || count > MAX_ENTRIES {
+        if dictionary.name("Type") != Some(b"ObjStm") {
             return Err(WRONG);
+        }
+        if count > most {
+            return Err(PdfError::TooMuch("its object streams hold more objects than are read"));
         }
         let mut parser = Parser::at(decoded.get(..first).ok_or(WRONG)?, 0);
         let mut objects = Vec::new();

@@ -17,7 +17,7 @@ const MAX_NAME: usize = 64;
 pub(super) struct SignatureField {
     /// Its name; only plain ASCII is shown, because names are free text.
     pub(super) name: String,
-    /// `/V`: what signs, where somebody signed.
+    /// `/V`: what signs, where somebody signed. Null if it is no reference.
     pub(super) value: Option<Object>,
 }
 
@@ -27,7 +27,7 @@ struct Node {
     depth: usize,
     /// `/FT` of the fields above.
     is_signature: bool,
-    /// `/V` of the fields above.
+    /// `/V` of the fields above: a reference, or Null for what is none.
     value: Option<Object>,
     name: String,
 }
@@ -63,7 +63,11 @@ pub(super) fn signature_fields(view: &View<'_, '_>) -> Result<Vec<SignatureField
         let Some(field) = object.dictionary() else { continue };
         let kind = view.get(field, "FT")?;
         let is_signature = kind.name().map_or(node.is_signature, |kind| kind == b"Sig");
-        let value = field.get("V").cloned().or(node.value);
+        // A value that is no object of its own is no signature. It may be large, and is not copied to all fields below.
+        let own = field
+            .get("V")
+            .map(|value| value.reference().map_or(Object::Null, Object::Reference));
+        let value = own.or(node.value);
         let name = full_name(&node.name, &view.get(field, "T")?);
         let kids = view.get(field, "Kids")?;
         let children = fields_among(view, kids.array().unwrap_or_default())?;

@@ -73,6 +73,17 @@ impl Dictionary {
         self.get(key).and_then(Object::name)
     }
 
+    /// Those of these keys whose values are references.
+    pub(super) fn references_of(&self, keys: &[&str]) -> Self {
+        let wanted = |entry: &&Entry| {
+            let named = keys.iter().any(|key| key.as_bytes() == &*entry.key);
+            named && entry.value.reference().is_some()
+        };
+        Self {
+            entries: self.entries.iter().filter(wanted).cloned().collect(),
+        }
+    }
+
     pub(super) fn integer(&self, key: &str) -> Option<i64> {
         match self.get(key) {
             Some(Object::Integer(value)) => Some(*value),
