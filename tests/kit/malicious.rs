@@ -166,8 +166,10 @@ fn answer(stream: TcpStream, config: Arc<ServerConfig>, truth: &Https, liar: &Ar
     if asked.method != "HEAD" {
         stream.write_all(&body)?;
     }
-    while endless {
-        stream.write_all(&body)?;
+    if endless {
+        loop {
+            stream.write_all(&body)?;
+        }
     }
     stream.conn.send_close_notify();
     Ok(stream.flush()?)
