@@ -231,7 +231,7 @@ fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
         let lists: Vec<_> = (0..lists).map(|number| forged(&list, number)).collect();
         let bytes = with_crls(&signature, &lists);
         assert_eq!(formats::cades::SignedData::parse(&bytes, profile).unwrap().crls, lists);
-        let content = Some(formats::digest::Digests::of(b"content"));
+        let content = Some(formats::digest::Digests::of(b"content").into());
         let subject = trust_store::Subject::Signature { bytes, content };
         let validated = store.validate(subject, evidence.clone(), now);
         let report = validated.report();

@@ -81,7 +81,7 @@ fn judged(
 ) -> (Indication, Option<SubIndication>) {
     let subject = Subject::Signature {
         bytes: signature,
-        content: Some(Digests::of(content)),
+        content: Some(Digests::of(content).into()),
     };
     let validated = store(hpki).validate(subject, evidence, NOW);
     (validated.report().indication, validated.report().sub_indication)

@@ -171,7 +171,7 @@ fn reports() -> (Value, Value) {
     let container = Container::read(&mut std::io::Cursor::new(bytes)).unwrap();
     let bare = Subject::Signature {
         bytes: hpki.signature(&hpki.doctor(), b"content", ContainerOptions::at(NOW)),
-        content: Some(Digests::of(b"content")),
+        content: Some(Digests::of(b"content").into()),
     };
     let store = store(&hpki);
     let judged = |subject| {
@@ -239,7 +239,7 @@ fn a_report_is_compared_with_the_file_it_names() {
     let signature = hpki.signature(&hpki.doctor(), b"content", ContainerOptions::at(NOW));
     let subject = |content: &[u8]| Subject::Signature {
         bytes: signature.clone(),
-        content: Some(Digests::of(content)),
+        content: Some(Digests::of(content).into()),
     };
     let read = |report: &Value| ValidationReport::from_json(report.to_string().as_bytes()).unwrap();
     assert_eq!(read(&bare).speaks_of(&subject(b"content")), Ok(()));

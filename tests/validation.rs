@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use formats::asice::Container;
-use formats::digest::Digests;
+use formats::cades::DetachedContent;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -77,10 +77,9 @@ fn judge(folder: &Path) -> Result<(), String> {
         Subject::Container(Box::new(Container::read(&mut File::open(container).unwrap()).unwrap()))
     } else {
         let content = fs::read(folder.join("content")).ok();
-        Subject::Signature {
-            bytes: fs::read(folder.join("signature.p7s")).unwrap(),
-            content: content.map(|content| Digests::of(&content)),
-        }
+        let bytes = fs::read(folder.join("signature.p7s")).unwrap();
+        let content = content.map(|content| DetachedContent::of(&bytes, &content));
+        Subject::Signature { bytes, content }
     };
     let is_container = matches!(subject, Subject::Container(_));
     let store = store(folder);

@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use formats::asice::{self, FilePlan, SignedManifest, WriteError};
-use formats::cades::{self, Profile, SignedData, SigningIdentity};
+use formats::cades::{self, DetachedContent, DetachedHasher, Profile, SignedData, SigningIdentity};
 use formats::digest::{DigestAlgorithm, MultiHasher};
 use formats::envelope::{ENVELOPE_PATH, Envelope};
 use serde_json::json;
@@ -245,22 +245,37 @@ pub fn digest_of(
     algorithms: &[DigestAlgorithm],
     output: Output,
 ) -> Result<formats::digest::Digests, Failure> {
+    let mut hasher = MultiHasher::new(algorithms.iter().copied());
+    read_through(file, output, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
+}
+
+/// What is known of the file that the detached signature `p7s` is over, in one pass.
+///
+/// # Errors
+/// [`Code::FileUnreadable`].
+pub fn detached_content(file: &Path, p7s: &[u8], output: Output) -> Result<DetachedContent, Failure> {
+    let mut hasher = DetachedHasher::new(p7s);
+    read_through(file, output, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
+}
+
+fn read_through(file: &Path, output: Output, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
     let opened = files::open(file)?;
     let size = opened.metadata().map_or(0, |metadata| metadata.len());
     let bar = output.bar(output.pick("計算中", "hashing"), size);
     let mut reader = bar.wrap_read(opened);
-    let mut hasher = MultiHasher::new(algorithms.iter().copied());
     let mut buffer = vec![0; 1 << 20];
     loop {
         match std::io::Read::read(&mut reader, &mut buffer) {
             Ok(0) => break,
-            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Ok(count) => take(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(files::unreadable(file, &error)),
         }
     }
     bar.finish_and_clear();
-    Ok(hasher.finish())
+    Ok(())
 }
 
 /// A B-B signature over content of that digest, verified under the signer's own certificate before it is given out.

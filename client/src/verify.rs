@@ -8,7 +8,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use formats::asice::Container;
-use formats::digest::DigestAlgorithm;
 use formats::pdf::SignedPdf;
 use serde_json::Value;
 use trust_store::{Evidence, Indication, Subject, ValidationReport};
@@ -102,11 +101,11 @@ fn read(options: &Options, path: &Path, output: Output) -> Result<Subject, Failu
         .map_err(|error| files::unreadable(path, &error))?;
     let is_signature = head.first() == Some(&0x30) || path.extension().is_some_and(|extension| extension == "p7s");
     if is_signature {
+        let bytes = files::read_small(path)?;
         let content = match &options.content {
-            Some(content) => Some(sign::digest_of(content, &DigestAlgorithm::ALL, output)?),
+            Some(content) => Some(sign::detached_content(content, &bytes, output)?),
             None => None,
         };
-        let bytes = files::read_small(path)?;
         return Ok(Subject::Signature { bytes, content });
     }
     if options.content.is_some() {

@@ -6,6 +6,7 @@
 mod algorithm;
 mod archive;
 mod attributes;
+mod detached;
 mod ess;
 mod evidence;
 mod parse;
@@ -24,6 +25,7 @@ pub use archive::{
     ArchiveError, ArchiveImprint, ArchiveStamp, ArchiveStampKind, Covered, NextArchiveStamp, archive_imprint,
     next_archive_stamp, with_archive_stamp,
 };
+pub use detached::{DetachedContent, DetachedHasher, FramedDigest};
 pub use evidence::with_evidence;
 pub use prepare::{Encapsulated, PreparedSignature, SignatureScheme, SigningIdentity, prepare, prepare_encapsulated};
 pub use timestamped::with_timestamp;

@@ -1,7 +1,6 @@
 //! A signature: read under both profiles, stamped, judged.
 
-use formats::cades::{MAX_CERTIFICATES, MAX_CRLS, Profile, SignedData, with_timestamp};
-use formats::digest::Digests;
+use formats::cades::{DetachedContent, MAX_CERTIFICATES, MAX_CRLS, Profile, SignedData, with_timestamp};
 use trust_store::Subject;
 
 use super::house::house;
@@ -38,7 +37,7 @@ fn judge(input: &[u8], parsed: Option<&SignedData>) {
         .unwrap_or(b"content");
     let subject = Subject::Signature {
         bytes: input.to_vec(),
-        content: Some(Digests::of(content)),
+        content: Some(DetachedContent::of(input, content)),
     };
     let _ = house.store.missing(&subject, &house.evidence, house.now);
     let validated = house.store.validate(subject, house.evidence.clone(), house.now);

@@ -26,8 +26,10 @@ XML_HASHES = {
     "http://www.w3.org/2001/04/xmldsig-more#sha384": "sha384",
     "http://www.w3.org/2001/04/xmlenc#sha512": "sha512",
 }
+ARCHIVE_V1 = "1.2.840.113549.1.9.16.2.27"
 ARCHIVE_V2 = "1.2.840.113549.1.9.16.2.48"
 ARCHIVE_V3 = "0.4.0.1733.2.4"
+ARCHIVES = (ARCHIVE_V1, ARCHIVE_V2, ARCHIVE_V3)
 INDEX_V3 = "0.4.0.19122.1.5"
 INDEX_V1 = "0.4.0.1733.2.5"
 
@@ -196,10 +198,13 @@ def check_signature(der, content):
         content = signed.content
     stamps = 0
     for oid, _, values, _ in signed.unsigned:
-        if oid in (ARCHIVE_V2, ARCHIVE_V3):
+        if oid in ARCHIVES:
             (token,) = values
-            check = check_v3 if oid == ARCHIVE_V3 else check_v2
-            check(signed, token, content)
+            if oid == ARCHIVE_V3:
+                check_v3(signed, token, content)
+            else:
+                # TS 101 733 1.5.1 to 1.6.3 leave content outside to the signer's digest of it.
+                check_whole(signed, token, content if oid == ARCHIVE_V2 else b"")
             token_is_signed(token)
             stamps += 1
     return stamps
@@ -230,7 +235,7 @@ def check_v3(signed, token, content):
             else [digest(algorithm, attribute)]
         )
         present |= set(hashed)
-        if oid not in (ARCHIVE_V2, ARCHIVE_V3) or all(gen_time(one) < own_time for one in values):
+        if oid not in ARCHIVES or all(gen_time(one) < own_time for one in values):
             older |= set(hashed)
     demand(named[0] <= certificates and named[1] <= crls and named[2] <= present, "a hash index names more than there is")
     demand(
@@ -239,18 +244,18 @@ def check_v3(signed, token, content):
     )
 
 
-def check_v2(signed, token, content):
+def check_whole(signed, token, content):
     hash_name, value = imprint(token)
     own_time = gen_time(token)
     attributes = b"".join(
         attribute
         for oid, _, values, attribute in signed.unsigned
-        if oid not in (ARCHIVE_V2, ARCHIVE_V3) or all(gen_time(one) < own_time for one in values)
+        if oid not in ARCHIVES or all(gen_time(one) < own_time for one in values)
     )
     outside = b"" if signed.content is not None else content
     before = signed.encapsulated + outside + (signed.certificates or b"") + (signed.crls or b"") + signed.fields
     accepted = [digest(hash_name, before + encoded(0xA1, attributes)), digest(hash_name, before + attributes)]
-    demand(value in accepted, "an archive-time-stamp-v2 is over something else")
+    demand(value in accepted, "an archive time stamp of the whole signature is over something else")
 
 
 def judge(trial):

@@ -6,12 +6,13 @@ use cms::content_info::ContentInfo;
 use cms::signed_data::{SignedData, SignerInfo, SignerInfos};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5911;
-use der::asn1::{Any, SetOfVec};
-use der::{Decode as _, Encode as _};
+use der::asn1::{Any, OctetString, SetOfVec};
+use der::{Decode as _, Encode as _, Sequence};
 use formats::asice::Container;
 use formats::asice::archive::{Archive, derive};
 use formats::cades::with_evidence;
 use formats::digest::DigestAlgorithm;
+use formats::oid::{CERTIFICATE_VALUES, REVOCATION_VALUES};
 use time::OffsetDateTime;
 use x509_cert::attr::Attribute;
 
@@ -21,6 +22,8 @@ use crate::roles::tlv;
 use crate::tsa::{TokenSpec, algorithm_identifier};
 use crate::x509::encoded;
 
+/// id-aa-ets-archiveTimestamp
+pub const ARCHIVE_TIME_STAMP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.27");
 /// id-aa-ets-archiveTimestampV2
 pub const ARCHIVE_TIME_STAMP_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.48");
 /// id-aa-ets-archiveTimestampV3
@@ -176,12 +179,67 @@ impl TestHpki {
         with_attribute(signature, ARCHIVE_TIME_STAMP_V3, &token)
     }
 
+    /// A signature with the attributes certificate-values and revocation-values of RFC 5126 §6.3. `responses`: OCSPResponses, of which
+    /// the attribute takes the BasicOCSPResponses.
+    ///
+    /// # Panics
+    /// If it is no signature of the kit.
+    #[must_use]
+    pub fn with_values(
+        &self,
+        signature: &[u8],
+        certificates: &[Vec<u8>],
+        crls: &[Vec<u8>],
+        responses: &[Vec<u8>],
+    ) -> Vec<u8> {
+        let basic = responses.iter().map(|response| {
+            let response = OcspAnswer::from_der(response).expect("an answer of the kit");
+            response.bytes.response.as_bytes().to_vec()
+        });
+        let basic: Vec<Vec<u8>> = basic.collect();
+        let lists = |tag: u8, items: &[Vec<u8>]| match items {
+            [] => Vec::new(),
+            some => tlv(tag, &tlv(0x30, &some.concat())),
+        };
+        let revocation = tlv(0x30, &[lists(0xa0, crls), lists(0xa1, &basic)].concat());
+        let signature = with_attribute(signature, CERTIFICATE_VALUES, &tlv(0x30, &certificates.concat()));
+        with_attribute(&signature, REVOCATION_VALUES, &revocation)
+    }
+
     /// A signature with an archive-time-stamp-v2 over all there is.
     ///
     /// # Panics
     /// If it is no signature of the kit.
     #[must_use]
     pub fn archived_v2(&self, signature: &[u8], content: &[u8], token: TokenSpec) -> Vec<u8> {
+        let outside = match read(signature).encap_content_info.econtent {
+            Some(_) => &[],
+            None => content,
+        };
+        self.archived_whole(ARCHIVE_TIME_STAMP_V2, signature, outside, token)
+    }
+
+    /// A signature with an archive time stamp of the first kind, as TS 101 733 1.5.1 to 1.6.3 have it: content outside is not in it.
+    ///
+    /// # Panics
+    /// If it is no signature of the kit.
+    #[must_use]
+    pub fn archived_v1(&self, signature: &[u8], token: TokenSpec) -> Vec<u8> {
+        self.archived_whole(ARCHIVE_TIME_STAMP, signature, &[], token)
+    }
+
+    /// A signature with an archive time stamp over all there is, `outside` after its encapContentInfo.
+    ///
+    /// # Panics
+    /// If it is no signature of the kit.
+    #[must_use]
+    pub fn archived_whole(
+        &self,
+        kind: ObjectIdentifier,
+        signature: &[u8],
+        outside: &[u8],
+        token: TokenSpec,
+    ) -> Vec<u8> {
         let signed = read(signature);
         let signer = signer(&signed);
         let retagged = |tag: u8, mut der: Vec<u8>| {
@@ -190,10 +248,7 @@ impl TestHpki {
         };
         let whole = [
             encoded(&signed.encap_content_info),
-            match signed.encap_content_info.econtent {
-                Some(_) => Vec::new(),
-                None => content.to_vec(),
-            },
+            outside.to_vec(),
             signed
                 .certificates
                 .as_ref()
@@ -210,8 +265,23 @@ impl TestHpki {
         ];
         let imprint = DigestAlgorithm::Sha256.digest(&whole.concat());
         let token = self.tsa_token(DigestAlgorithm::Sha256, &imprint, token);
-        with_attribute(signature, ARCHIVE_TIME_STAMP_V2, &token)
+        with_attribute(signature, kind, &token)
     }
+}
+
+/// RFC 6960 §4.2.1 OCSPResponse that is an answer.
+#[derive(Sequence)]
+struct OcspAnswer {
+    status: Any,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    bytes: ResponseBytes,
+}
+
+/// RFC 6960 §4.2.1 ResponseBytes.
+#[derive(Sequence)]
+struct ResponseBytes {
+    kind: ObjectIdentifier,
+    response: OctetString,
 }
 
 fn derived(reader: &mut Cursor<Vec<u8>>, archive: &Archive) -> Vec<u8> {

@@ -21,8 +21,7 @@ mod token;
 mod verdict;
 
 use formats::asice::{Container, MAX_SIGNATURES, SignatureFile};
-use formats::cades::{Profile, SignedData};
-use formats::digest::Digests;
+use formats::cades::{DetachedContent, Profile, SignedData};
 use formats::envelope::DocumentKind;
 use formats::hc_role::HcRole;
 use formats::pdf::SignedPdf;
@@ -59,12 +58,12 @@ pub struct TrustStore {
 pub enum Subject {
     /// A container as read.
     Container(Box<Container>),
-    /// A bare `.p7s` with the digests of its detached content, if that was supplied.
+    /// A bare `.p7s`, with its detached content or without.
     Signature {
         /// The signature file.
         bytes: Vec<u8>,
-        /// Digests of the content under every algorithm.
-        content: Option<Digests>,
+        /// What is known of the content, if it was supplied.
+        content: Option<DetachedContent>,
     },
     /// A PDF with signatures of its own, as read.
     Pdf(Box<SignedPdf>),
@@ -161,10 +160,14 @@ impl TrustStore {
                 let carrier = Carrier {
                     bytes,
                     parsed: parsed.as_ref().ok(),
-                    content: content.as_ref(),
+                    content: content.as_ref().map(|content| &content.digests),
+                    framed: content
+                        .as_ref()
+                        .map(|content| content.framed.as_slice())
+                        .unwrap_or_default(),
                 };
                 let archives = archive::judge(None, &[carrier], &mut setting);
-                let content = Content::Bare(content.as_ref());
+                let content = Content::Bare(content.as_ref().map(|content| &content.digests));
                 let ledger = material::left_aside(evidence);
                 let mut judged = signature::judge("", &parsed, &content, ledger, &setting);
                 if let Ok(signed) = &parsed {
@@ -235,6 +238,7 @@ impl TrustStore {
                 bytes: &file.bytes,
                 parsed: parsed.as_ref().ok(),
                 content: named(file).map(|manifest| &manifest.digests),
+                framed: &[],
             })
             .collect();
         let archives = archive::judge(Some(container), &carriers, &mut setting);

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use formats::cades::{self, Profile, SignedData};
-use formats::digest::DigestAlgorithm;
 use time::OffsetDateTime;
 use trust_store::archive::{completed, embedded};
 use trust_store::{Evidence, Subject};
@@ -28,7 +27,7 @@ pub(super) async fn make(
     let trust = &maker.trust;
     let bytes = files::read_small(file)?;
     let content = match content {
-        Some(content) => Some(sign::digest_of(content, &DigestAlgorithm::ALL, output)?),
+        Some(content) => Some(sign::detached_content(content, &bytes, output)?),
         None => None,
     };
     let subject = |bytes: &[u8]| Subject::Signature {
@@ -49,7 +48,8 @@ pub(super) async fn make(
         });
     }
     let full = embedded(&bytes, &trust.anchors, &gathered.evidence).map_err(|error| malformed(&error))?;
-    let next = cades::next_archive_stamp(&full, content.as_ref()).map_err(|error| malformed(&error))?;
+    let next = cades::next_archive_stamp(&full, content.as_ref().map(|content| &content.digests))
+        .map_err(|error| malformed(&error))?;
     let token = maker.authority.token(&next.message).await?;
     let stamped = cades::with_archive_stamp(&full, &next, &token).map_err(|error| malformed(&error))?;
     let now = OffsetDateTime::now_utc();

@@ -1,4 +1,4 @@
-//! Archive time stamps inside a signature: what each of them is over, ETSI EN 319 122-1 §5.5 and TS 101 733 §6.4.
+//! Archive time stamps inside a signature: what each of them is over, ETSI EN 319 122-1 §5.5, TS 101 733 §6.4, RFC 5126 §6.4.1.
 //!
 //! Everything is hashed as it was sent. Nothing here verifies a token: that is `trust-store`.
 //!
@@ -12,6 +12,7 @@
 //! ```
 
 mod made;
+mod whole;
 
 use std::collections::HashSet;
 
@@ -19,20 +20,22 @@ use const_oid::ObjectIdentifier;
 
 use super::attributes::read_attribute;
 use super::parse::{CONTEXT_0, CONTEXT_1, only_signer, signed_data};
-use super::{CadesError, algorithm};
+use super::{CadesError, FramedDigest, algorithm};
 use crate::digest::{DigestAlgorithm, Digests};
 use crate::oid;
 use crate::timestamp::Token;
 use crate::tlv::{self, Element};
 
 pub use made::{NextArchiveStamp, next_archive_stamp, with_archive_stamp};
+pub(super) use whole::frames;
 
 /// Which attribute an archive time stamp came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchiveStampKind {
-    /// `id-aa-ets-archiveTimestamp`, TS 101 733 before 1.7.4: several incompatible definitions share it, so it is only named.
+    /// `id-aa-ets-archiveTimestamp`, read as TS 101 733 1.5.1 to 1.6.3 define it: like the second, but never over content outside.
+    /// RFC 3126 and earlier editions gave it another meaning, without lengths; such a stamp matches nothing here.
     V1,
-    /// `id-aa-ets-archiveTimestampV2`, TS 101 733 §6.4.1.
+    /// `id-aa-ets-archiveTimestampV2`, TS 101 733 §6.4.1, RFC 5126 §6.4.1.
     V2,
     /// `id-aa-ets-archiveTimestampV3`, EN 319 122-1 §5.5.3.
     V3,
@@ -74,11 +77,10 @@ pub struct ArchiveImprint {
 /// Why an archive time stamp cannot be compared with what it should be over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
-    /// The first attribute had several definitions that cannot be told apart.
-    #[error("the archive time stamp is of the first kind, whose definitions cannot be told apart")]
-    Ambiguous,
-    /// Version 2 is over the content itself, which is not inside the signature.
-    #[error("an archive time stamp of version 2 is over the content itself, which lies outside the signature")]
+    /// Version 2 is over the content itself, of which only digests are known.
+    #[error(
+        "an archive time stamp of version 2 is over the content itself, which lies outside the signature and is not at hand"
+    )]
     ContentOutside,
     /// The digest of the content is not known.
     #[error("the content is not at hand")]
@@ -103,7 +105,8 @@ impl From<tlv::TlvError> for ArchiveError {
     }
 }
 
-/// What `stamp` in the signature `p7s` must be over. `token` is the stamp's token as read, `content` the digests of detached content.
+/// What `stamp` in the signature `p7s` must be over. `token` is the stamp's token as read, `content` the digests of detached content,
+/// `framed` what [`super::DetachedHasher`] found it to be inside its frames.
 ///
 /// # Errors
 /// [`ArchiveError`]: the stamp then proves nothing.
@@ -112,12 +115,13 @@ pub fn archive_imprint(
     stamp: &ArchiveStamp,
     token: &Token,
     content: Option<&Digests>,
+    framed: &[FramedDigest],
 ) -> Result<ArchiveImprint, ArchiveError> {
     let parts = Parts::read(p7s)?;
     let algorithm = token.info.imprint_algorithm.ok_or(ArchiveError::ImprintAlgorithm)?;
     match stamp.kind {
-        ArchiveStampKind::V1 => Err(ArchiveError::Ambiguous),
-        ArchiveStampKind::V2 => parts.version_2(algorithm, token),
+        ArchiveStampKind::V1 => parts.version_1(algorithm, token),
+        ArchiveStampKind::V2 => parts.version_2(algorithm, token, framed),
         ArchiveStampKind::V3 => {
             let inside = parts.content.as_deref().map(|content| algorithm.digest(content));
             let digest = match inside {
@@ -259,47 +263,6 @@ impl<'a> Parts<'a> {
             covered,
             uncovered,
             algorithms: vec![algorithm, index.algorithm],
-        })
-    }
-
-    /// TS 101 733 §6.4.1: everything, but archive stamps that are not older. Annex K forgot tag and length of the unsigned
-    /// attributes in an earlier edition and asks to accept both.
-    fn version_2(&self, algorithm: DigestAlgorithm, token: &Token) -> Result<ArchiveImprint, ArchiveError> {
-        if self.content.is_none() {
-            return Err(ArchiveError::ContentOutside);
-        }
-        let older = |attribute: &&Attribute<'_>| {
-            kind_of(attribute.attribute_type).is_none()
-                || attribute
-                    .values
-                    .iter()
-                    .all(|value| Token::parse(value).is_ok_and(|other| other.info.gen_time < token.info.gen_time))
-        };
-        let attributes: Vec<&Attribute<'_>> = self.unsigned.iter().filter(older).collect();
-        let raw: Vec<&[u8]> = attributes.iter().map(|attribute| attribute.raw).collect();
-        let optional = |element: Option<Element<'a>>| element.map_or(&[][..], |element| element.raw);
-        let before = [
-            self.encapsulated,
-            optional(self.certificates),
-            optional(self.crls),
-            self.signer,
-        ]
-        .concat();
-        let accepted = [tlv::encode(CONTEXT_1, &raw), raw.concat()]
-            .map(|unsigned| algorithm.digest(&[before.as_slice(), &unsigned].concat()));
-        let certificates = elements(self.certificates)?;
-        let certificates = certificates.iter().map(|raw| Covered::Certificate(raw.to_vec()));
-        let crls = elements(self.crls)?;
-        let crls = crls.iter().map(|raw| Covered::Revocation(inside_choice(raw).to_vec()));
-        let values = attributes.iter().flat_map(|attribute| {
-            let values = attribute.values.iter();
-            values.map(|value| Covered::Attribute(attribute.attribute_type, value.to_vec()))
-        });
-        Ok(ArchiveImprint {
-            accepted: accepted.to_vec(),
-            covered: certificates.chain(crls).chain(values).collect(),
-            uncovered: 0,
-            algorithms: vec![algorithm],
         })
     }
 }

@@ -9,7 +9,7 @@ mod document;
 use std::collections::HashMap;
 
 use formats::asice::{ArchiveManifest, Container, FileEntry};
-use formats::cades::{ArchiveStampKind, Profile, SignedData, archive_imprint};
+use formats::cades::{ArchiveStampKind, FramedDigest, Profile, SignedData, archive_imprint};
 use formats::digest::Digests;
 use formats::timestamp::Token;
 use time::OffsetDateTime;
@@ -34,6 +34,8 @@ pub(super) struct Carrier<'c> {
     pub(super) parsed: Option<&'c SignedData>,
     /// Digests of its detached content, where known.
     pub(super) content: Option<&'c Digests>,
+    /// Hashes over it inside frames, where it was at hand itself.
+    pub(super) framed: &'c [FramedDigest],
 }
 
 /// All archive stamps as judged.
@@ -333,7 +335,7 @@ fn inside(
 ) -> Option<Judged> {
     let gen_time = candidate.token.info.gen_time;
     let known = setting.existence.of(candidate.bytes).max(gen_time);
-    let imprint = match archive_imprint(carrier.bytes, stamp, &candidate.token, carrier.content) {
+    let imprint = match archive_imprint(carrier.bytes, stamp, &candidate.token, carrier.content, carrier.framed) {
         Ok(imprint) => imprint,
         Err(error) => {
             let detail = format!("{} of {} proves nothing: {error}.", candidate.name, rfc3339(gen_time));
@@ -344,7 +346,7 @@ fn inside(
     let mut claims = Ledger::default();
     for algorithm in &imprint.algorithms {
         if let Some(detail) = signer::outlived(setting.policy, algorithm.name(), known) {
-            let detail = format!("Its hash index is made with {detail}.");
+            let detail = format!("What it is over is hashed with {detail}.");
             claims.fail("archive", Row::CryptoConstraintsFailure, detail);
         }
     }

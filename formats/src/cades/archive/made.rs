@@ -110,7 +110,7 @@ mod tests {
         let read = Token::parse(&stamp.token).unwrap();
         let expected = |p7s: &[u8], stamp: &ArchiveStamp| {
             let read = Token::parse(&stamp.token).unwrap();
-            archive_imprint(p7s, stamp, &read, Some(&content)).unwrap()
+            archive_imprint(p7s, stamp, &read, Some(&content), &[]).unwrap()
         };
         let imprint = expected(&archived, stamp);
         assert_eq!(imprint.accepted, [ALGORITHM.digest(&next.message)]);

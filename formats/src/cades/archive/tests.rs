@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cades::tests::{certificate, encoded};
-use crate::cades::{Profile, SignedData, ValidationValues};
+use crate::cades::{DetachedContent, DetachedHasher, Profile, SignedData, ValidationValues};
 use crate::timestamp::TstInfo;
 use time::OffsetDateTime;
 
@@ -115,10 +115,19 @@ fn index(algorithm: Option<DigestAlgorithm>, lists: [&[Vec<u8>]; 3]) -> Vec<u8> 
 }
 
 fn imprint_of(pieces: &Pieces, position: usize, content: Option<&Digests>) -> Result<ArchiveImprint, ArchiveError> {
+    imprint_with(pieces, position, content, &[])
+}
+
+fn imprint_with(
+    pieces: &Pieces,
+    position: usize,
+    content: Option<&Digests>,
+    framed: &[FramedDigest],
+) -> Result<ArchiveImprint, ArchiveError> {
     let file = pieces.file();
     let parsed = SignedData::parse(&file, Profile::Document).unwrap();
     let stamp = &parsed.signer.archive_stamps[position];
-    archive_imprint(&file, stamp, &Token::parse(&stamp.token).unwrap(), content)
+    archive_imprint(&file, stamp, &Token::parse(&stamp.token).unwrap(), content, framed)
 }
 
 fn stamped(pieces: &mut Pieces, kind: &ObjectIdentifier, token: &[u8]) {
@@ -211,17 +220,67 @@ fn version_2_is_over_everything_but_stamps_that_are_not_older() {
     assert_eq!(found.accepted, accepted);
     assert_eq!(found.covered.len(), 6);
     assert_eq!(imprint_of(&pieces, 0, None).unwrap().covered.len(), 5);
+}
 
-    let mut outside = Pieces::new(None);
-    stamped(&mut outside, &oid::ARCHIVE_TIME_STAMP_V2, &token(9, Vec::new()));
-    let digests = Digests::of(b"letter");
+#[test]
+fn over_content_outside_version_2_is_over_the_content_itself_and_version_1_is_not() {
+    let mut pieces = Pieces::new(None);
+    let values = encoded(&oid::CERTIFICATE_VALUES, &sequence(&[&certificate(4)]));
+    pieces.unsigned.push(values.clone());
+    stamped(&mut pieces, &oid::ARCHIVE_TIME_STAMP_V2, &token(9, Vec::new()));
+    stamped(&mut pieces, &oid::ARCHIVE_TIME_STAMP, &token(9, Vec::new()));
+    let after = [
+        tlv::encode(CONTEXT_0, &[&pieces.certificates.concat()]),
+        tlv::encode(CONTEXT_1, &[&pieces.crls.concat()]),
+        pieces.signer(),
+    ]
+    .concat();
+    let unsigned = [tlv::encode(CONTEXT_1, &[&values]), values];
+    let over = |content: &[u8]| {
+        let hash = |unsigned: &Vec<u8>| {
+            DigestAlgorithm::Sha512.digest(&[&pieces.encapsulated, content, &after, unsigned].concat())
+        };
+        unsigned.each_ref().map(hash).to_vec()
+    };
+    let file = pieces.file();
+    let mut hasher = DetachedHasher::new(&file);
+    for part in [b"let".as_slice(), b"", b"ter"] {
+        hasher.update(part);
+    }
+    let content = hasher.finish();
+    assert_eq!(content, DetachedContent::of(&file, b"letter"));
+    assert_eq!(content.digests, Digests::of(b"letter"));
+    let second = imprint_with(&pieces, 0, Some(&content.digests), &content.framed).unwrap();
+    assert_eq!((second.accepted, second.covered.len()), (over(b"letter"), 5));
+    let other = DetachedContent::of(&file, b"another");
+    let second = imprint_with(&pieces, 0, Some(&other.digests), &other.framed).unwrap();
+    assert_eq!(second.accepted, over(b"another"));
+    // Digests alone do not do, nor what was hashed around other evidence.
     assert_eq!(
-        imprint_of(&outside, 0, Some(&digests)),
+        imprint_of(&pieces, 0, Some(&content.digests)),
         Err(ArchiveError::ContentOutside)
     );
-    let mut first = Pieces::new(Some(b"letter"));
-    stamped(&mut first, &oid::ARCHIVE_TIME_STAMP, &token(9, Vec::new()));
-    assert_eq!(imprint_of(&first, 0, None), Err(ArchiveError::Ambiguous));
+    let mut fuller = Pieces::new(None);
+    fuller.certificates.pop();
+    fuller.unsigned.clone_from(&pieces.unsigned);
+    assert_eq!(
+        imprint_with(&fuller, 0, Some(&content.digests), &content.framed),
+        Err(ArchiveError::ContentOutside)
+    );
+    let first = imprint_of(&pieces, 1, None).unwrap();
+    assert_eq!(first.accepted, over(b""));
+    let relied_on = [DigestAlgorithm::Sha512, DigestAlgorithm::Sha256];
+    assert_eq!(
+        first.algorithms, relied_on,
+        "the content counts by the signer's message digest"
+    );
+    // With the content inside, both kinds are over the same.
+    let mut inside = Pieces::new(Some(b"letter"));
+    stamped(&mut inside, &oid::ARCHIVE_TIME_STAMP_V2, &token(9, Vec::new()));
+    stamped(&mut inside, &oid::ARCHIVE_TIME_STAMP, &token(9, Vec::new()));
+    assert_eq!(imprint_of(&inside, 0, None), imprint_of(&inside, 1, None));
+    assert!(DetachedContent::of(&inside.file(), b"letter").framed.is_empty());
+    assert!(DetachedContent::of(b"no signature", b"letter").framed.is_empty());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use formats::asice::{
     ArchiveManifest, Container, FileEntry, Finding, MAX_ALL_MANIFESTS, MAX_ARCHIVES, MAX_SIGNATURES, Manifest,
     Reference, Severity, SignatureFile, TokenFile,
 };
+use formats::cades::{DetachedContent, FramedDigest};
 use formats::digest::{DigestAlgorithm, Digests};
 use formats::envelope::{DocumentKind, Envelope};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -41,6 +42,17 @@ pub(super) enum SubjectFacts {
 pub(super) struct SignatureFacts {
     bytes: Bytes,
     content: Option<DigestsText>,
+    /// The content inside the frames of archive time stamps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    framed: Vec<FramedFacts>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FramedFacts {
+    frame: Bytes,
+    algorithm: DigestAlgorithm,
+    digest: Bytes,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -144,10 +156,7 @@ impl SubjectFacts {
     pub(super) fn of(subject: &Subject) -> Self {
         match subject {
             Subject::Container(container) => Self::Container(ContainerFacts::of(container)),
-            Subject::Signature { bytes, content } => Self::Signature(SignatureFacts {
-                bytes: Bytes(bytes.clone()),
-                content: content.clone().map(DigestsText),
-            }),
+            Subject::Signature { bytes, content } => Self::Signature(SignatureFacts::of(bytes, content.as_ref())),
             Subject::Pdf(pdf) => Self::Pdf(PdfFacts::of(pdf)),
         }
     }
@@ -155,9 +164,9 @@ impl SubjectFacts {
     pub(super) fn subject(&self, report: &ValidationReport) -> Result<Subject, ReplayError> {
         Ok(match self {
             Self::Container(facts) => Subject::Container(Box::new(facts.container(report)?)),
-            Self::Signature(SignatureFacts { bytes, content }) => Subject::Signature {
-                bytes: bytes.0.clone(),
-                content: content.clone().map(|digests| digests.0),
+            Self::Signature(facts) => Subject::Signature {
+                bytes: facts.bytes.0.clone(),
+                content: facts.content()?,
             },
             Self::Pdf(facts) => Subject::Pdf(Box::new(facts.pdf())),
         })
@@ -169,12 +178,53 @@ impl SubjectFacts {
             (Self::Container(told), Self::Container(truth)) if told == truth => Ok(()),
             (Self::Container(_), Self::Container(_)) => Err(Mismatch::Facts),
             (Self::Signature(told), Self::Signature(truth)) if told.bytes != truth.bytes => Err(Mismatch::Bytes),
-            (Self::Signature(told), Self::Signature(truth)) if told.content != truth.content => Err(Mismatch::Content),
+            (Self::Signature(told), Self::Signature(truth))
+                if told.content != truth.content || told.framed != truth.framed =>
+            {
+                Err(Mismatch::Content)
+            }
             (Self::Signature(_), Self::Signature(_)) => Ok(()),
             (Self::Pdf(told), Self::Pdf(truth)) if told == truth => Ok(()),
             (Self::Pdf(_), Self::Pdf(_)) => Err(Mismatch::Bytes),
             _ => Err(Mismatch::Kind),
         }
+    }
+}
+
+impl SignatureFacts {
+    fn of(bytes: &[u8], content: Option<&DetachedContent>) -> Self {
+        let framed = |one: &FramedDigest| FramedFacts {
+            frame: Bytes(one.frame.to_vec()),
+            algorithm: one.algorithm,
+            digest: Bytes(one.digest.clone()),
+        };
+        Self {
+            bytes: Bytes(bytes.to_vec()),
+            content: content.map(|content| DigestsText(content.digests.clone())),
+            framed: content
+                .into_iter()
+                .flat_map(|content| &content.framed)
+                .map(framed)
+                .collect(),
+        }
+    }
+
+    fn content(&self) -> Result<Option<DetachedContent>, ReplayError> {
+        let Some(digests) = &self.content else {
+            return Ok(None);
+        };
+        let framed = |one: &FramedFacts| {
+            let frame = one.frame.0.as_slice().try_into();
+            Ok(FramedDigest {
+                frame: frame.map_err(|_| ReplayError::Inconsistent("a frame is not named by its SHA-256"))?,
+                algorithm: one.algorithm,
+                digest: one.digest.0.clone(),
+            })
+        };
+        Ok(Some(DetachedContent {
+            digests: digests.0.clone(),
+            framed: self.framed.iter().map(framed).collect::<Result<_, _>>()?,
+        }))
     }
 }
 
