@@ -155,6 +155,25 @@ fn chain_takes_the_initial_inputs_of_path_validation() {
 }
 
 #[test]
+fn inspect_marks_a_role_that_is_none_of_hpki() {
+    let case = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures/validation")
+            .join(name);
+        let shown = json(&hikyaku(&["inspect", "--json", text(&file.join("container.asice"))]));
+        shown["signatures"][0]["signer"].clone()
+    };
+    let unknown = case("unknown_role");
+    let warning = unknown["warnings"][0].as_str().unwrap();
+    assert!(warning.contains(unknown["hc_roles"][0].as_str().unwrap()), "{warning}");
+    assert!(
+        warning.ends_with("none of the qualifications and manager roles of HPKI"),
+        "{warning}"
+    );
+    assert_eq!(case("good_doctor")["warnings"], serde_json::json!([]));
+}
+
+#[test]
 fn what_sign_makes_inspect_describes() {
     let clinic = Clinic::new();
     let output = clinic.sign(&["--out", text(&clinic.path("a.asice"))]);

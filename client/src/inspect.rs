@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use trust_store::report::rfc3339;
 use trust_store::revocation::crl::Crl;
 use trust_store::revocation::ocsp::{CertStatus, OcspResponse};
+use trust_store::role_policy::{RoleClass, classify};
 use trust_store::{Certificate, Evidence};
 
 use crate::context::Context;
@@ -125,6 +126,11 @@ fn describe_certificate(certificate: &Certificate) -> Value {
     let (roles, role_warnings) = roles.map(|found| (found.roles, found.warnings)).unwrap_or_default();
     let mut warnings = certificate.warnings.clone();
     warnings.extend(role_warnings);
+    let unknown = roles
+        .iter()
+        .filter(|role| matches!(classify(&role.0), RoleClass::Unknown));
+    warnings
+        .extend(unknown.map(|role| format!("{:?} is none of the qualifications and manager roles of HPKI", role.0)));
     let policies = certificate.policies().unwrap_or_default();
     json!({
         "type": "certificate",
