@@ -81,7 +81,8 @@ pub(super) struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// `under_way`: signers whose own status is just being found; their CRLs may speak about themselves, their OCSP responses not.
+    /// `under_way`: signers whose own status is just being found. Their OCSP responses never speak about themselves, their CRLs only
+    /// where the issuer above them leaves that to them (an indirect list).
     pub(super) fn status(
         &self,
         certificate: &Certificate,
@@ -158,7 +159,10 @@ impl<'a> Finder<'a> {
         let none = || format!("no certificate at hand signed the CRL of {}", crl.issuer);
         let mut why = None;
         let anchor = &self.sources.anchor.certificate;
-        let trusted = [issuer, anchor].into_iter().chain(under_way.iter().copied());
+        // A list speaks for its own signer only where the signer's certificate sends there: its issuer, of another name, chose that.
+        let appointed = crl.issuer != issuer.subject;
+        let own = under_way.iter().copied().filter(|_| appointed);
+        let trusted = [issuer, anchor].into_iter().chain(own);
         for signer in trusted.filter(|signer| signer.subject == crl.issuer) {
             match self.signed(crl, signer) {
                 Ok(true) => return Ok(()),
