@@ -134,7 +134,9 @@ pub(crate) const OPENSSL: &[Difference] = &[
         reason: "It does not look at time stamps, nor at archives: what is proven to be how old is ours to judge.",
         refused: false,
         cases: &[
-            "ats_v2_over_content_outside",
+            "ats_v1_over_less",
+            "ats_v2_in_a_container",
+            "ats_v2_over_other_content",
             "ats_v3_hash_index_short",
             "ats_v3_in_a_container",
             "ats_v3_over_other_content",
@@ -152,6 +154,11 @@ pub(crate) const OPENSSL: &[Difference] = &[
             "lta_without_evidence_inside",
             "tsa_key_stolen_before_the_archive",
         ],
+    },
+    Difference {
+        reason: "Refused by it: it does not read certificate-values, where alone the authority's certificate is.",
+        refused: true,
+        cases: &["lt_values_lists", "lt_values_responses"],
     },
 ];
 
@@ -252,6 +259,9 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
         reason: "Refused by it: the list was issued after the time asked about, or ends in that second. Ours may be newer than the stamp.",
         refused: true,
         cases: &[
+            "ats_v1_over_content_outside",
+            "ats_v1_valid",
+            "ats_v2_over_content_outside",
             "ats_v2_valid",
             "ats_v3_earlier_index",
             "ats_v3_valid",
@@ -286,10 +296,16 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
         reason: "It does not look at time stamps, nor at archives: what is proven to be how old is ours to judge.",
         refused: false,
         cases: &[
+            "ats_v2_in_a_container",
             "ats_v3_in_a_container",
             "lt_without_lists_of_the_authority",
             "lta_file_not_covered",
         ],
+    },
+    Difference {
+        reason: "Refused by it: it does not read certificate-values, where alone the authority's certificate is.",
+        refused: true,
+        cases: &["lt_values_lists", "lt_values_responses"],
     },
 ];
 
@@ -406,8 +422,12 @@ pub(crate) const PYHANKO: &[Difference] = &[
         reason: "minimum_level, revocation and how long a key vouches for its lists are not its question.",
         refused: false,
         cases: &[
+            "ats_v2_in_a_container",
             "ats_v3_in_a_container",
             "ca_key_stolen_without_archive",
+            "lt_values_response_revoked",
+            "lt_values_revoked",
+            "lt_values_without_the_signers_list",
             "lt_without_lists_of_the_authority",
             "lta_file_not_covered",
             "tsa_key_stolen_before_the_archive",
@@ -416,6 +436,13 @@ pub(crate) const PYHANKO: &[Difference] = &[
     Difference {
         reason: "Refused by it: it judges the signature's stamp at the clock, and does not know archives of CMS.",
         refused: true,
-        cases: &["ats_v3_earlier_index", "ats_v3_valid", "lta_11_years_on", "lta_renewed"],
+        cases: &[
+            "ats_v1_over_content_outside",
+            "ats_v2_over_content_outside",
+            "ats_v3_earlier_index",
+            "ats_v3_valid",
+            "lta_11_years_on",
+            "lta_renewed",
+        ],
     },
 ];
