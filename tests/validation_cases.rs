@@ -28,6 +28,8 @@ mod routes;
 mod signers;
 #[path = "validation_cases/stamps.rs"]
 mod stamps;
+#[path = "validation_cases/values.rs"]
+mod values;
 
 const NOW: OffsetDateTime = datetime!(2026-11-20 03:00:00 UTC);
 const ANY_POLICY: const_oid::ObjectIdentifier = const_oid::ObjectIdentifier::new_unwrap("2.5.29.32.0");
@@ -189,6 +191,7 @@ pub(crate) fn write_all(root: &Path) {
         ocsp::ROWS,
         containers::ROWS,
         archives::ROWS,
+        values::ROWS,
     ];
     for (name, (indication, sub), why, spec, spoil) in all.into_iter().flatten() {
         let folder = root.join(name);

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use formats::cades::with_evidence;
 use kit::archive::ATS_HASH_INDEX;
-use kit::ocsp::ocsp_request;
-use kit::{Ca, CrlReason, Inside, Key, OcspSpec, Revoked, TestHpki, TokenSpec, TsaSpec};
+use kit::{Ca, CrlReason, Inside, Key, Revoked, TestHpki, TokenSpec, TsaSpec};
 use time::{Duration, OffsetDateTime};
 
-use super::{NOW, PASSED, Plan, Row, containers, failed, hours, indeterminate};
+use super::{NOW, PASSED, Plan, Row, containers, hours, indeterminate};
 
 const YEAR: Duration = Duration::days(365);
 const ARCHIVED_AT: OffsetDateTime = NOW.saturating_sub(Duration::minutes(20));
@@ -452,69 +451,6 @@ pub(super) const ROWS: &[Row] = &[
         },
     ),
     (
-        "lt_values_lists",
-        PASSED,
-        "its authority and all lists in certificate-values and revocation-values",
-        "RFC 5126 §6.3.3, §6.3.4",
-        |plan| values(plan, |hpki| (hpki.lists(hours(-6), &[]), Vec::new())),
-    ),
-    (
-        "lt_values_responses",
-        PASSED,
-        "the signer's status as an OCSP response in revocation-values",
-        "RFC 5126 §6.3.4",
-        |plan| {
-            values(plan, |hpki| {
-                let request = ocsp_request(Ca::Sign, kit::CardSpec::doctor().serial);
-                let response = hpki.ocsp(Ca::Sign, &request, &OcspSpec::at(NOW - Duration::minutes(30)));
-                (hpki.lists(hours(-6), &[]).split_off(1), vec![response])
-            });
-        },
-    ),
-    (
-        "lt_values_without_the_signers_list",
-        indeterminate("SIG_CONSTRAINTS_FAILURE"),
-        "revocation-values lack the signer's status",
-        "RFC 5126 §6.3.4",
-        |plan| {
-            values(plan, |hpki| (hpki.lists(hours(-6), &[]).split_off(1), Vec::new()));
-            plan.says = Some("level B-T; the policy asks for B-LT");
-        },
-    ),
-    (
-        "lt_values_revoked",
-        failed("REVOKED"),
-        "a list in revocation-values says what the one supplied does not: any authentic revoked decides",
-        "CONTRACTS.md §3 Signer revocation",
-        |plan| {
-            values(plan, |hpki| {
-                let line = Revoked::new(kit::CardSpec::doctor().serial, hours(-2), CrlReason::KeyCompromise);
-                (hpki.lists(hours(-2), &[(Ca::Sign, line)]), Vec::new())
-            });
-        },
-    ),
-    (
-        "lt_values_response_revoked",
-        failed("REVOKED"),
-        "the same as an OCSP response",
-        "RFC 5126 §6.3.4",
-        |plan| {
-            values(plan, |hpki| {
-                let request = ocsp_request(Ca::Sign, kit::CardSpec::doctor().serial);
-                let revoked = vec![Revoked::new(
-                    kit::CardSpec::doctor().serial,
-                    hours(-2),
-                    CrlReason::KeyCompromise,
-                )];
-                let spec = OcspSpec {
-                    revoked,
-                    ..OcspSpec::at(NOW - Duration::minutes(30))
-                };
-                (hpki.lists(hours(-6), &[]), vec![hpki.ocsp(Ca::Sign, &request, &spec)])
-            });
-        },
-    ),
-    (
         "ats_v3_in_a_container",
         indeterminate("SIG_CONSTRAINTS_FAILURE"),
         "archive-time-stamp-v3 does not cover the files behind the manifest",
@@ -649,33 +585,5 @@ fn bare(plan: &mut Plan, archive: fn(&TestHpki, &[u8]) -> Vec<u8>) {
         let signature = fs::read(&file).unwrap();
         let signature = with_evidence(&signature, &[], &hpki().lists(hours(-6), &[]), &[]).unwrap();
         fs::write(file, archive(&hpki(), &signature)).unwrap();
-    });
-}
-
-/// Lists and OCSP responses.
-type Values = (Vec<Vec<u8>>, Vec<Vec<u8>>);
-
-/// A bare signature without its authority's certificate, which keeps that and these values in the attributes of RFC 5126.
-fn values(plan: &mut Plan, kept: fn(&TestHpki) -> Values) {
-    plan.bare = Some(("letter", Some("letter")));
-    plan.policy = "minimum_level = \"B-LT\"";
-    plan.sign = Some(Box::new(|hpki, content| {
-        let mut card = hpki.doctor();
-        card.chain.clear();
-        let unstamped = kit::ContainerOptions {
-            stamp: None,
-            signing_time: None,
-        };
-        hpki.signature(&card, content, unstamped)
-    }));
-    plan.after = Box::new(move |folder: &Path| {
-        let file = folder.join("signature.p7s");
-        let (crls, responses) = kept(&hpki());
-        let signature = fs::read(&file).unwrap();
-        fs::write(
-            file,
-            hpki().with_values(&signature, &[hpki().ca(Ca::Sign)], &crls, &responses),
-        )
-        .unwrap();
     });
 }
