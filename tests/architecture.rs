@@ -164,6 +164,7 @@ fn some_crates_are_used_in_one_place_only() {
                 "trust-store/src/algorithm",
                 "relay/src/ca",
                 "relay/src/keys",
+                "relay/src/trail/sealed",
                 "relay/src/seal",
                 "relay/src/server",
                 "relay/src/store/round",

@@ -64,6 +64,16 @@ pub struct Actor {
     pub address: Option<String>,
 }
 
+/// How long a record is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// For ever: what the relay needs to know its facilities, devices and persons, and to answer for itself.
+    Standing,
+    /// Until its time is over: submissions, looks, refusals, readings.
+    Account,
+}
+
 /// What happened. Each is everything the index needs: the index is rebuilt from these alone.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
@@ -234,6 +244,41 @@ pub enum Event {
         /// SHA-256 of what was erased, hex.
         container_sha256: String,
     },
+    /// A submission is held by law or dispute: neither container nor records are erased until that is lifted.
+    HoldSet {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Its recipients.
+        recipients: Vec<FacilityCode>,
+        /// Why, in the operator's words; kept for ever.
+        reason: String,
+    },
+    /// A hold is over.
+    HoldLifted {
+        /// Which submission.
+        submission: SubmissionId,
+        /// Its sender.
+        sender: FacilityCode,
+        /// Its recipients.
+        recipients: Vec<FacilityCode>,
+        /// Why, in the operator's words; kept for ever.
+        reason: String,
+    },
+    /// The key of a month's records is destroyed: what they said is erased, their commitments stay.
+    KeyDestroyed {
+        /// Which records of the month.
+        class: Class,
+        /// The month, UTC: `2026-11`.
+        month: String,
+        /// Position of the first record under the key.
+        first: u64,
+        /// Position of the last; records of the other class may lie between.
+        last: u64,
+        /// What each facility has lost, so that its account explains its own gap.
+        erased: BTreeMap<FacilityCode, Erased>,
+    },
     /// Someone read the trail.
     TrailRead {
         /// The facility whose records were read; `None`: the operator, all.
@@ -248,6 +293,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filter: Option<Filter>,
     },
+}
+
+/// A facility's part of what was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// How many records that concern it.
+    pub records: u64,
+    /// The lowest `facility_seq` among them.
+    pub first: u64,
+    /// The highest.
+    pub last: u64,
 }
 
 /// A submission as the trail keeps it.

@@ -50,6 +50,7 @@ pub mod expiry;
 pub mod folder;
 pub mod intake;
 pub mod keys;
+pub mod month_keys;
 pub mod observe;
 pub mod pace;
 pub mod peer;

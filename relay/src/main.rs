@@ -270,9 +270,17 @@ fn log_key(config: &Config) -> anyhow::Result<LogKey> {
     Ok(key)
 }
 
+fn open(config: &Config) -> anyhow::Result<SledStore> {
+    Ok(SledStore::open(
+        &config.data,
+        log_key(config)?,
+        &Keys::open(&config.keys)?,
+    )?)
+}
+
 fn rebuild(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    let store = SledStore::rebuild(&config.data, log_key(&config)?)?;
+    let store = SledStore::rebuild(&config.data, log_key(&config)?, &Keys::open(&config.keys)?)?;
     let rows = store.dump()?.len();
     words::rebuilt(rows, place.json);
     Ok(())
@@ -333,7 +341,7 @@ fn reload(config: &Config) -> anyhow::Result<serde_json::Value> {
     }
     let trust = CurrentTrust::open(&config.trust.directory)?;
     relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.data, log_key(config)?)?);
+    let store: Arc<dyn Store> = Arc::new(open(config)?);
     Ok(runtime()?.block_on(admin::reload(&store, &trust))?)
 }
 
@@ -376,7 +384,7 @@ fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
         None => {
             let pin = RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?;
             relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
-            let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.data, log_key(&config)?)?);
+            let store: Arc<dyn Store> = Arc::new(open(&config)?);
             runtime()?.block_on(admin::execute(&store, &pin, command, &mut out))?
         }
     };

@@ -23,12 +23,14 @@ pub use memory::MemoryStore;
 pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
 pub use sled::{OpenError, SledStore};
 
-use formats::trail::{Actor, Event, Record, Revision, Trusted, commitment};
+use formats::trail::{Actor, Class, Event, Record, Revision, Trusted, commitment};
 use formats::wire::{
     DeviceId, FacilityCode, MemberId, Receipt, RecipientState, RevisedVerdict, SubmissionId, SubmissionState,
 };
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
+
+use crate::month_keys::{KeyId, MonthKeyError};
 
 /// What the relay must not forget. Every write takes the events that explain it and commits both or neither.
 ///
@@ -71,6 +73,10 @@ pub trait Store: Send + Sync + 'static {
     fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>>;
     /// By what the relay judged when that last changed; `None` before the first such record.
     fn trusted(&self) -> Read<'_, Option<Trusted>>;
+    /// The months of the trail's records with their keys, oldest first.
+    fn months(&self) -> Read<'_, Vec<Month>>;
+    /// Bytes of what a facility has sent and the relay still holds.
+    fn stored_bytes(&self, facility: &FacilityCode) -> Read<'_, u64>;
     /// Number of records in the log.
     fn size(&self) -> Read<'_, u64>;
     /// The record at `position` with an inclusion proof against the newest checkpoint.
@@ -120,6 +126,22 @@ pub enum Condition {
     VerdictStands(SubmissionId),
     /// The submission is Accepted and its container is not erased.
     Kept(SubmissionId),
+    /// The submission is held.
+    Held(SubmissionId),
+    /// The submission is there, and not held.
+    NotHeld(SubmissionId),
+    /// The key of this month and class is not destroyed, nothing came under it after this position, and nothing was held from
+    /// this size of the log on.
+    MonthClosed {
+        /// Class.
+        class: Class,
+        /// `2026-11`
+        month: String,
+        /// Position of the last record under the key.
+        last: u64,
+        /// Number of records when holds were last looked at.
+        seen: u64,
+    },
 }
 
 /// The promise of a commit.
@@ -159,6 +181,15 @@ pub enum StoreError {
     /// The store can take no more writes until the relay restarts.
     #[error("the store is broken: {0}")]
     Broken(String),
+}
+
+impl From<MonthKeyError> for StoreError {
+    fn from(error: MonthKeyError) -> Self {
+        match error {
+            MonthKeyError::Full => Self::Full,
+            other => Self::Broken(other.to_string()),
+        }
+    }
 }
 
 impl StoreError {
@@ -243,6 +274,33 @@ pub struct SubmissionRow {
     /// When its container was erased, RFC 3339 UTC.
     #[serde(default)]
     pub erased: Option<String>,
+    /// While it is held.
+    #[serde(default)]
+    pub hold: Option<HoldRow>,
+}
+
+/// A hold as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HoldRow {
+    /// Since when, RFC 3339 UTC.
+    pub since: String,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+/// The records of one month and class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Month {
+    /// Class.
+    pub class: Class,
+    /// UTC: `2026-11`.
+    pub month: String,
+    /// Position of the first.
+    pub first: u64,
+    /// Position of the last; records of the other class may lie between.
+    pub last: u64,
+    /// Whether their key is destroyed.
+    pub destroyed: bool,
 }
 
 /// The newest archive of a submission.
@@ -275,6 +333,11 @@ pub struct RevisedRow {
 }
 
 impl SubmissionRow {
+    /// Under which key it lies: that of the record it begins with.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        KeyId::of(Class::Account, &self.received)
+    }
+
     /// Where it stands in the inboxes of its recipients.
     #[must_use]
     pub fn inbox_position(&self) -> u64 {

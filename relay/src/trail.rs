@@ -4,6 +4,7 @@
 //! cut off at the next start and reported. A broken group with whole ones after it is damage, and stops the relay.
 
 mod group;
+mod sealed;
 mod segment;
 
 use std::fs::{File, OpenOptions};
@@ -13,10 +14,10 @@ use std::sync::Mutex;
 
 pub(crate) use group::Group;
 pub use group::{MAX_GROUP, Place};
+pub(crate) use sealed::{OpenKey, SealedRecord};
 use segment::segments;
 
 use crate::folder::{create_private, private_file};
-use crate::store::StoredRecord;
 
 /// A segment that has grown beyond this is closed, and the next begun.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -260,7 +261,7 @@ impl TrailReader {
     }
 
     /// The record at a place, checked.
-    pub(crate) fn record(&self, position: u64, place: Place) -> Result<StoredRecord, TrailError> {
+    pub(crate) fn record(&self, position: u64, place: Place) -> Result<SealedRecord, TrailError> {
         let path = segment::path(&self.folder, place.segment);
         let io = |error| TrailError::Io(path.clone(), error);
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -286,7 +287,7 @@ impl TrailReader {
     pub(crate) fn replay<E: From<TrailError>>(
         &self,
         from: u64,
-        mut each: impl FnMut(StoredRecord, Place) -> Result<(), E>,
+        mut each: impl FnMut(SealedRecord, Place) -> Result<(), E>,
     ) -> Result<(), E> {
         let all = segments(&self.folder)?;
         let start = all.partition_point(|first| *first <= from).saturating_sub(1);
@@ -342,17 +343,25 @@ mod tests {
     use super::*;
     use crate::store::Content;
 
+    fn key() -> OpenKey {
+        OpenKey::new(&[7; 32]).unwrap()
+    }
+
     fn write(trail: &mut Trail, count: u64) {
         for _ in 0..count {
             let mut group = trail.begin().unwrap();
-            let body = format!("body {}", group.next());
-            group.add(&Content { body, salt: [7; 32] });
+            let content = Content {
+                body: format!("body {}", group.next()),
+                salt: [7; 32],
+            };
+            let id = "2026-11.account".parse().unwrap();
+            group.add(&SealedRecord::seal(group.next(), &content, id, &key()).unwrap());
             trail.append(group).unwrap();
         }
     }
 
-    fn body(record: &StoredRecord) -> &str {
-        &record.content.as_ref().unwrap().body
+    fn body(record: &SealedRecord) -> String {
+        record.open(&key()).unwrap().body
     }
 
     fn replay(folder: &Path, from: u64) -> Result<Vec<(u64, Place)>, TrailError> {

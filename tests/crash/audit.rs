@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use formats::trail::{Event, LogKey};
 use formats::wire::{FacilityCode, SubmissionId};
 use kit::RelayProcess;
+use relay::config::Config;
+use relay::keys::Keys;
 use relay::store::{Embedded as _, SledStore, Store as _};
 
 /// Reads the whole trail, compares the index with one made anew by `hikyaku-relay rebuild`, and returns where each
@@ -15,13 +17,14 @@ pub(crate) fn audit(relay: &RelayProcess) -> BTreeMap<SubmissionId, u64> {
         LogKey::parse(text.trim()).unwrap()
     };
     let data = relay.folder().join("data");
-    let store = SledStore::open(&data, key()).unwrap();
+    let keys = Keys::open(&Config::load(&relay.folder().join("relay.toml")).unwrap().keys).unwrap();
+    let store = SledStore::open(&data, key(), &keys).unwrap();
     assert!(store.torn.is_none(), "the relay left a torn tail behind");
     let before = store.dump().unwrap();
     let accepted = tokio::runtime::Runtime::new().unwrap().block_on(read(&store));
     drop(store);
     relay.admin(&["rebuild"]);
-    let store = SledStore::open(&data, key()).unwrap();
+    let store = SledStore::open(&data, key(), &keys).unwrap();
     let after = store.dump().unwrap();
     let differs = before.iter().zip(&after).find(|(one, other)| one != other);
     assert_eq!(differs, None, "index and trail disagree");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Access, Event, Filter, MAX_BODY, Record, RecordError, Submission};
+use super::{Access, Class, Event, Filter, MAX_BODY, Record, RecordError, Submission};
 use crate::wire::{FacilityCode, SubmissionId};
 
 impl Record {
@@ -59,7 +59,38 @@ impl Event {
             Self::ArchiveMade { .. } => "ArchiveMade",
             Self::ErasureAnnounced { .. } => "ErasureAnnounced",
             Self::ContainerErased { .. } => "ContainerErased",
+            Self::HoldSet { .. } => "HoldSet",
+            Self::HoldLifted { .. } => "HoldLifted",
+            Self::KeyDestroyed { .. } => "KeyDestroyed",
             Self::TrailRead { .. } => "TrailRead",
+        }
+    }
+
+    /// How long its record is kept. What names a patient is never standing.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::FacilityAdded { .. }
+            | Self::CodeIssued { .. }
+            | Self::DeviceEnrolled { .. }
+            | Self::DeviceRenewed { .. }
+            | Self::DeviceRevoked { .. }
+            | Self::MemberAdded { .. }
+            | Self::TrustChanged { .. }
+            | Self::HoldSet { .. }
+            | Self::HoldLifted { .. }
+            | Self::KeyDestroyed { .. } => Class::Standing,
+            Self::Accepted(_)
+            | Self::Pending { .. }
+            | Self::Refused { .. }
+            | Self::Delivered(_)
+            | Self::Viewed(_)
+            | Self::Acknowledged { .. }
+            | Self::VerdictRevised { .. }
+            | Self::ArchiveMade { .. }
+            | Self::ErasureAnnounced { .. }
+            | Self::ContainerErased { .. }
+            | Self::TrailRead { .. } => Class::Account,
         }
     }
 
@@ -92,9 +123,12 @@ impl Event {
             Self::TrustChanged { .. } => BTreeSet::new(),
             Self::ArchiveMade { sender, recipients, .. }
             | Self::ErasureAnnounced { sender, recipients, .. }
-            | Self::ContainerErased { sender, recipients, .. } => {
+            | Self::ContainerErased { sender, recipients, .. }
+            | Self::HoldSet { sender, recipients, .. }
+            | Self::HoldLifted { sender, recipients, .. } => {
                 std::iter::once(sender).chain(recipients).cloned().collect()
             }
+            Self::KeyDestroyed { erased, .. } => erased.keys().cloned().collect(),
             Self::TrailRead { facility, .. } => facility.iter().cloned().collect(),
         }
     }
@@ -110,7 +144,9 @@ impl Event {
             | Self::VerdictRevised { submission, .. }
             | Self::ArchiveMade { submission, .. }
             | Self::ErasureAnnounced { submission, .. }
-            | Self::ContainerErased { submission, .. } => Some(submission),
+            | Self::ContainerErased { submission, .. }
+            | Self::HoldSet { submission, .. }
+            | Self::HoldLifted { submission, .. } => Some(submission),
             Self::FacilityAdded { .. }
             | Self::CodeIssued { .. }
             | Self::DeviceEnrolled { .. }
@@ -118,6 +154,7 @@ impl Event {
             | Self::DeviceRevoked { .. }
             | Self::MemberAdded { .. }
             | Self::TrustChanged { .. }
+            | Self::KeyDestroyed { .. }
             | Self::TrailRead { .. } => None,
         }
     }
@@ -161,9 +198,11 @@ impl fmt::Debug for Filter {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::trail::Actor;
     use crate::trail::receipt::tests::accepted;
+    use crate::trail::{Actor, Erased};
 
     fn record(event: Event) -> Record {
         Record {
@@ -228,6 +267,39 @@ mod tests {
             deadline: String::new(),
         };
         assert_eq!(codes(pending), ["1310000001"]);
+    }
+
+    #[test]
+    fn what_is_kept_for_ever_names_no_patient() {
+        let submission = Box::new(accepted());
+        assert_eq!(Event::Accepted(submission.clone()).class(), Class::Account);
+        let destroyed = Event::KeyDestroyed {
+            class: Class::Account,
+            month: "2026-11".into(),
+            first: 3,
+            last: 9,
+            erased: BTreeMap::from([(
+                submission.sender.facility.clone(),
+                Erased {
+                    records: 4,
+                    first: 2,
+                    last: 6,
+                },
+            )]),
+        };
+        let held = Event::HoldSet {
+            submission: submission.submission.clone(),
+            sender: submission.sender.facility.clone(),
+            recipients: vec!["1320000002".parse().unwrap()],
+            reason: "TEST court order".into(),
+        };
+        for (event, concerned) in [(destroyed, 1), (held, 2)] {
+            assert_eq!((event.class(), event.facilities().len()), (Class::Standing, concerned));
+            let record = record(event);
+            let body = record.encode().unwrap();
+            assert!(!body.contains("patient"), "{body}");
+            assert!(Record::parse(&body).unwrap() == record);
+        }
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let (data, key) = (config.data.clone(), log_key(&config)?);
         create_or_close(&data)?;
-        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key)).await;
+        let keys = open_keys(&config.keys).await?;
+        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key, &keys)).await;
         let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
         if let Some(torn) = &store.torn {

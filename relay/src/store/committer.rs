@@ -10,10 +10,11 @@ use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::oneshot;
 
-use super::index::{Changes, Key, Pending, Table, node};
+use super::index::{Changes, Key, Pending, Swept, Table, node, sweep};
 use super::round::Round;
-use super::{Batch, Committed, StoreError, StoredRecord};
-use crate::trail::{AppendError, Group};
+use super::{Batch, Committed, StoreError};
+use crate::month_keys::MonthKeys;
+use crate::trail::{AppendError, Group, SealedRecord};
 
 /// RFC 3339 UTC with milliseconds: sorts as text.
 const TIME: &[BorrowedFormatItem<'_>] =
@@ -25,6 +26,9 @@ pub(super) const GROUP_BYTES: usize = 4 << 20;
 /// The index is handed to the disk after so many groups, or when nothing comes for [`IDLE`].
 const FLUSH_GROUPS: u32 = 4096;
 const IDLE: Duration = Duration::from_millis(500);
+/// Rows looked at in one step of an erasure, and steps that are done before its answer.
+const ROWS: usize = 1000;
+const AT_ONCE: usize = 8;
 
 /// A batch and where its answer goes.
 pub(super) struct Job {
@@ -37,7 +41,7 @@ pub(super) trait Journal: Send + 'static {
     /// Begins a group.
     fn begin(&mut self) -> Result<Group, AppendError>;
     /// Makes a group durable.
-    fn append(&mut self, group: Group, records: &[StoredRecord]) -> Result<(), AppendError>;
+    fn append(&mut self, group: Group, records: &[SealedRecord]) -> Result<(), AppendError>;
 }
 
 /// The committer.
@@ -45,6 +49,9 @@ pub(super) struct Committer {
     pub(super) journal: Box<dyn Journal>,
     pub(super) table: Arc<dyn Table>,
     pub(super) key: LogKey,
+    pub(super) keys: Arc<MonthKeys>,
+    /// Whether rows of erased records may be left in the index.
+    pub(super) sweeping: bool,
     pub(super) broken: Option<String>,
 }
 
@@ -59,7 +66,11 @@ impl Committer {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let mut unflushed = 0;
         loop {
-            match jobs.recv_timeout(IDLE) {
+            if self.sweeping && self.broken.is_none() {
+                self.sweep();
+            }
+            let wait = if self.sweeping { Duration::ZERO } else { IDLE };
+            match jobs.recv_timeout(wait) {
                 Ok(job) => {
                     self.round(job, jobs);
                     unflushed += 1;
@@ -71,6 +82,32 @@ impl Committer {
             if unflushed >= FLUSH_GROUPS {
                 self.flush(&mut unflushed);
             }
+        }
+    }
+
+    /// Removes some of the rows of erased records, and destroys a key after the last of its rows.
+    fn sweep(&mut self) {
+        if !self.sweeping {
+            return;
+        }
+        let swept = match sweep(&*self.table, ROWS) {
+            // The rows are handed to the disk first. Should they come back from it all the same, the next start finds them
+            // without their key and makes the index anew.
+            Ok(Swept::All(id)) => self
+                .table
+                .flush()
+                .and_then(|()| Ok(self.keys.destroy(id)?))
+                .inspect(|()| tracing::info!(key = %id, "the key of a month's records is destroyed")),
+            Ok(Swept::Part) => Ok(()),
+            Ok(Swept::Nothing) => {
+                self.sweeping = false;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
+            self.sweeping = false;
+            tracing::error!(%error, "an erasure is not complete; the next start goes on with it");
         }
     }
 
@@ -91,8 +128,8 @@ impl Committer {
             Ok(group) => group,
             Err(error) => return drop(first.answer.send(Err(error))),
         };
-        let table = Arc::clone(&self.table);
-        let mut round = Round::new(&*table, group);
+        let (table, keys) = (Arc::clone(&self.table), Arc::clone(&self.keys));
+        let mut round = Round::new(&*table, &keys, group);
         let mut answers = Vec::new();
         let mut next = Some(first);
         while let Some(Job { batch, answer: to }) = next {
@@ -101,19 +138,32 @@ impl Committer {
             let more = answers.len() < GROUP_BATCHES && round.group.length() < GROUP_BYTES;
             next = if more { jobs.try_recv().ok() } else { None };
         }
-        let Round { index, group, records } = round;
+        let Round {
+            index,
+            group,
+            records,
+            erases,
+            ..
+        } = round;
         let written = if records.is_empty() {
             Ok(())
         } else {
             self.write(group, &records, index.changes)
         };
+        if erases && written.is_ok() {
+            self.sweeping = true;
+            // What is little is gone before the answer.
+            for _ in 0..AT_ONCE {
+                self.sweep();
+            }
+        }
         for Answer { to, result } in answers {
             // A conflict was judged against earlier batches of this group; if those failed, so did it.
             let _gone = to.send(written.clone().and(result));
         }
     }
 
-    fn write(&mut self, group: Group, records: &[StoredRecord], mut changes: Changes) -> Result<(), StoreError> {
+    fn write(&mut self, group: Group, records: &[SealedRecord], mut changes: Changes) -> Result<(), StoreError> {
         self.journal
             .append(group, records)
             .map_err(|error| self.failed(error))?;

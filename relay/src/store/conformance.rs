@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::{Batch, Condition, Store, StoreError};
 
 mod archived;
+pub mod erased;
 mod revised;
 
 /// Runs all of it on an empty store whose log has this verification key.

@@ -9,17 +9,19 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::committer::{Committer, Job, Journal, seal};
-use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply};
+use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, Code, Device, Facility, Member, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
+    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
     Ticket,
 };
-use crate::trail::Place;
+use crate::month_keys::MonthKeys;
+use crate::trail::{Place, SealedRecord};
 
 /// Table, bodies and committer of a store. The committer ends when this is dropped, after what was handed to it.
 pub struct Engine {
     table: Arc<dyn Table>,
     bodies: Arc<dyn Bodies>,
+    keys: Arc<MonthKeys>,
     /// Hands a job to the committer; dropping it ends the committer.
     submit: Mutex<Option<Box<dyn Fn(Job) + Send>>>,
     thread: Option<JoinHandle<()>>,
@@ -50,12 +52,15 @@ impl Engine {
         bodies: Arc<dyn Bodies>,
         journal: Box<dyn Journal>,
         key: LogKey,
+        keys: Arc<MonthKeys>,
     ) -> Result<Self, StoreError> {
         let (jobs, waiting) = channel();
         let committer = Committer {
             journal,
             table: Arc::clone(&table),
             key,
+            keys: Arc::clone(&keys),
+            sweeping: true,
             broken: None,
         };
         let thread = std::thread::Builder::new()
@@ -64,19 +69,21 @@ impl Engine {
             .map_err(|error| StoreError::Broken(error.to_string()))?;
         // A committer that is gone drops the answer, which the ticket reports.
         let submit = move |job| drop(jobs.send(job));
-        Ok(Self::with(table, bodies, Box::new(submit), thread))
+        Ok(Self::with(table, bodies, keys, Box::new(submit), thread))
     }
 
     /// With a committer thread that runs already and ends when `submit` is dropped.
     pub(super) fn with(
         table: Arc<dyn Table>,
         bodies: Arc<dyn Bodies>,
+        keys: Arc<MonthKeys>,
         submit: Box<dyn Fn(Job) + Send>,
         thread: JoinHandle<()>,
     ) -> Self {
         Self {
             table,
             bodies,
+            keys,
             submit: Mutex::new(Some(submit)),
             thread: Some(thread),
         }
@@ -87,10 +94,12 @@ impl Engine {
         ask: impl FnOnce(&Query<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Read<'static, T> {
         let (table, bodies) = (Arc::clone(&self.table), Arc::clone(&self.bodies));
+        let keys = Arc::clone(&self.keys);
         let work = move || {
             ask(&Query {
                 table: &*table,
                 bodies: &*bodies,
+                keys: &keys,
             })
         };
         Box::pin(async move {
@@ -111,18 +120,21 @@ impl Drop for Engine {
     }
 }
 
-/// Applies one record of the trail to the index, as part of a replay.
+/// Applies one record of the trail to the index, as part of a replay. One whose key is not there counts as erased.
 pub(super) fn replay_one(
     index: &mut Pending<'_>,
-    stored: &StoredRecord,
+    keys: &MonthKeys,
+    sealed: &SealedRecord,
     place: Option<Place>,
 ) -> Result<(), StoreError> {
-    let record = stored.record()?;
+    let record = open(keys, sealed)?.record()?;
     apply(
         index,
         &Entry {
+            position: sealed.position,
+            commitment: sealed.commitment,
+            key: sealed.key,
             record: record.as_ref(),
-            stored,
             place,
         },
     )
@@ -212,6 +224,13 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
         let facility = facility.cloned();
         self.engine()
             .read(move |query| query.records(facility.as_ref(), from, limit))
+    }
+    fn months(&self) -> Read<'_, Vec<Month>> {
+        self.engine().read(|query| query.months())
+    }
+    fn stored_bytes(&self, facility: &FacilityCode) -> Read<'_, u64> {
+        let facility = facility.clone();
+        self.engine().read(move |query| query.stored_bytes(&facility))
     }
     fn size(&self) -> Read<'_, u64> {
         self.engine().read(|query| query.size())

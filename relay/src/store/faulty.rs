@@ -7,7 +7,7 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Code, Device, Facility, Member, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
+    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
     Ticket,
 };
 
@@ -102,6 +102,12 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>> {
         self.inner.records(facility, from, limit)
+    }
+    fn months(&self) -> Read<'_, Vec<Month>> {
+        self.inner.months()
+    }
+    fn stored_bytes(&self, facility: &FacilityCode) -> Read<'_, u64> {
+        self.inner.stored_bytes(facility)
     }
     fn size(&self) -> Read<'_, u64> {
         self.inner.size()

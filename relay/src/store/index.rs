@@ -1,8 +1,11 @@
 //! The index: what the records mean, as rows in an ordered table. Derived from the records alone, the same on every engine.
 
 mod apply;
+pub(super) mod erasure;
 mod keys;
+mod months;
 mod query;
+mod sealed;
 
 use std::collections::BTreeMap;
 
@@ -10,10 +13,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(super) use apply::{Entry, apply, holds, next_sequence};
+pub(super) use erasure::{Swept, sweep};
 pub(super) use keys::Key;
-pub(super) use query::{Bodies, Query, place};
+pub(super) use months::months;
+pub(super) use query::{Bodies, Query, open, place};
+pub(super) use sealed::SealedTable;
 
-use super::StoreError;
+use super::{StoreError, SubmissionRow};
+use crate::month_keys::KeyId;
 
 /// A row of the index.
 #[derive(Clone, PartialEq, Eq)]
@@ -88,6 +95,18 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
+    /// A row with personal data: it lies under the key of the record it begins with.
+    fn put_sealed(&mut self, key: Key, under: KeyId, row: &impl Serialize) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(row).map_err(|_| StoreError::Broken("index row cannot be written".into()))?;
+        self.put(key, [under.as_bytes().as_slice(), &json].concat());
+        Ok(())
+    }
+
+    fn put_submission(&mut self, row: &SubmissionRow) -> Result<(), StoreError> {
+        let under = row.key().ok_or_else(unreadable)?;
+        self.put_sealed(Key::submission(&row.submission.submission), under, row)
+    }
+
     fn remove(&mut self, key: Key) {
         self.changes.0.insert(key.into_bytes(), None);
     }
@@ -95,7 +114,8 @@ impl<'a> Pending<'a> {
 
 /// Reads a row of the index.
 pub(super) fn row<T: DeserializeOwned>(from: &(impl Fetch + ?Sized), key: &Key) -> Result<Option<T>, StoreError> {
-    from.fetch(key.as_bytes())?.map(|value| parse(&value)).transpose()
+    let value = from.fetch(key.as_bytes())?;
+    value.map(|value| parse(key.as_bytes(), &value)).transpose()
 }
 
 /// Reads a number of the index; 0 where there is none.
@@ -111,8 +131,14 @@ pub(super) fn node(from: &(impl Fetch + ?Sized), number: u64) -> Option<[u8; 32]
     from.fetch(Key::node(number).as_bytes()).ok()??.try_into().ok()
 }
 
-pub(super) fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(value).map_err(|_| unreadable())
+/// Reads the value of a row with this key.
+pub(super) fn parse<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StoreError> {
+    let json = if sealed::is_sealed(key) {
+        value.get(sealed::KEY_ID..).ok_or_else(unreadable)?
+    } else {
+        value
+    };
+    serde_json::from_slice(json).map_err(|_| unreadable())
 }
 
 fn unreadable() -> StoreError {

@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use formats::trail::LogKey;
 
+use super::StoreError;
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Row, Table};
-use super::{StoreError, StoredRecord};
-use crate::trail::{AppendError, Group};
+use super::index::{Bodies, Changes, Fetch, Row, SealedTable, Table};
+use crate::month_keys::MonthKeys;
+use crate::trail::{AppendError, Group, SealedRecord};
 
 /// A store that lasts as long as the process.
 pub struct MemoryStore {
@@ -23,14 +24,15 @@ impl MemoryStore {
     /// # Errors
     /// [`StoreError::Broken`] if no thread can be started.
     pub fn new(key: LogKey) -> Result<Self, StoreError> {
-        let table = Arc::new(MemoryTable::default());
+        let keys = Arc::new(MonthKeys::in_memory());
+        let table = Arc::new(SealedTable::over(Arc::new(MemoryTable::default()), Arc::clone(&keys)));
         seal_if_needed(&*table, &key)?;
         let records = Records::default();
         let journal = MemoryJournal {
             records: records.clone(),
         };
         Ok(Self {
-            engine: Engine::start(table, Arc::new(records), Box::new(journal), key)?,
+            engine: Engine::start(table, Arc::new(records), Box::new(journal), key, keys)?,
         })
     }
 }
@@ -81,10 +83,10 @@ impl Table for MemoryTable {
 }
 
 #[derive(Clone, Default)]
-struct Records(Arc<RwLock<Vec<StoredRecord>>>);
+struct Records(Arc<RwLock<Vec<SealedRecord>>>);
 
 impl Bodies for Records {
-    fn bodies(&self, _table: &dyn Table, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
+    fn bodies(&self, _table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError> {
         let records = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let body = |position: &u64| {
             let found = usize::try_from(*position).ok().and_then(|at| records.get(at).cloned());
@@ -104,7 +106,7 @@ impl Journal for MemoryJournal {
         Ok(Group::without_place(size as u64))
     }
 
-    fn append(&mut self, _group: Group, records: &[StoredRecord]) -> Result<(), AppendError> {
+    fn append(&mut self, _group: Group, records: &[SealedRecord]) -> Result<(), AppendError> {
         self.records
             .0
             .write()

@@ -4,8 +4,9 @@ use formats::trail::{Event, Record};
 
 use super::committer::format_time;
 use super::index::{Entry, Fetch, Key, Pending, apply, holds, next_sequence};
-use super::{Batch, Committed, Content, StoreError, StoredRecord};
-use crate::trail::{Group, MAX_GROUP};
+use super::{Batch, Committed, Content, StoreError};
+use crate::month_keys::{KeyId, MonthKeys};
+use crate::trail::{Group, MAX_GROUP, SealedRecord};
 
 /// A group in the making.
 pub(super) struct Round<'a> {
@@ -14,16 +15,21 @@ pub(super) struct Round<'a> {
     /// The bytes of its records.
     pub(super) group: Group,
     /// Its records.
-    pub(super) records: Vec<StoredRecord>,
+    pub(super) records: Vec<SealedRecord>,
+    /// Whether it destroys a key.
+    pub(super) erases: bool,
+    keys: &'a MonthKeys,
 }
 
 impl<'a> Round<'a> {
-    /// An empty group upon an index.
-    pub(super) fn new(index: &'a dyn Fetch, group: Group) -> Self {
+    /// An empty group upon an index, whose records are sealed with these keys.
+    pub(super) fn new(index: &'a dyn Fetch, keys: &'a MonthKeys, group: Group) -> Self {
         Self {
             index: Pending::new(index),
             group,
             records: Vec::new(),
+            erases: false,
+            keys,
         }
     }
 
@@ -51,25 +57,35 @@ impl<'a> Round<'a> {
             let body = record.encode().map_err(|_| StoreError::TooLarge)?;
             let mut salt = [0; 32];
             aws_lc_rs::rand::fill(&mut salt).map_err(|_| StoreError::Broken("no random bytes".into()))?;
-            let content = Content { body, salt };
-            let stored = StoredRecord::new(self.group.next(), content.clone());
+            let id = KeyId::of(event.class(), &record.time)
+                .ok_or_else(|| StoreError::Broken("the clock is out of range".into()))?;
+            // Durable before the first record under it.
+            let key = self.keys.of_or_new(id)?;
+            let sealed = SealedRecord::seal(self.group.next(), &Content { body, salt }, id, &key)
+                .map_err(|error| StoreError::Broken(error.to_string()))?;
             apply(
                 &mut index,
                 &Entry {
+                    position: sealed.position,
+                    commitment: sealed.commitment,
+                    key: id,
                     record: Some(&record),
-                    stored: &stored,
                     place: self.group.place(),
                 },
             )?;
-            positions.push(stored.position);
-            self.group.add(&content);
-            self.records.push(stored);
+            positions.push(sealed.position);
+            self.group.add(&sealed);
+            self.records.push(sealed);
         }
         if self.group.length() > MAX_GROUP {
             return Err(StoreError::TooLarge);
         }
         let changes = index.changes;
         self.index.changes.merge(changes);
+        self.erases |= batch
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::KeyDestroyed { .. }));
         Ok(Committed { positions })
     }
 }

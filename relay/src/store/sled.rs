@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use formats::trail::LogKey;
 
+use super::StoreError;
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, Table, number, place};
-use super::{StoreError, StoredRecord};
-use crate::trail::{AppendError, Disk, Group, Medium, TornTail, Trail, TrailError, TrailReader};
+use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, SealedTable, Table, erasure, number, place};
+use crate::keys::Keys;
+use crate::month_keys::{Folder, MonthKeys};
+use crate::trail::{AppendError, Disk, Group, Medium, SealedRecord, TornTail, Trail, TrailError, TrailReader};
 
 /// Why the store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -49,47 +51,59 @@ const CACHE: u64 = 64 << 20;
 const REPLAY: u64 = 500;
 
 impl SledStore {
-    /// Opens the store below the relay's data folder: `trail` and `index`. Takes the trail's lock, cuts off a torn tail,
-    /// and brings the index up to the trail. An index that cannot be read is put aside and made anew.
+    /// Opens the store below the relay's data folder: `trail`, `keys` and `index`. Takes the trail's lock, cuts off a torn
+    /// tail, and brings the index up to the trail. An index that cannot be read is put aside and made anew.
     ///
     /// # Errors
     /// [`OpenError`], with what to do.
-    pub fn open(data: &Path, key: LogKey) -> Result<Self, OpenError> {
-        Self::open_on(data, key, Box::new(Disk))
+    pub fn open(data: &Path, key: LogKey, keys: &Keys) -> Result<Self, OpenError> {
+        Self::open_on(data, key, keys, Box::new(Disk))
     }
 
     /// Makes the index anew from the trail alone.
     ///
     /// # Errors
     /// As [`SledStore::open`].
-    pub fn rebuild(data: &Path, key: LogKey) -> Result<Self, OpenError> {
+    pub fn rebuild(data: &Path, key: LogKey, keys: &Keys) -> Result<Self, OpenError> {
         let (trail, torn) = Trail::open(&data.join("trail"), Box::new(Disk))?;
         remove(&data.join("index"))?;
-        Self::with(data, key, trail, torn)
+        Self::with(data, key, keys, trail, torn)
     }
 
-    pub(super) fn open_on(data: &Path, key: LogKey, medium: Box<dyn Medium>) -> Result<Self, OpenError> {
+    pub(super) fn open_on(data: &Path, key: LogKey, keys: &Keys, medium: Box<dyn Medium>) -> Result<Self, OpenError> {
         let (trail, torn) = Trail::open(&data.join("trail"), medium)?;
         if let Some(torn) = &torn {
             let (file, cut) = (torn.file.display(), torn.cut);
             tracing::warn!(%file, cut, "a group of records that was never acknowledged was cut off the trail");
         }
-        Self::with(data, key, trail, torn)
+        Self::with(data, key, keys, trail, torn)
     }
 
-    fn with(data: &Path, key: LogKey, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
+    fn with(data: &Path, key: LogKey, keys: &Keys, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
-        let table = match SledTable::open(&data.join("index")) {
-            Ok(table) => table,
-            Err(error) => {
-                tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
-                remove(&data.join("index"))?;
-                SledTable::open(&data.join("index"))?
-            }
+        let folder = data.join("keys");
+        let shelf = Folder::open(&folder, keys.clone()).map_err(|error| TrailError::Io(folder, error))?;
+        let keys = Arc::new(MonthKeys::on(shelf));
+        let index = data.join("index");
+        let open = || -> Result<SealedTable, OpenError> {
+            Ok(SealedTable::over(Arc::new(SledTable::open(&index)?), Arc::clone(&keys)))
         };
-        catch_up(&table, &reader, trail.size())?;
+        let mut table = open().or_else(|error| {
+            tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
+            remove(&index)?;
+            open()
+        })?;
+        catch_up(&table, &keys, &reader, trail.size())?;
+        if let Some(id) = erasure::without_key(&table, &keys)? {
+            tracing::warn!(key = %id, "the index knows more or less than the keys open; it is made anew from the trail");
+            drop(table);
+            remove(&index)?;
+            table = open()?;
+            catch_up(&table, &keys, &reader, trail.size())?;
+        }
+        erasure::settle(&table, &keys)?;
         seal_if_needed(&table, &key)?;
-        let engine = Engine::start(Arc::new(table), Arc::new(reader), Box::new(trail), key)?;
+        let engine = Engine::start(Arc::new(table), Arc::new(reader), Box::new(trail), key, keys)?;
         Ok(Self { engine, torn })
     }
 }
@@ -101,7 +115,7 @@ impl Embedded for SledStore {
 }
 
 /// Applies to the index what the trail has more.
-fn catch_up(table: &SledTable, reader: &TrailReader, size: u64) -> Result<(), OpenError> {
+fn catch_up(table: &SealedTable, keys: &MonthKeys, reader: &TrailReader, size: u64) -> Result<(), OpenError> {
     let applied = number(table, &Key::applied())?;
     if applied > size {
         return Err(OpenError::TrailTooShort {
@@ -117,7 +131,7 @@ fn catch_up(table: &SledTable, reader: &TrailReader, size: u64) -> Result<(), Op
     reader.replay(applied, |record, place| {
         let mut index = Pending::new(table as &dyn Fetch);
         std::mem::swap(&mut index.changes, &mut changes);
-        replay_one(&mut index, &record, Some(place))?;
+        replay_one(&mut index, keys, &record, Some(place))?;
         std::mem::swap(&mut index.changes, &mut changes);
         next = record.position + 1;
         if next.is_multiple_of(REPLAY) {
@@ -204,13 +218,13 @@ impl Journal for Trail {
         Self::begin(self)
     }
 
-    fn append(&mut self, group: Group, _records: &[StoredRecord]) -> Result<(), AppendError> {
+    fn append(&mut self, group: Group, _records: &[SealedRecord]) -> Result<(), AppendError> {
         Self::append(self, group)
     }
 }
 
 impl Bodies for TrailReader {
-    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
+    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError> {
         let body = |position: &u64| {
             self.record(*position, place(table, *position)?)
                 .map_err(|error| StoreError::Broken(error.to_string()))

@@ -1,19 +1,42 @@
 //! The suite on each store; reopening, rebuilding, and faults of the disk.
 
+mod erased;
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use formats::trail::LogKey;
 
 use super::conformance::{acceptance, all, submission};
 use super::{Embedded as _, Fault, FaultyStore, MemoryStore, OpenError, SledStore, Store, StoreError};
+use crate::config::KeyPaths;
+use crate::keys::{Keys, NewIdentity};
 use crate::trail::{Medium, TrailError};
 
 fn key() -> LogKey {
     LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
+}
+
+/// One identity for all stores of the tests.
+fn keys() -> Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    let made = KEYS.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (identity, recipients) = (folder.path().join("identity"), folder.path().join("recipients"));
+        let new = NewIdentity::generate();
+        crate::folder::replace(&identity, new.file.as_bytes()).unwrap();
+        std::fs::write(&recipients, new.recipient).unwrap();
+        Keys::open(&KeyPaths {
+            identities: vec![identity],
+            recipients,
+            pin: None,
+        })
+        .unwrap()
+    });
+    made.clone()
 }
 
 /// What the disk does at a given write.
@@ -78,23 +101,29 @@ async fn memory_store_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_store_erases() {
+    let store = MemoryStore::new(key()).unwrap();
+    super::conformance::erased::a_month_is_erased_and_the_rest_stands(Arc::new(store), key().vkey()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sled_store_conforms_reopens_and_rebuilds_the_same_index() {
     let data = tempfile::tempdir().unwrap();
-    let store = Arc::new(SledStore::open(data.path(), key()).unwrap());
+    let store = Arc::new(SledStore::open(data.path(), key(), &keys()).unwrap());
     all(Arc::clone(&store) as Arc<dyn Store>, key().vkey()).await;
     assert!(matches!(
-        SledStore::open(data.path(), key()),
+        SledStore::open(data.path(), key(), &keys()),
         Err(OpenError::Trail(TrailError::Locked(_)))
     ));
     let before = store.dump().unwrap();
     assert!(before.len() > 500);
     drop(Arc::into_inner(store).unwrap());
 
-    let reopened = SledStore::open(data.path(), key()).unwrap();
+    let reopened = SledStore::open(data.path(), key(), &keys()).unwrap();
     assert_eq!(reopened.torn, None);
     assert!(reopened.dump().unwrap() == before);
     drop(reopened);
-    let rebuilt = SledStore::rebuild(data.path(), key()).unwrap();
+    let rebuilt = SledStore::rebuild(data.path(), key(), &keys()).unwrap();
     assert!(rebuilt.dump().unwrap() == before);
     drop(rebuilt);
 
@@ -102,7 +131,7 @@ async fn sled_store_conforms_reopens_and_rebuilds_the_same_index() {
     std::fs::remove_dir_all(data.path().join("index")).unwrap();
     std::fs::create_dir(data.path().join("index")).unwrap();
     std::fs::write(data.path().join("index/conf"), b"garbage").unwrap();
-    let healed = SledStore::open(data.path(), key()).unwrap();
+    let healed = SledStore::open(data.path(), key(), &keys()).unwrap();
     assert!(healed.dump().unwrap() == before);
 }
 
@@ -120,7 +149,7 @@ async fn a_full_disk_keeps_nothing_half_and_recovers() {
     let data = tempfile::tempdir().unwrap();
     let bad = Bad::default();
     *bad.0.1.lock().unwrap() = Some((2, Trouble::Full));
-    let store = SledStore::open_on(data.path(), key(), Box::new(bad)).unwrap();
+    let store = SledStore::open_on(data.path(), key(), &keys(), Box::new(bad)).unwrap();
     assert_eq!(send(&store, 1).await, Ok(0));
     assert_eq!(send(&store, 2).await, Err(StoreError::Full));
     assert_eq!(store.size().await.unwrap(), 1);
@@ -133,7 +162,7 @@ async fn a_full_disk_keeps_nothing_half_and_recovers() {
     );
     assert_eq!(send(&store, 2).await, Ok(1));
     drop(store);
-    let store = SledStore::open(data.path(), key()).unwrap();
+    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
     assert_eq!((store.size().await.unwrap(), store.torn.clone()), (2, None));
 }
 
@@ -143,7 +172,7 @@ async fn a_disk_error_stops_writes_and_loses_nothing_acknowledged() {
         let data = tempfile::tempdir().unwrap();
         let bad = Bad::default();
         *bad.0.1.lock().unwrap() = Some((3, trouble));
-        let store = SledStore::open_on(data.path(), key(), Box::new(bad)).unwrap();
+        let store = SledStore::open_on(data.path(), key(), &keys(), Box::new(bad)).unwrap();
         assert_eq!(send(&store, 1).await, Ok(0));
         assert_eq!(send(&store, 2).await, Ok(1));
         assert!(matches!(send(&store, 3).await, Err(StoreError::Broken(_))));
@@ -156,7 +185,7 @@ async fn a_disk_error_stops_writes_and_loses_nothing_acknowledged() {
                 .is_some()
         );
         drop(store);
-        let store = SledStore::open(data.path(), key()).unwrap();
+        let store = SledStore::open(data.path(), key(), &keys()).unwrap();
         assert_eq!(store.size().await.unwrap(), 2);
         assert_eq!(send(&store, 3).await, Ok(2));
     }
@@ -169,12 +198,12 @@ fn segment(data: &Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn a_torn_tail_is_cut_and_reported_wherever_it_tore() {
     let data = tempfile::tempdir().unwrap();
-    let store = SledStore::open(data.path(), key()).unwrap();
+    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
     send(&store, 1).await.unwrap();
     send(&store, 2).await.unwrap();
     drop(store);
     let two = std::fs::read(segment(data.path())).unwrap();
-    let store = SledStore::open(data.path(), key()).unwrap();
+    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
     send(&store, 3).await.unwrap();
     drop(store);
     let three = std::fs::read(segment(data.path())).unwrap();
@@ -184,21 +213,21 @@ async fn a_torn_tail_is_cut_and_reported_wherever_it_tore() {
         // A power cut: the index never saw the third either.
         std::fs::remove_dir_all(data.path().join("index")).unwrap();
         std::fs::write(segment(data.path()), &three[..length]).unwrap();
-        let store = SledStore::open(data.path(), key()).unwrap();
+        let store = SledStore::open(data.path(), key(), &keys()).unwrap();
         let torn = store.torn.clone().unwrap();
         assert_eq!((torn.kept, torn.cut), (two.len() as u64, (length - two.len()) as u64));
         assert_eq!(store.size().await.unwrap(), 2);
         drop(store);
         assert_eq!(std::fs::read(segment(data.path())).unwrap(), two);
     }
-    let store = SledStore::open(data.path(), key()).unwrap();
+    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
     assert_eq!(send(&store, 3).await, Ok(2));
 }
 
 #[tokio::test]
 async fn damage_in_the_middle_stops_the_store_with_its_position() {
     let data = tempfile::tempdir().unwrap();
-    let store = SledStore::open(data.path(), key()).unwrap();
+    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
     for number in 1..=3 {
         send(&store, number).await.unwrap();
     }
@@ -207,7 +236,7 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
     let mut damaged = good.clone();
     damaged[200] ^= 1;
     std::fs::write(segment(data.path()), &damaged).unwrap();
-    match SledStore::open(data.path(), key()) {
+    match SledStore::open(data.path(), key(), &keys()) {
         Err(OpenError::Trail(TrailError::Damaged {
             offset: 16,
             position: 0,
@@ -223,7 +252,7 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
 
     // Acknowledged records that are gone from the end: the index knows better.
     std::fs::write(segment(data.path()), &good[..good.len() - 1]).unwrap();
-    let short = SledStore::open(data.path(), key()).map(drop);
+    let short = SledStore::open(data.path(), key(), &keys()).map(drop);
     assert!(matches!(short, Err(OpenError::TrailTooShort { trail: 2, index: 3 })));
 }
 
@@ -243,7 +272,7 @@ async fn a_lost_answer_is_found_again() {
 async fn figure_of_64_committers() {
     const EACH: u64 = 40;
     let data = tempfile::tempdir().unwrap();
-    let store = Arc::new(SledStore::open(data.path(), key()).unwrap());
+    let store = Arc::new(SledStore::open(data.path(), key(), &keys()).unwrap());
     let begun = std::time::Instant::now();
     let writers: Vec<_> = (0..64)
         .map(|writer| {

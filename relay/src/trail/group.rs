@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! group  = magic (8) ‖ length of frames (u32 LE) ‖ count (u32 LE) ‖ SHA-256 of length, count, frames (32) ‖ frames
-//! frame  = length of what follows the CRC (u32 LE) ‖ CRC-32 of it (u32 LE) ‖ position (u64 LE) ‖ salt (32) ‖ body
+//! frame  = length of what follows the CRC (u32 LE) ‖ CRC-32 of it (u32 LE) ‖ sealed record
 //! ```
 
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use formats::trail::MAX_BODY;
 use sha2::{Digest as _, Sha256};
 
-use crate::store::{Content, StoredRecord};
+use super::sealed::{OVERHEAD, SealedRecord};
 
 /// Begins every group.
 pub(super) const MAGIC: &[u8; 8] = b"HKGROUP1";
@@ -18,7 +18,7 @@ const HEAD: usize = 8 + 4 + 4 + 32;
 /// Largest frames of a group in bytes.
 pub const MAX_GROUP: usize = 64 << 20;
 /// Largest frame in bytes.
-pub(super) const MAX_FRAME: u64 = (8 + 40 + MAX_BODY) as u64;
+pub(super) const MAX_FRAME: u64 = (8 + OVERHEAD + MAX_BODY) as u64;
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +79,9 @@ impl Group {
         })
     }
 
-    /// Adds a record.
-    pub(crate) fn add(&mut self, content: &Content) {
-        let payload = [
-            &self.next.to_le_bytes(),
-            content.salt.as_slice(),
-            content.body.as_bytes(),
-        ]
-        .concat();
+    /// Adds a record, which has the position [`Group::next`].
+    pub(crate) fn add(&mut self, record: &SealedRecord) {
+        let payload = record.encode();
         self.frames
             .extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.frames.extend(crc32fast::hash(&payload).to_le_bytes());
@@ -142,7 +137,7 @@ pub(super) const fn head() -> usize {
 }
 
 /// Reads one frame; `None` if it is none. Never takes more memory than what is there.
-pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<StoredRecord>> {
+pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<SealedRecord>> {
     let mut head = [0; 8];
     if let Err(error) = from.read_exact(&mut head) {
         return if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -153,7 +148,7 @@ pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<StoredRecord
     }
     let [a, b, c, d, crc @ ..] = head;
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-    if length < 40 || length + 8 > MAX_FRAME {
+    if length + 8 > MAX_FRAME {
         return Ok(None);
     }
     let mut payload = Vec::new();
@@ -161,15 +156,5 @@ pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<StoredRecord
     if payload.len() as u64 != length || crc32fast::hash(&payload) != u32::from_le_bytes(crc) {
         return Ok(None);
     }
-    Ok(record(&payload))
-}
-
-fn record(payload: &[u8]) -> Option<StoredRecord> {
-    let (position, rest) = payload.split_first_chunk::<8>()?;
-    let (salt, body) = rest.split_first_chunk::<32>()?;
-    let body = std::str::from_utf8(body).ok()?.to_owned();
-    Some(StoredRecord::new(
-        u64::from_le_bytes(*position),
-        Content { body, salt: *salt },
-    ))
+    Ok(SealedRecord::parse(&payload))
 }

@@ -5,11 +5,11 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::group::{self, MAGIC};
+use super::sealed::SealedRecord;
 use super::{Place, TrailError};
-use crate::store::StoredRecord;
 
 /// Begins every segment file.
-pub(super) const HEADER: &[u8; 16] = b"HIKYAKU-TRAIL-1\n";
+pub(super) const HEADER: &[u8; 16] = b"HIKYAKU-TRAIL-2\n";
 
 /// How far a segment file is good.
 pub(super) struct End {
@@ -77,7 +77,7 @@ pub(super) fn replay<E: From<TrailError>>(
     folder: &Path,
     first: u64,
     last: bool,
-    each: &mut impl FnMut(StoredRecord, Place) -> Result<(), E>,
+    each: &mut impl FnMut(SealedRecord, Place) -> Result<(), E>,
 ) -> Result<u64, E> {
     walk(folder, first, last, each, &mut 0)
 }
@@ -86,7 +86,7 @@ fn walk<E: From<TrailError>>(
     folder: &Path,
     first: u64,
     last: bool,
-    each: &mut impl FnMut(StoredRecord, Place) -> Result<(), E>,
+    each: &mut impl FnMut(SealedRecord, Place) -> Result<(), E>,
     good: &mut u64,
 ) -> Result<u64, E> {
     let path = path(folder, first);

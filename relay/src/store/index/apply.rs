@@ -5,25 +5,31 @@ use std::collections::BTreeMap;
 use formats::trail::{Event, Record, Revision, tree};
 use formats::wire::{FacilityCode, RecipientState, SubmissionId, SubmissionState};
 
+use super::erasure::{begin, concern};
+use super::months::{MonthRow, State, count_in, month};
 use super::{Fetch, Key, Pending, node, number, row};
+use crate::month_keys::KeyId;
 use crate::store::{
-    ArchiveRow, Code, Condition, Device, Facility, Member, RetentionStep, RevisedRow, StoreError, StoredRecord,
+    ArchiveRow, Code, Condition, Device, Facility, HoldRow, Member, RetentionStep, RevisedRow, StoreError,
     SubmissionRow,
 };
 use crate::trail::Place;
 
 /// A record about to be applied, as stored and, if it is not erased, parsed.
 pub(in crate::store) struct Entry<'a> {
+    pub(in crate::store) position: u64,
+    pub(in crate::store) commitment: [u8; 32],
+    /// The key it lies under.
+    pub(in crate::store) key: KeyId,
     pub(in crate::store) record: Option<&'a Record>,
-    pub(in crate::store) stored: &'a StoredRecord,
     /// Where it lies, if it is in a file.
     pub(in crate::store) place: Option<Place>,
 }
 
 /// Applies a record: rows of the tree and the trail first, then what it means.
 pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Result<(), StoreError> {
-    let position = entry.stored.position;
-    let nodes = tree::append(position, &entry.stored.commitment, |number| node(&*index, number))
+    let position = entry.position;
+    let nodes = tree::append(position, &entry.commitment, |number| node(&*index, number))
         .map_err(|_| StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into()))?;
     for (number, hash) in nodes {
         index.put(Key::node(number), hash.to_vec());
@@ -33,18 +39,20 @@ pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Res
         index.put(Key::place(position), place);
     }
     index.put(Key::applied(), (position + 1).to_be_bytes().to_vec());
+    count_in(index, entry.key, position, entry.record.is_some())?;
     let Some(record) = entry.record else {
         return Ok(());
     };
     for (facility, sequence) in &record.facility_seq {
         index.put(Key::sequence(facility), sequence.to_be_bytes().to_vec());
-        index.put(Key::facility_record(facility, position), Vec::new());
+        let concern = concern(record.event.class(), record.event.submission());
+        index.put(Key::facility_record(facility, position), concern);
     }
     if let Some(id) = record.event.submission() {
         index.put(Key::submission_record(id, position), Vec::new());
     }
     index.put(Key::time(), record.time.clone().into_bytes());
-    mean(index, position, record)
+    mean(index, entry.key, position, record)
 }
 
 /// The numbers the next record of this event bears for each facility it concerns.
@@ -82,13 +90,27 @@ pub(in crate::store) fn holds(index: &impl Fetch, condition: &Condition) -> Resu
         Condition::VerdictStands(id) => {
             submission(id)?.is_some_and(|row| row.state == SubmissionState::Accepted && row.revised.is_none())
         }
+        Condition::Held(id) => submission(id)?.is_some_and(|row| row.hold.is_some()),
+        Condition::NotHeld(id) => submission(id)?.is_some_and(|row| row.hold.is_none()),
+        Condition::MonthClosed {
+            class,
+            month: name,
+            last,
+            seen,
+        } => match KeyId::of(*class, name) {
+            Some(id) => {
+                let same = |row: MonthRow| row.state == State::Read && row.last == *last;
+                month(index, id)?.is_some_and(same) && number(index, &Key::held())? <= *seen
+            }
+            None => false,
+        },
         Condition::Kept(id) => {
             submission(id)?.is_some_and(|row| row.state == SubmissionState::Accepted && row.erased.is_none())
         }
     })
 }
 
-fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), StoreError> {
+fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -> Result<(), StoreError> {
     match &record.event {
         Event::FacilityAdded { facility, name } => {
             let row = Facility {
@@ -153,7 +175,7 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
                 id: member.clone(),
                 name: name.clone(),
             };
-            index.put_row(Key::member(facility, member), &row)
+            index.put_sealed(Key::member(facility, member), under, &row)
         }
         Event::Accepted(submission) => accepted(index, position, record, submission),
         Event::Pending {
@@ -165,7 +187,7 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
             if row::<SubmissionRow>(&*index, &key)?.is_some_and(|row| row.state == SubmissionState::Accepted) {
                 return Ok(());
             }
-            let row = SubmissionRow {
+            let new = SubmissionRow {
                 position,
                 received: record.time.clone(),
                 state: SubmissionState::PendingEvidence,
@@ -177,9 +199,13 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
                 erase_after: None,
                 erased: None,
                 revised: None,
+                hold: None,
             };
+            if row::<SubmissionRow>(&*index, &key)?.is_none() {
+                stored(index, submission, u64::saturating_add)?;
+            }
             index.put(Key::pending(&submission.submission), Vec::new());
-            index.put_row(key, &row)
+            index.put_submission(&new)
         }
         // Only the refusal of what waits ends it: another container under the same id is refused beside it.
         Event::Refused {
@@ -195,6 +221,7 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
             let same = row.submission.sender.facility == *facility
                 && container_sha256.as_ref() == Some(&row.submission.container_sha256);
             if row.state == SubmissionState::PendingEvidence && same {
+                stored(index, &row.submission, u64::saturating_sub)?;
                 index.remove(Key::pending(id));
                 index.remove(key);
             }
@@ -229,6 +256,7 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
                 sha256: archive_sha256.clone(),
                 stands_until: stands_until.clone(),
             });
+            Ok(())
         }),
         Event::ErasureAnnounced {
             submission,
@@ -236,18 +264,37 @@ fn mean(index: &mut Pending<'_>, position: u64, record: &Record) -> Result<(), S
             ..
         } => kept(index, submission, |index, row| {
             forget_retention(index, row);
-            index.put(
-                Key::retention(RetentionStep::Announced, erase_after, submission),
-                Vec::new(),
-            );
             row.erase_after = Some(erase_after.clone());
+            note_retention(index, row);
+            Ok(())
         }),
         Event::ContainerErased { submission, .. } => kept(index, submission, |index, row| {
             forget_retention(index, row);
             // Its recipients hold their own; what is not held is not renewed.
             index.remove(Key::archive(stands_until_of(row), submission));
+            stored(index, &row.submission, u64::saturating_sub)?;
             row.erased = Some(record.time.clone());
+            Ok(())
         }),
+        Event::HoldSet { submission, reason, .. } => {
+            index.put(Key::held(), (position + 1).to_be_bytes().to_vec());
+            change(index, submission, |index, row| {
+                forget_retention(index, row);
+                row.hold = Some(HoldRow {
+                    since: record.time.clone(),
+                    reason: reason.clone(),
+                });
+                Ok(())
+            })
+        }
+        Event::HoldLifted { submission, .. } => change(index, submission, |index, row| {
+            row.hold = None;
+            note_retention(index, row);
+            Ok(())
+        }),
+        Event::KeyDestroyed {
+            class, month, erased, ..
+        } => begin(index, (*class, month), erased),
         Event::VerdictRevised {
             submission, revision, ..
         } => revised(index, position, record, submission, revision),
@@ -263,10 +310,17 @@ fn accepted(
     submission: &formats::trail::Submission,
 ) -> Result<(), StoreError> {
     let id = &submission.submission;
-    let key = Key::submission(id);
-    if row::<SubmissionRow>(&*index, &key)?.is_some_and(|row| row.state == SubmissionState::Accepted) {
+    let earlier = row::<SubmissionRow>(&*index, &Key::submission(id))?;
+    if earlier
+        .as_ref()
+        .is_some_and(|row| row.state == SubmissionState::Accepted)
+    {
         return Ok(());
     }
+    if let Some(earlier) = earlier {
+        stored(index, &earlier.submission, u64::saturating_sub)?;
+    }
+    stored(index, submission, u64::saturating_add)?;
     let row = SubmissionRow {
         position,
         received: record.time.clone(),
@@ -279,13 +333,14 @@ fn accepted(
         delivered: None,
         erase_after: None,
         erased: None,
+        hold: None,
     };
     index.remove(Key::pending(id));
     index.put(Key::archive("", id), Vec::new());
     for (facility, _) in &row.recipients {
         index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
     }
-    index.put_row(key, &row)
+    index.put_submission(&row)
 }
 
 /// Delivery stops, and the submission moves to the end of its recipients' inboxes, where who follows them finds it anew.
@@ -308,14 +363,15 @@ fn revised(
         index.remove(Key::inbox(facility, row.position));
         index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
     }
-    // What is delivered no more is not renewed.
+    // What is delivered no more is not renewed, and its container is what the dispute is about.
     index.remove(Key::archive(stands_until_of(&row), id));
+    forget_retention(index, &row);
     row.revised = Some(RevisedRow {
         position,
         time: record.time.clone(),
         revision: revision.clone(),
     });
-    index.put_row(key, &row)
+    index.put_submission(&row)
 }
 
 /// Each recipient facility once, in the envelope's order.
@@ -333,16 +389,60 @@ fn waiting(submission: &formats::trail::Submission) -> Vec<(FacilityCode, Recipi
 fn kept(
     index: &mut Pending<'_>,
     id: &SubmissionId,
-    change: impl FnOnce(&mut Pending<'_>, &mut SubmissionRow),
+    alter: impl FnOnce(&mut Pending<'_>, &mut SubmissionRow) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let key = Key::submission(id);
-    match row::<SubmissionRow>(&*index, &key)? {
-        Some(mut row) if row.state == SubmissionState::Accepted && row.erased.is_none() => {
-            change(index, &mut row);
-            index.put_row(key, &row)
+    change(index, id, |index, row| {
+        if row.state == SubmissionState::Accepted && row.erased.is_none() {
+            alter(index, row)
+        } else {
+            Ok(())
         }
-        _ => Ok(()),
+    })
+}
+
+/// Changes the row of a submission, if there is one.
+fn change(
+    index: &mut Pending<'_>,
+    id: &SubmissionId,
+    alter: impl FnOnce(&mut Pending<'_>, &mut SubmissionRow) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    match row::<SubmissionRow>(&*index, &Key::submission(id))? {
+        Some(mut row) => {
+            alter(index, &mut row)?;
+            index.put_submission(&row)
+        }
+        None => Ok(()),
     }
+}
+
+/// Counts what its sender has stored here.
+fn stored(
+    index: &mut Pending<'_>,
+    submission: &formats::trail::Submission,
+    count: impl Fn(u64, u64) -> u64,
+) -> Result<(), StoreError> {
+    let key = Key::stored(&submission.sender.facility);
+    match count(number(&*index, &key)?, submission.size) {
+        0 => index.remove(key),
+        bytes => index.put(key, bytes.to_be_bytes().to_vec()),
+    }
+    Ok(())
+}
+
+/// Removes the row of a submission and all that leads to it.
+pub(super) fn forget(index: &mut Pending<'_>, row: &SubmissionRow) -> Result<(), StoreError> {
+    let id = &row.submission.submission;
+    for (facility, _) in &row.recipients {
+        index.remove(Key::inbox(facility, row.inbox_position()));
+    }
+    index.remove(Key::pending(id));
+    index.remove(Key::archive(stands_until_of(row), id));
+    forget_retention(index, row);
+    if row.erased.is_none() {
+        stored(index, &row.submission, u64::saturating_sub)?;
+    }
+    index.remove(Key::submission(id));
+    Ok(())
 }
 
 fn stands_until_of(row: &SubmissionRow) -> &str {
@@ -356,6 +456,19 @@ fn forget_retention(index: &mut Pending<'_>, row: &SubmissionRow) {
     }
     if let Some(time) = &row.erase_after {
         index.remove(Key::retention(RetentionStep::Announced, time, id));
+    }
+}
+
+/// Where it stands on its container's way out; what is held or stopped stands nowhere.
+fn note_retention(index: &mut Pending<'_>, row: &SubmissionRow) {
+    if row.hold.is_some() || row.revised.is_some() || row.erased.is_some() {
+        return;
+    }
+    let id = &row.submission.submission;
+    match (&row.erase_after, &row.delivered) {
+        (Some(time), _) => index.put(Key::retention(RetentionStep::Announced, time, id), Vec::new()),
+        (None, Some(time)) => index.put(Key::retention(RetentionStep::Delivered, time, id), Vec::new()),
+        (None, None) => {}
     }
 }
 
@@ -375,18 +488,16 @@ fn raise(
     facility: &FacilityCode,
     to: RecipientState,
 ) -> Result<(), StoreError> {
-    let key = Key::submission(id);
-    let Some(mut row) = row::<SubmissionRow>(&*index, &key)? else {
-        return Ok(());
-    };
-    for (recipient, state) in &mut row.recipients {
-        if recipient == facility {
-            *state = (*state).max(to);
+    change(index, id, |index, row| {
+        for (recipient, state) in &mut row.recipients {
+            if recipient == facility {
+                *state = (*state).max(to);
+            }
         }
-    }
-    if row.delivered.is_none() && row.recipients.iter().all(|(_, state)| has_it(*state)) {
-        index.put(Key::retention(RetentionStep::Delivered, &record.time, id), Vec::new());
-        row.delivered = Some(record.time.clone());
-    }
-    index.put_row(key, &row)
+        if row.delivered.is_none() && row.recipients.iter().all(|(_, state)| has_it(*state)) {
+            row.delivered = Some(record.time.clone());
+            note_retention(index, row);
+        }
+        Ok(())
+    })
 }

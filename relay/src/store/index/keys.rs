@@ -2,6 +2,7 @@
 
 use formats::wire::{DeviceId, FacilityCode, MemberId, SubmissionId};
 
+use crate::month_keys::KeyId;
 use crate::store::RetentionStep;
 
 /// code → `Facility`
@@ -26,7 +27,7 @@ const DELIVERED: u8 = b'x';
 const ANNOUNCED: u8 = b'y';
 /// id, position → nothing: records of a submission
 const SUBMISSION_RECORD: u8 = b'r';
-/// facility, position → nothing: records of a facility
+/// facility, position → class, submission: records of a facility
 const FACILITY_RECORD: u8 = b'a';
 /// facility → its highest `facility_seq`
 const SEQUENCE: u8 = b'q';
@@ -34,6 +35,12 @@ const SEQUENCE: u8 = b'q';
 const NODE: u8 = b'h';
 /// position → segment, offset
 const PLACE: u8 = b'l';
+/// month and class → `MonthRow`
+const MONTH: u8 = b'k';
+/// month and class, facility → position from which rows of erased records are still to be removed
+const ERASURE: u8 = b'w';
+/// facility → bytes of what it has sent and is still held
+const STORED: u8 = b'b';
 /// how far the index has come, and what goes with it
 const META: u8 = b'z';
 
@@ -123,6 +130,28 @@ impl Key {
     pub(in crate::store) fn place(position: u64) -> Self {
         Self(vec![PLACE]).then(&position.to_be_bytes())
     }
+    pub(in crate::store) fn month(id: KeyId) -> Self {
+        Self::months().then(id.as_bytes())
+    }
+    pub(in crate::store) fn months() -> Self {
+        Self(vec![MONTH])
+    }
+    pub(in crate::store) fn erasure(id: KeyId, facility: &FacilityCode) -> Self {
+        Self::erasures_of(id).then(facility.as_str().as_bytes())
+    }
+    pub(in crate::store) fn erasures_of(id: KeyId) -> Self {
+        Self::erasures().then(id.as_bytes())
+    }
+    pub(in crate::store) fn erasures() -> Self {
+        Self(vec![ERASURE])
+    }
+    pub(in crate::store) fn stored(facility: &FacilityCode) -> Self {
+        Self::text(STORED, facility.as_str())
+    }
+    /// Position of the newest hold.
+    pub(in crate::store) fn held() -> Self {
+        Self::text(META, "held")
+    }
     /// Number of records the index has seen.
     pub(in crate::store) fn applied() -> Self {
         Self::text(META, "applied")
@@ -154,6 +183,17 @@ impl Key {
         self.0.extend(part);
         self
     }
+}
+
+/// Whether rows of this space carry personal data: persons, patients.
+pub(super) fn personal(space: u8) -> bool {
+    matches!(space, MEMBER | SUBMISSION)
+}
+
+/// Month, class and facility of an erasure's key, behind its first byte.
+pub(super) fn erasure(key: &[u8]) -> Option<(KeyId, FacilityCode)> {
+    let (id, facility) = key.get(1..)?.split_first_chunk()?;
+    Some((KeyId::parse(*id)?, std::str::from_utf8(facility).ok()?.parse().ok()?))
 }
 
 /// Time and id of a key made of both, behind its first byte.

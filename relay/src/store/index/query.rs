@@ -8,14 +8,16 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use serde::de::DeserializeOwned;
 
 use super::keys::{position, timed};
-use super::{Key, Row, Table, number, parse, row, unreadable};
-use crate::store::{Code, Device, Facility, Member, RetentionStep, StoreError, StoredRecord, SubmissionRow};
-use crate::trail::Place;
+use super::months::{destroyed, missing};
+use super::{Key, Row, Table, months, number, parse, row, unreadable};
+use crate::month_keys::MonthKeys;
+use crate::store::{Code, Device, Facility, Member, Month, RetentionStep, StoreError, StoredRecord, SubmissionRow};
+use crate::trail::{Place, SealedRecord};
 
 /// Where bodies are read.
 pub(in crate::store) trait Bodies: Send + Sync + 'static {
-    /// The records at these positions, in this order; `table` knows the place of each where there are places.
-    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError>;
+    /// The records at these positions, in this order, as they lie; `table` knows the place of each where there are places.
+    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError>;
 }
 
 /// Where the index says that a record lies.
@@ -33,6 +35,22 @@ pub(in crate::store) fn place(table: &dyn Table, position: u64) -> Result<Place,
 pub(in crate::store) struct Query<'a> {
     pub(in crate::store) table: &'a dyn Table,
     pub(in crate::store) bodies: &'a dyn Bodies,
+    pub(in crate::store) keys: &'a MonthKeys,
+}
+
+/// What a record says, where its key is there.
+pub(in crate::store) fn open(keys: &MonthKeys, sealed: &SealedRecord) -> Result<StoredRecord, StoreError> {
+    let mut stored = sealed.erased();
+    if let Some(key) = keys.of(sealed.key)? {
+        let (position, id) = (sealed.position, sealed.key);
+        let content = sealed.open(&key).ok_or_else(|| {
+            StoreError::Broken(format!(
+                "record {position} does not open with the key {id}: one of them is damaged; restore it from a backup"
+            ))
+        })?;
+        stored.content = Some(content);
+    }
+    Ok(stored)
 }
 
 /// So many rows are read at once where all are asked for.
@@ -93,7 +111,7 @@ impl Query<'_> {
             None => space.as_bytes().to_vec(),
         };
         let found = self.table.scan(space.as_bytes(), &from, limit)?;
-        found.iter().map(|row| parse(&row.value)).collect()
+        found.iter().map(|row| parse(&row.key, &row.value)).collect()
     }
 
     pub(in crate::store) fn trusted(&self) -> Result<Option<Trusted>, StoreError> {
@@ -119,7 +137,8 @@ impl Query<'_> {
         let found = self.table.fetch_all(&keys)?;
         found
             .into_iter()
-            .map(|row| row.map(|row| parse(&row)).transpose())
+            .zip(&keys)
+            .map(|(row, key)| row.map(|row| parse(key.as_bytes(), &row)).transpose())
             .collect()
     }
 
@@ -171,13 +190,43 @@ impl Query<'_> {
         }
         let end = self.size()?.min(from.saturating_add(limit as u64));
         let positions: Vec<u64> = (from..end).collect();
-        self.bodies.bodies(self.table, &positions)
+        self.open(&positions)
+    }
+
+    /// The records at these positions. One whose key is not there was erased, and the index knows that.
+    fn open(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
+        let sealed = self.bodies.bodies(self.table, positions)?;
+        let open = |sealed: &SealedRecord| {
+            let stored = open(self.keys, sealed)?;
+            if stored.content.is_none() && !destroyed(self.table, sealed.key)? {
+                return Err(missing(sealed.key));
+            }
+            Ok(stored)
+        };
+        sealed.iter().map(open).collect()
+    }
+
+    pub(in crate::store) fn months(&self) -> Result<Vec<Month>, StoreError> {
+        let found = months(self.table)?.into_iter();
+        Ok(found
+            .map(|(id, row)| Month {
+                class: id.class(),
+                month: id.month().to_owned(),
+                first: row.first,
+                last: row.last,
+                destroyed: row.state.is_destroyed(),
+            })
+            .collect())
+    }
+
+    pub(in crate::store) fn stored_bytes(&self, facility: &FacilityCode) -> Result<u64, StoreError> {
+        number(self.table, &Key::stored(facility))
     }
 
     /// The records at whose positions these keys end.
     fn bodies_of(&self, rows: &[Row]) -> Result<Vec<StoredRecord>, StoreError> {
         let positions: Option<Vec<u64>> = rows.iter().map(|row| position(&row.key)).collect();
-        self.bodies.bodies(self.table, &positions.ok_or_else(unreadable)?)
+        self.open(&positions.ok_or_else(unreadable)?)
     }
 
     pub(in crate::store) fn size(&self) -> Result<u64, StoreError> {
@@ -200,11 +249,7 @@ impl Query<'_> {
         if position >= size {
             return Ok(None);
         }
-        let record = self
-            .bodies
-            .bodies(self.table, &[position])?
-            .pop()
-            .ok_or_else(unreadable)?;
+        let record = self.open(&[position])?.pop().ok_or_else(unreadable)?;
         let Some(content) = record.content else {
             return Ok(None);
         };
@@ -242,7 +287,7 @@ impl Query<'_> {
     fn all<T: DeserializeOwned>(&self, prefix: &Key) -> Result<Vec<T>, StoreError> {
         self.keys(prefix.as_bytes())?
             .iter()
-            .map(|row| parse(&row.value))
+            .map(|row| parse(&row.key, &row.value))
             .collect()
     }
 

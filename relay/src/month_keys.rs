@@ -1,0 +1,188 @@
+//! The keys of the trail's records: one for each month and class, so that destroying one erases all that was said under it.
+//!
+//! A key is durable before the first record under it. Opened ones stay in memory; where they are kept is a [`Shelf`].
+
+mod folder;
+mod id;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::keys::{DataKey, KeysError};
+use crate::trail::OpenKey;
+pub use folder::Folder;
+pub use id::KeyId;
+
+/// Why the key of a month cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MonthKeyError {
+    /// No space for a new one.
+    #[error("no space left for the key of a month's records")]
+    Full,
+    /// It is there and does not open, or the disk fails.
+    #[error("key {0}: {1}")]
+    Unusable(KeyId, String),
+    /// Where the keys are cannot be read.
+    #[error("the keys of the trail's records cannot be listed: {0}")]
+    Unlisted(String),
+}
+
+impl MonthKeyError {
+    fn of(id: KeyId, error: &KeysError) -> Self {
+        match error {
+            KeysError::Io(error) if full(error) => Self::Full,
+            other => Self::Unusable(id, other.to_string()),
+        }
+    }
+}
+
+fn full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Where keys are kept. All of it blocks.
+pub trait Shelf: Send + Sync + 'static {
+    /// Which there are.
+    ///
+    /// # Errors
+    /// [`MonthKeyError::Unlisted`].
+    fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError>;
+    /// One of them; `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`MonthKeyError::Unusable`].
+    fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError>;
+    /// Puts a new one, durably. Where another process was first, its key stays.
+    ///
+    /// # Errors
+    /// [`MonthKeyError::Full`] or [`MonthKeyError::Unusable`].
+    fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError>;
+    /// Removes one, durably; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`MonthKeyError::Unusable`].
+    fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError>;
+}
+
+/// The keys of the trail's records.
+pub struct MonthKeys {
+    shelf: Box<dyn Shelf>,
+    /// What was asked for: opened, or not there.
+    opened: RwLock<HashMap<KeyId, Option<Arc<OpenKey>>>>,
+}
+
+impl MonthKeys {
+    /// Those on a shelf.
+    #[must_use]
+    pub fn on(shelf: impl Shelf) -> Self {
+        Self {
+            shelf: Box::new(shelf),
+            opened: RwLock::default(),
+        }
+    }
+
+    /// Keys that last as long as the process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::on(Memory::default())
+    }
+
+    /// Which there are.
+    pub(crate) fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        self.shelf.ids()
+    }
+
+    /// The key, to open with; `None` if it is not there.
+    pub(crate) fn of(&self, id: KeyId) -> Result<Option<Arc<OpenKey>>, MonthKeyError> {
+        if let Some(known) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(known.clone());
+        }
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = opened.get(&id) {
+            return Ok(known.clone());
+        }
+        let found = self.shelf.key(id)?.map(|key| open(id, &key)).transpose()?;
+        opened.insert(id, found.clone());
+        Ok(found)
+    }
+
+    /// The key, to seal with; made if it is not there.
+    pub(crate) fn of_or_new(&self, id: KeyId) -> Result<Arc<OpenKey>, MonthKeyError> {
+        if let Some(known) = self.of(id)? {
+            return Ok(known);
+        }
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let new = DataKey::generate().map_err(|error| MonthKeyError::Unusable(id, error.to_string()))?;
+        self.shelf.put(id, &new)?;
+        let kept = self.shelf.key(id)?;
+        let kept = kept.ok_or_else(|| MonthKeyError::Unusable(id, "it is gone after it was made".into()))?;
+        let key = open(id, &kept)?;
+        opened.insert(id, Some(Arc::clone(&key)));
+        Ok(key)
+    }
+
+    /// Destroys a key: what is sealed under it can be read by nobody any more.
+    pub(crate) fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        opened.insert(id, None);
+        self.shelf.destroy(id)
+    }
+}
+
+fn open(id: KeyId, key: &DataKey) -> Result<Arc<OpenKey>, MonthKeyError> {
+    let opened = OpenKey::new(key).ok_or_else(|| MonthKeyError::Unusable(id, "it does not fit".into()))?;
+    Ok(Arc::new(opened))
+}
+
+impl fmt::Debug for MonthKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MonthKeys")
+    }
+}
+
+#[derive(Default)]
+struct Memory(Mutex<BTreeMap<KeyId, DataKey>>);
+
+impl Shelf for Memory {
+    fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.keys().copied().collect())
+    }
+    fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned())
+    }
+    fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError> {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.entry(id).or_insert_with(|| key.clone());
+        Ok(())
+    }
+    fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use formats::trail::Class;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_a_destroyed_one_stays_away() {
+        let keys = MonthKeys::in_memory();
+        let id = KeyId::of(Class::Account, "2026-11-22T01:00:00.000Z").unwrap();
+        assert!(keys.of(id).unwrap().is_none());
+        let made = keys.of_or_new(id).unwrap();
+        let again = keys.of_or_new(id).unwrap();
+        let mut sealed = Vec::new();
+        made.seal_row(b"key", b"value", &mut sealed).unwrap();
+        assert_eq!(again.open_row(b"key", &sealed).unwrap(), b"value");
+        assert_eq!(keys.ids().unwrap(), [id]);
+        keys.destroy(id).unwrap();
+        assert!(keys.of(id).unwrap().is_none());
+        assert!(keys.ids().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,66 @@
+//! Month keys as files: `<month>.<class>.key`, each an `age` file to the relay's recipients.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{KeyId, MonthKeyError, Shelf};
+use crate::folder::create_private;
+use crate::keys::{DataKey, Keys, KeysError};
+
+/// The folder `keys` of the relay's data folder.
+pub struct Folder {
+    path: PathBuf,
+    keys: Keys,
+}
+
+impl Folder {
+    /// Opens the folder, made if it is not there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn open(path: &Path, keys: Keys) -> io::Result<Self> {
+        create_private(path)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            keys,
+        })
+    }
+
+    fn file(&self, id: KeyId) -> PathBuf {
+        self.path.join(format!("{id}.key"))
+    }
+}
+
+impl Shelf for Folder {
+    fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        let unlisted = |error: io::Error| MonthKeyError::Unlisted(format!("{}: {error}", self.path.display()));
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(unlisted)? {
+            let name = entry.map_err(unlisted)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            ids.extend(id.and_then(|id| id.parse::<KeyId>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
+        match self.keys.kept(&self.file(id)) {
+            Ok(key) => Ok(Some(key)),
+            Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(MonthKeyError::of(id, &error)),
+        }
+    }
+
+    fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError> {
+        self.keys
+            .keep(&self.file(id), key)
+            .map_err(|error| MonthKeyError::of(id, &error))
+    }
+
+    fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
+        self.keys
+            .destroy(&self.file(id))
+            .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))
+    }
+}
