@@ -84,8 +84,8 @@ pub struct Config {
     pub limits: Limits,
     /// Archives of what was accepted.
     pub archive: Archive,
-    /// How long containers are kept; `None`: for ever.
-    pub retention: Option<Retention>,
+    /// How long records and containers are kept.
+    pub retention: Retention,
     /// Where the trail is fed to.
     pub syslog: Option<Syslog>,
 }
@@ -97,9 +97,14 @@ pub struct Archive {
     pub renew_before: Duration,
 }
 
-/// How long containers are kept.
+/// Accounts of who saw what are kept so long at least.
+pub const SHORTEST_ACCOUNT: Duration = Duration::from_secs(365 * 86_400);
+
+/// How long records and containers are kept.
 #[derive(Debug, Clone)]
 pub struct Retention {
+    /// Records of submissions and looks, from the end of their month; [`SHORTEST_ACCOUNT`] at least.
+    pub account: Duration,
     /// After every recipient has had the container.
     pub containers: Duration,
     /// The last part of that time, in which its recipients are told.
@@ -194,6 +199,11 @@ pub struct Limits {
     pub timestamps_per_device_per_hour: u32,
     /// The clock may differ so far from that of the nearest time-stamp authority; beyond, the relay is not ready.
     pub clock_drift: Duration,
+    /// Room on the disk that no upload may take: the trail and the index need it to go on. A quarter of it lies in a file
+    /// that is given up when the disk fills all the same.
+    pub reserve: u64,
+    /// Bytes one facility may have announced and stored together; `None`: as many as there is room for.
+    pub quota_per_facility: Option<u64>,
     /// Open connections, all together.
     pub connections: usize,
     /// Open connections of one network address.
@@ -258,7 +268,7 @@ impl Config {
             archive: Archive {
                 renew_before: duration("archive.renew_before", &file.archive.renew_before)?,
             },
-            retention: file.retention.as_ref().map(retention).transpose()?,
+            retention: retention(&file.retention)?,
             syslog: file.syslog.map(|file| syslog(file, base)).transpose()?,
         })
     }
@@ -387,14 +397,17 @@ fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
         }
     };
     Ok(Limits {
-        max_container: quantity::bytes(&file.max_container)
-            .ok_or_else(|| refused("limits.max_container", &file.max_container, quantity::BYTES))?,
+        max_container: size("limits.max_container", &file.max_container)?,
         upload_expiry: duration("limits.upload_expiry", &file.upload_expiry)?,
         pending_deadline: duration("limits.pending_deadline", &file.pending_deadline)?,
         pending_retry: duration("limits.pending_retry", &file.pending_retry)?,
         pending_per_facility: file.pending_per_facility,
         timestamps_per_device_per_hour: file.timestamps_per_device_per_hour,
         clock_drift: duration("limits.clock_drift", &file.clock_drift)?,
+        reserve: size("limits.reserve", &file.reserve)?,
+        quota_per_facility: (file.quota_per_facility.as_ref())
+            .map(|text| size("limits.quota_per_facility", text))
+            .transpose()?,
         connections: at_least_one("limits.connections", file.connections)?,
         connections_per_address: at_least_one("limits.connections_per_address", file.connections_per_address)?,
     })
@@ -402,9 +415,24 @@ fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
 
 fn retention(file: &RetentionFile) -> Result<Retention, ConfigError> {
     let retention = Retention {
+        account: duration("retention.account", &file.account)?,
         containers: duration("retention.containers", &file.containers)?,
         offer: duration("retention.offer", &file.offer)?,
     };
+    if retention.account < SHORTEST_ACCOUNT {
+        return Err(refused(
+            "retention.account",
+            &file.account,
+            "must be 365d or longer: who sent what and who saw it must be answered for at least a year",
+        ));
+    }
+    if retention.containers > retention.account {
+        return Err(refused(
+            "retention.containers",
+            &file.containers,
+            "must be no longer than retention.account: nothing is kept whose records are erased",
+        ));
+    }
     if retention.offer > retention.containers {
         return Err(refused(
             "retention.offer",
@@ -429,6 +457,10 @@ fn syslog(file: SyslogFile, base: &Path) -> Result<Syslog, ConfigError> {
         ca: base.join(file.ca),
         client: file.client.map(|client| client.under(base)),
     })
+}
+
+fn size(key: &'static str, text: &str) -> Result<u64, ConfigError> {
+    quantity::bytes(text).ok_or_else(|| refused(key, text, quantity::BYTES))
 }
 
 fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
@@ -483,7 +515,9 @@ mod tests {
         assert_eq!(config.limits.pending_deadline, Duration::from_secs(72 * 3600));
         assert!(config.timestamps.is_empty());
         assert_eq!(config.archive.renew_before, Duration::from_secs(90 * 86_400));
-        assert!(config.retention.is_none(), "nothing is erased unasked");
+        assert_eq!(config.retention.account, Duration::from_secs(5 * 365 * 86_400));
+        assert_eq!(config.retention.containers, Duration::from_secs(90 * 86_400));
+        assert_eq!((config.limits.reserve, config.limits.quota_per_facility), (256 << 20, None));
     }
 
     #[test]
@@ -502,6 +536,10 @@ mod tests {
             ("archive = { renew_before = \"never\" }", "archive.renew_before"),
             ("retention = { containers = \"long\" }", "retention.containers"),
             ("retention = { containers = \"7d\" }", "retention.offer"),
+            ("retention = { account = \"364d\" }", "retention.account"),
+            ("retention = { containers = \"6y\" }", "retention.containers"),
+            ("limits = { quota_per_facility = \"much\" }", "limits.quota_per_facility"),
+            ("limits = { reserve = \"0\" }", "limits.reserve"),
         ] {
             let message = read(&format!("{SMALLEST}\n{line}")).unwrap_err().to_string();
             assert!(

@@ -1,7 +1,7 @@
-//! How long containers are kept. One that every recipient has is offered once more, with its archive, before it is erased;
-//! evidence, report and archive stay. Each step is a record, and the record comes before the act.
-//!
-//! Off unless the configuration has `[retention]`.
+//! How long containers and records are kept. A container that every recipient has is offered once more, with its archive, before
+//! it is erased; evidence, report and archive stay until the records go too. Each step is a record, and comes before the act.
+
+mod months;
 
 use std::time::Duration;
 
@@ -28,13 +28,12 @@ pub(crate) async fn keep(context: Context) {
             "erased containers that are still there stay until the next start"
         );
     }
-    let Some(retention) = context.config.retention.clone() else {
-        return;
-    };
+    let retention = context.config.retention.clone();
     let look = LOOK
         .min(retention.offer)
         .min(retention.containers)
         .max(Duration::from_millis(200));
+    let mut waits = None;
     loop {
         let now = clock::now();
         // Offered in the last days of its time.
@@ -47,6 +46,9 @@ pub(crate) async fn keep(context: Context) {
         }
         for id in due(&context, RetentionStep::Announced, now).await {
             log(erase(&context, &id).await, &id);
+        }
+        if let Err(problem) = months::erase(&context, now, &mut waits).await {
+            tracing::warn!(code = problem.code().as_str(), "the erasure of records waits");
         }
         tokio::time::sleep(look).await;
     }
@@ -98,10 +100,16 @@ async fn announce(
 
 /// The record first: from then on it is not sent any more, whatever happens to the file.
 async fn erase(context: &Context, id: &SubmissionId) -> Result<(), Problem> {
-    let Some(row) = context.store.submission(id).await?.filter(|row| row.revised.is_none()) else {
-        return Ok(());
-    };
-    let (sender, recipients, patient) = concerned(&row);
+    match context.store.submission(id).await?.filter(|row| row.revised.is_none()) {
+        Some(row) => erase_container(context, &row).await,
+        None => Ok(()),
+    }
+}
+
+/// The record, then the file.
+async fn erase_container(context: &Context, row: &SubmissionRow) -> Result<(), Problem> {
+    let id = &row.submission.submission;
+    let (sender, recipients, patient) = concerned(row);
     let event = Event::ContainerErased {
         submission: id.clone(),
         sender,
@@ -111,18 +119,18 @@ async fn erase(context: &Context, id: &SubmissionId) -> Result<(), Problem> {
     };
     if record(context, id, event).await? {
         context.containers.erase(&row.submission.stored_as).await?;
-        tracing::info!(%id, "a container was erased: its time was over and every recipient has had it");
+        tracing::info!(%id, "a container was erased: its time was over");
     }
     Ok(())
 }
 
-/// Whether it was recorded; not, if it is erased already.
+/// Whether it was recorded; not, if it is erased already or held since.
 async fn record(context: &Context, id: &SubmissionId, event: Event) -> Result<bool, Problem> {
     let batch = Batch {
         actor: Actor::default(),
         time: clock::now(),
         events: vec![event],
-        conditions: vec![Condition::Kept(id.clone())],
+        conditions: vec![Condition::Kept(id.clone()), Condition::NotHeld(id.clone())],
     };
     match context.store.commit(batch).committed().await {
         Ok(_) => Ok(true),

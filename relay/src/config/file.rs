@@ -27,7 +27,8 @@ pub struct File {
     pub limits: LimitsFile,
     #[serde(default)]
     pub archive: ArchiveFile,
-    pub retention: Option<RetentionFile>,
+    #[serde(default)]
+    pub retention: RetentionFile,
     pub syslog: Option<SyslogFile>,
 }
 
@@ -129,11 +130,12 @@ impl Default for ArchiveFile {
     }
 }
 
-/// `[retention]`; without the table nothing is erased.
+/// `[retention]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "see `Retention`")]
 pub struct RetentionFile {
+    pub account: String,
     pub containers: String,
     pub offer: String,
 }
@@ -141,6 +143,7 @@ pub struct RetentionFile {
 impl Default for RetentionFile {
     fn default() -> Self {
         Self {
+            account: "5y".into(),
             containers: "90d".into(),
             offer: "14d".into(),
         }
@@ -169,6 +172,8 @@ pub struct LimitsFile {
     pub pending_per_facility: u32,
     pub timestamps_per_device_per_hour: u32,
     pub clock_drift: String,
+    pub reserve: String,
+    pub quota_per_facility: Option<String>,
     pub connections: usize,
     pub connections_per_address: usize,
 }
@@ -183,6 +188,8 @@ impl Default for LimitsFile {
             pending_per_facility: 100,
             timestamps_per_device_per_hour: 600,
             clock_drift: "2m".into(),
+            reserve: "256MiB".into(),
+            quota_per_facility: None,
             connections: 1000,
             connections_per_address: 200,
         }

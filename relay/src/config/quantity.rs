@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What a size may look like.
 pub(super) const BYTES: &str = "must be a whole number above 0 with B, KiB, MiB, GiB or TiB, such as \"8GiB\"";
 /// What a duration may look like.
-pub(super) const DURATION: &str = "must be a whole number above 0 with s, m, h or d, such as \"24h\"";
+pub(super) const DURATION: &str = "must be a whole number above 0 with s, m, h, d or y (365 days), such as \"24h\"";
 
 /// A size in bytes, as `8GiB`; `None` if it is none.
 #[must_use]
@@ -24,7 +24,7 @@ pub fn bytes(text: &str) -> Option<u64> {
 
 /// A duration of whole seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]).map(Duration::from_secs)
+    scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("y", 365 * 86_400)]).map(Duration::from_secs)
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -50,6 +50,7 @@ mod tests {
         assert_eq!(bytes("1B"), Some(1));
         assert_eq!(duration("90m"), Some(Duration::from_secs(5400)));
         assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
+        assert_eq!(duration("5y"), duration("1825d"));
     }
 
     #[test]
