@@ -517,7 +517,10 @@ mod tests {
         assert_eq!(config.archive.renew_before, Duration::from_secs(90 * 86_400));
         assert_eq!(config.retention.account, Duration::from_secs(5 * 365 * 86_400));
         assert_eq!(config.retention.containers, Duration::from_secs(90 * 86_400));
-        assert_eq!((config.limits.reserve, config.limits.quota_per_facility), (256 << 20, None));
+        assert_eq!(
+            (config.limits.reserve, config.limits.quota_per_facility),
+            (256 << 20, None)
+        );
     }
 
     #[test]
@@ -538,7 +541,10 @@ mod tests {
             ("retention = { containers = \"7d\" }", "retention.offer"),
             ("retention = { account = \"364d\" }", "retention.account"),
             ("retention = { containers = \"6y\" }", "retention.containers"),
-            ("limits = { quota_per_facility = \"much\" }", "limits.quota_per_facility"),
+            (
+                "limits = { quota_per_facility = \"much\" }",
+                "limits.quota_per_facility",
+            ),
             ("limits = { reserve = \"0\" }", "limits.reserve"),
         ] {
             let message = read(&format!("{SMALLEST}\n{line}")).unwrap_err().to_string();

@@ -191,6 +191,14 @@ impl Containers {
         Ok((size, parts.boxed()))
     }
 
+    /// Removes a file beside a container.
+    ///
+    /// # Errors
+    /// [`ContainerError::Absent`] if there is none, or what the store says.
+    pub async fn drop_beside(&self, stored_as: &str, file: &str) -> Result<(), ContainerError> {
+        self.store.delete(&self.key(stored_as, file)?).await.map_err(from_store)
+    }
+
     /// Removes a container and everything beside it; one that is not there is no error.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ use refusal::Refusal;
 pub(crate) use arriving::{complete, look};
 pub(crate) use orphans::sweep;
 pub(crate) use pending::{Plan, answer as pending_answer, retry};
-pub(crate) use refusal::{REFUSED, file_name as refused_report, kept_report};
+pub(crate) use refusal::{REFUSED, drop_report, file_name as refused_report, kept_report};
 
 /// Name of the report beside a container.
 pub(crate) const REPORT: &str = "report.json";

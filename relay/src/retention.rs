@@ -3,6 +3,8 @@
 
 mod months;
 
+pub(crate) use months::outlived;
+
 use std::time::Duration;
 
 use formats::trail::{Actor, Event};

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use formats::trail::Erased;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -48,6 +49,9 @@ pub(super) struct Entry<'a> {
     pub(super) to: Text<'a>,
     pub(super) format: Text<'a>,
     pub(super) filter: Filter<'a>,
+    pub(super) reason: Text<'a>,
+    pub(super) month: Text<'a>,
+    erased: serde_json::Value,
 }
 
 /// Who did it.
@@ -107,6 +111,11 @@ impl<'a> Entry<'a> {
             .map(|code| code.as_str())
             .find(|code| !code.is_empty())
             .unwrap_or_default()
+    }
+
+    /// What a facility has lost of an erased month.
+    pub(super) fn erased(&self, facility: &str) -> Option<Erased> {
+        Erased::deserialize(self.erased.get(facility)?).ok()
     }
 
     /// The number it bears for a facility.

@@ -160,6 +160,18 @@ impl<'a> Row<'a> {
                 (List::one("*"), outcome)
             }
             "ContainerErased" => (List::one("*"), List::one("erased")),
+            "HoldSet" => (List::one(entry.reason.as_str()), List::one("held")),
+            "HoldLifted" => (List::one(entry.reason.as_str()), List::one("hold lifted")),
+            "KeyDestroyed" => {
+                let outcome = match entry.erased(self.facility) {
+                    Some(own) => List::Made(format!(
+                        "{} records erased, facility_seq {} to {}",
+                        own.records, own.first, own.last
+                    )),
+                    None => List::one("records erased"),
+                };
+                (List::one(entry.month.as_str()), outcome)
+            }
             "TrailRead" => (List::Made(reading(entry)), List::one("read")),
             // Kinds without columns of their own.
             _ => (List::Texts(&entry.scope), List::Empty),

@@ -24,7 +24,11 @@ pub fn bytes(text: &str) -> Option<u64> {
 
 /// A duration of whole seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("y", 365 * 86_400)]).map(Duration::from_secs)
+    scaled(
+        text,
+        &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("y", 365 * 86_400)],
+    )
+    .map(Duration::from_secs)
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {

@@ -2,18 +2,23 @@
 //! They were never acknowledged, unless the trail is older than they are; so the start of the relay puts them aside and
 //! removes nothing.
 
+use std::time::Duration;
+
 use formats::wire::SubmissionId;
 
 use super::refusal::REFUSED;
+use crate::clock;
 use crate::containers::Containers;
 use crate::problem::Problem;
+use crate::retention::outlived;
 use crate::store::Store;
 
-/// Puts them aside. Before the first request, when nothing is between its container and its record.
+/// Puts them aside. Before the first request, when nothing is between its container and its record. What is older than the
+/// records kept for `account` is what an erasure left when it was cut off, and goes.
 ///
 /// # Errors
 /// What store or disk say; nothing is moved on a guess.
-pub(crate) async fn sweep(store: &dyn Store, containers: &Containers) -> Result<(), Problem> {
+pub(crate) async fn sweep(store: &dyn Store, containers: &Containers, account: Duration) -> Result<(), Problem> {
     let mut moved = 0_u64;
     for name in containers.names().await? {
         let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
@@ -24,7 +29,13 @@ pub(crate) async fn sweep(store: &dyn Store, containers: &Containers) -> Result<
             .submission(&id)
             .await?
             .is_some_and(|row| row.submission.stored_as == name);
-        if !named {
+        if !named && outlived(&name, account, clock::now()) {
+            containers.delete(&name).await?;
+            tracing::info!(
+                name,
+                "what was left of a submission whose records are erased was removed"
+            );
+        } else if !named {
             containers.put_aside(&name).await?;
             tracing::warn!(name, "a container that no record names was put aside");
             moved += 1;
@@ -64,7 +75,9 @@ mod tests {
             .unwrap();
         let store = MemoryStore::new(LogKey::from_seed("relay.example/trail", &[7; 32]).unwrap().0).unwrap();
         for _ in 0..2 {
-            sweep(&store, &containers).await.unwrap();
+            sweep(&store, &containers, Duration::from_secs(100 * 365 * 86_400))
+                .await
+                .unwrap();
             assert!(matches!(containers.file(&name), Err(ContainerError::Absent)));
             let aside = data
                 .path()
@@ -74,5 +87,14 @@ mod tests {
             assert_eq!(std::fs::read(aside).unwrap(), b"a letter");
             assert_eq!(containers.beside(REFUSED, "a.json").await.unwrap(), &b"{}"[..]);
         }
+        let upload = data.path().join("upload");
+        std::fs::write(&upload, b"a letter").unwrap();
+        let old = format!("{id}.0193569a7c0070008000000000000002");
+        containers.adopt(upload, &old).await.unwrap();
+        sweep(&store, &containers, Duration::from_secs(365 * 86_400))
+            .await
+            .unwrap();
+        assert!(!data.path().join("containers").join(&old).exists());
+        assert!(!data.path().join("containers/orphans").join(&old).exists());
     }
 }

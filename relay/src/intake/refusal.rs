@@ -11,7 +11,7 @@ use trust_store::ValidationReport;
 
 use super::record;
 use crate::clock;
-use crate::containers::Containers;
+use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
 use crate::observe;
 use crate::problem::{Code, Problem};
@@ -104,11 +104,18 @@ pub(crate) async fn kept_report(
     containers: &Containers,
     report_sha256: &str,
 ) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), Problem> {
-    use crate::containers::ContainerError;
     match containers.stream_beside(REFUSED, &file_name(report_sha256)).await {
         Err(ContainerError::Absent) => Err(Code::NotFound.into()),
         other => Ok(other?),
     }
+}
+
+/// Removes the report of a refusal whose record is erased.
+///
+/// # Errors
+/// [`ContainerError::Absent`] if there is none, or what the disk says.
+pub(crate) async fn drop_report(containers: &Containers, report_sha256: &str) -> Result<(), ContainerError> {
+    containers.drop_beside(REFUSED, &file_name(report_sha256)).await
 }
 
 /// Name of a report among those of refusals.

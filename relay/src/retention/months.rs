@@ -89,7 +89,9 @@ async fn gather(context: &Context, month: &Month) -> Result<Result<Found, (Submi
         next = last.position + 1;
         for stored in &page {
             let Some(record) = stored.record()? else { continue };
-            if stored.position > month.last || record.event.class() != month.class || !record.time.starts_with(&month.month)
+            if stored.position > month.last
+                || record.event.class() != month.class
+                || !record.time.starts_with(&month.month)
             {
                 continue;
             }
@@ -113,7 +115,9 @@ async fn gather(context: &Context, month: &Month) -> Result<Result<Found, (Submi
             if !looked.insert(id.clone()) {
                 continue;
             }
-            let Some(row) = context.store.submission(id).await? else { continue };
+            let Some(row) = context.store.submission(id).await? else {
+                continue;
+            };
             if row.hold.is_some() {
                 return Ok(Err((id.clone(), Waiting::Held)));
             }
@@ -146,7 +150,13 @@ async fn let_go(context: &Context, row: &SubmissionRow) -> Result<Option<Waiting
     Ok(Some(Waiting::Container))
 }
 
-async fn destroy(context: &Context, month: &Month, found: Found, seen: u64, now: OffsetDateTime) -> Result<(), Problem> {
+async fn destroy(
+    context: &Context,
+    month: &Month,
+    found: Found,
+    seen: u64,
+    now: OffsetDateTime,
+) -> Result<(), Problem> {
     let facilities: Vec<_> = found.erased.into_iter().collect();
     let part = |part: &[(FacilityCode, Erased)]| Event::KeyDestroyed {
         class: month.class,
@@ -171,7 +181,10 @@ async fn destroy(context: &Context, month: &Month, found: Found, seen: u64, now:
         }],
     };
     match context.store.commit(batch).committed().await {
-        Ok(_) => tracing::info!(month = month.month, "the records of a month are erased: their time was over"),
+        Ok(_) => tracing::info!(
+            month = month.month,
+            "the records of a month are erased: their time was over"
+        ),
         // Something was held or added meanwhile: looked at again next time.
         Err(StoreError::Conflict(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -194,7 +207,12 @@ fn end(month: &str) -> Option<OffsetDateTime> {
     let name = Name::try_from(number.parse::<u8>().ok()?).ok()?;
     let year: i32 = year.parse().ok()?;
     let year = if name == Name::December { year + 1 } else { year };
-    Some(Date::from_calendar_date(year, name.next(), 1).ok()?.midnight().assume_utc())
+    Some(
+        Date::from_calendar_date(year, name.next(), 1)
+            .ok()?
+            .midnight()
+            .assume_utc(),
+    )
 }
 
 /// Whether what was stored under this name can only be a left-over: made so long ago that its records are erased, if it ever had

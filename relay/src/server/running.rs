@@ -124,7 +124,7 @@ impl Relay {
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
         let keys = open_keys(&config.keys).await?;
         let containers = Containers::open(&config.data)?;
-        if let Err(problem) = intake::sweep(&*store, &containers).await {
+        if let Err(problem) = intake::sweep(&*store, &containers, config.retention.account).await {
             tracing::warn!(
                 code = problem.code().as_str(),
                 "containers without a record stay until the next start"
