@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::containers::{ContainerError, Containers};
+use crate::keys::Keys;
 use crate::pace::Pace;
 use crate::store::{Replica, ReplicaError, StoreError};
 use crate::trail::TrailError;
@@ -112,6 +113,8 @@ pub struct Place<'a> {
     pub data: &'a Path,
     /// The log's public key.
     pub vkey: &'a str,
+    /// Keys of what lies at rest.
+    pub keys: &'a Keys,
     /// A folder for the replica; about as much room as the index takes.
     pub scratch: &'a Path,
     /// Whether a relay may be running there. If not, its index is not looked at, and every file must be there.
@@ -130,7 +133,7 @@ const REBUILD: &str = "stop the relay and run `hikyaku-relay rebuild`";
 /// [`CheckError`] if it could not be done; what differs is no error.
 pub async fn check(place: Place<'_>, containers: &Containers, pace: &mut Pace<'_>) -> Result<Report, CheckError> {
     let mut report = Report::default();
-    let mut replica = Replica::new(&place.data.join("trail"), &place.scratch.join("replica"))?;
+    let mut replica = Replica::new(place.data, place.keys, &place.scratch.join("replica"))?;
     let source = if place.live {
         index::Source::open(place, pace)?
     } else {

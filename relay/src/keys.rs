@@ -208,6 +208,26 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// Keys of one identity, the same for all tests that seal.
+#[cfg(test)]
+pub(crate) fn for_tests() -> Keys {
+    static KEYS: std::sync::OnceLock<Keys> = std::sync::OnceLock::new();
+    let made = KEYS.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (identity, recipients) = (folder.path().join("identity"), folder.path().join("recipients"));
+        let new = NewIdentity::generate();
+        crate::folder::replace(&identity, new.file.as_bytes()).unwrap();
+        std::fs::write(&recipients, new.recipient).unwrap();
+        Keys::open(&KeyPaths {
+            identities: vec![identity],
+            recipients,
+            pin: None,
+        })
+        .unwrap()
+    });
+    made.clone()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -291,6 +291,7 @@ fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<
     let config = Config::load(&place.config)?;
     let rate = words::rate(rate)?;
     let key = log_key(&config)?;
+    let keys = Keys::open(&config.keys)?;
     let scratch = Scratch::new(scratch)?;
     let containers = Containers::open(&config.data)?;
     let watch = words::Watch::new(place.json);
@@ -299,6 +300,7 @@ fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<
     let looked = relay::check::Place {
         data: &config.data,
         vkey: key.vkey(),
+        keys: &keys,
         scratch: scratch.path(),
         live: true,
     };

@@ -8,9 +8,10 @@ mod id;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::keys::{DataKey, KeysError};
+use crate::keys::{DataKey, Keys, KeysError};
 use crate::trail::OpenKey;
 pub use folder::Folder;
 pub use id::KeyId;
@@ -81,6 +82,12 @@ impl MonthKeys {
             shelf: Box::new(shelf),
             opened: RwLock::default(),
         }
+    }
+
+    /// Those below a relay's data folder.
+    #[must_use]
+    pub fn of_data(data: &Path, keys: &Keys) -> Self {
+        Self::on(Folder::of(data, keys))
     }
 
     /// Keys that last as long as the process.

@@ -47,7 +47,7 @@ impl Source {
         }
         // sled writes when it opens: it is given a copy.
         copy_folder(&index, &copy, pace)?;
-        match IndexCopy::open(&copy) {
+        match IndexCopy::open(place.data, place.keys, &copy) {
             Ok(index) => Ok(Self::Stopped(index, still)),
             Err(error) => Ok(Self::Unreadable(error.to_string(), still)),
         }

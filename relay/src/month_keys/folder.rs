@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{KeyId, MonthKeyError, Shelf};
-use crate::folder::create_private;
+use crate::folder::{create_private, sync_folder};
 use crate::keys::{DataKey, Keys, KeysError};
 
 /// The folder `keys` of the relay's data folder.
@@ -14,16 +14,13 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder, made if it is not there.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn open(path: &Path, keys: Keys) -> io::Result<Self> {
-        create_private(path)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            keys,
-        })
+    /// Those below the relay's data folder. It is made with the first key.
+    #[must_use]
+    pub fn of(data: &Path, keys: &Keys) -> Self {
+        Self {
+            path: data.join("keys"),
+            keys: keys.clone(),
+        }
     }
 
     fn file(&self, id: KeyId) -> PathBuf {
@@ -35,7 +32,11 @@ impl Shelf for Folder {
     fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
         let unlisted = |error: io::Error| MonthKeyError::Unlisted(format!("{}: {error}", self.path.display()));
         let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(unlisted)? {
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ids),
+            other => other.map_err(unlisted)?,
+        };
+        for entry in entries {
             let name = entry.map_err(unlisted)?.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
             ids.extend(id.and_then(|id| id.parse::<KeyId>().ok()));
@@ -53,9 +54,11 @@ impl Shelf for Folder {
     }
 
     fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError> {
-        self.keys
-            .keep(&self.file(id), key)
-            .map_err(|error| MonthKeyError::of(id, &error))
+        let kept = create_private(&self.path)
+            .and_then(|()| self.path.parent().map_or(Ok(()), sync_folder))
+            .map_err(KeysError::Io)
+            .and_then(|()| self.keys.keep(&self.file(id), key));
+        kept.map_err(|error| MonthKeyError::of(id, &error))
     }
 
     fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {

@@ -4,15 +4,15 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use formats::trail::{LogKey, Trusted};
+use formats::trail::{LogKey, Record, Trusted};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
-    Ticket,
+    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord,
+    SubmissionRow, Ticket,
 };
 use crate::month_keys::MonthKeys;
 use crate::trail::{Place, SealedRecord};
@@ -120,13 +120,14 @@ impl Drop for Engine {
     }
 }
 
-/// Applies one record of the trail to the index, as part of a replay. One whose key is not there counts as erased.
+/// Applies one record of the trail to the index, as part of a replay, and hands on what it says. One whose key is not there counts
+/// as erased.
 pub(super) fn replay_one(
     index: &mut Pending<'_>,
     keys: &MonthKeys,
     sealed: &SealedRecord,
     place: Option<Place>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Record>, StoreError> {
     let record = open(keys, sealed)?.record()?;
     apply(
         index,
@@ -137,7 +138,8 @@ pub(super) fn replay_one(
             record: record.as_ref(),
             place,
         },
-    )
+    )?;
+    Ok(record)
 }
 
 /// Signs the head of what the index knows, where it is not signed yet.

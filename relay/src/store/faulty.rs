@@ -7,8 +7,8 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord, SubmissionRow,
-    Ticket,
+    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord,
+    SubmissionRow, Ticket,
 };
 
 /// How the write fails.

@@ -4,19 +4,23 @@
 //! of the relay.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use formats::trail::{Record, tree};
 use formats::wire::SubmissionId;
 
 use super::engine::replay_one;
-use super::index::{Changes, Fetch, Key, Pending, Row, Table, node, number, row};
+use super::index::{Changes, Fetch, Key, Pending, Row, SealedTable, Table, node, number, row};
 use super::sled::SledTable;
 use super::{OpenError, StoreError, SubmissionRow};
+use crate::keys::Keys;
+use crate::month_keys::MonthKeys;
 use crate::trail::{TrailError, TrailReader};
 
 /// An index made from the trail.
 pub struct Replica {
-    table: SledTable,
+    table: SealedTable,
+    keys: Arc<MonthKeys>,
     reader: TrailReader,
     next: u64,
 }
@@ -25,7 +29,7 @@ pub struct Replica {
 pub struct Applied<'a> {
     /// Its position.
     pub position: u64,
-    /// Bytes of its body.
+    /// Bytes it takes, sealed.
     pub bytes: u64,
     /// What it says; `None` once it is erased.
     pub record: Option<&'a Record>,
@@ -72,14 +76,16 @@ impl From<StoreError> for End {
 }
 
 impl Replica {
-    /// An empty replica of the trail in `trail`, kept in the folder `scratch`.
+    /// An empty replica of the trail below the data folder `data`, kept in the folder `scratch`, sealed as an index is.
     ///
     /// # Errors
     /// [`StoreError`] if the scratch folder cannot be used.
-    pub fn new(trail: &Path, scratch: &Path) -> Result<Self, StoreError> {
+    pub fn new(data: &Path, keys: &Keys, scratch: &Path) -> Result<Self, StoreError> {
+        let keys = Arc::new(MonthKeys::of_data(data, keys));
         Ok(Self {
-            table: SledTable::open(scratch)?,
-            reader: TrailReader::new(trail),
+            table: SealedTable::over(Arc::new(SledTable::open(scratch)?), Arc::clone(&keys)),
+            keys,
+            reader: TrailReader::new(&data.join("trail")),
             next: 0,
         })
     }
@@ -92,20 +98,19 @@ impl Replica {
     pub fn follow(&mut self, until: u64, mut each: impl FnMut(Applied<'_>)) -> Result<u64, ReplicaError> {
         let mut changes = Changes::default();
         let (mut next, mut unwritten) = (self.next, 0);
-        let table = &self.table;
+        let (table, keys) = (&self.table, &*self.keys);
         let ended = self.reader.replay(next, |stored, place| {
             if stored.position >= until {
                 return Err(End::There);
             }
-            let record = stored.record()?;
             let mut below = Pending::new(table as &dyn Fetch);
             std::mem::swap(&mut below.changes, &mut changes);
             let mut index = Pending::new(&below);
-            replay_one(&mut index, &stored, Some(place))?;
+            let record = replay_one(&mut index, keys, &stored, Some(place))?;
             let own = index.changes;
             each(Applied {
                 position: stored.position,
-                bytes: stored.content.as_ref().map_or(0, |content| content.body.len() as u64),
+                bytes: stored.length() as u64,
                 record: record.as_ref(),
                 changes: &own,
             });
@@ -180,26 +185,30 @@ impl Replica {
             |id| [Key::submission(id).as_bytes(), &[0]].concat(),
         );
         let found = self.table.scan(all.as_bytes(), &from, limit)?;
-        found.iter().map(|row| super::index::parse(&row.value)).collect()
+        found
+            .iter()
+            .map(|row| super::index::parse(&row.key, &row.value))
+            .collect()
     }
 
-    /// Whether a row is not made from the trail alone: the checkpoint bears a signature.
+    /// Whether a row is not made from the trail alone: the checkpoint bears a signature; an erasure under way goes on by itself.
     #[must_use]
     pub fn is_apart(key: &[u8]) -> bool {
-        key == Key::checkpoint().as_bytes()
+        key == Key::checkpoint().as_bytes() || key.starts_with(Key::erasures().as_bytes())
     }
 }
 
 /// The index of a relay that does not run, read from a copy of its files.
-pub struct IndexCopy(SledTable);
+pub struct IndexCopy(SealedTable);
 
 impl IndexCopy {
-    /// Opens a copy of the folder `index`.
+    /// Opens a copy of the folder `index` of the data folder `data`.
     ///
     /// # Errors
     /// [`OpenError`] if it cannot be read as an index.
-    pub fn open(copy: &Path) -> Result<Self, OpenError> {
-        Ok(Self(SledTable::open(copy)?))
+    pub fn open(data: &Path, keys: &Keys, copy: &Path) -> Result<Self, OpenError> {
+        let keys = Arc::new(MonthKeys::of_data(data, keys));
+        Ok(Self(SealedTable::over(Arc::new(SledTable::open(copy)?), keys)))
     }
 
     /// Number of records it has seen.

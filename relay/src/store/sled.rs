@@ -13,7 +13,7 @@ use super::committer::Journal;
 use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
 use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, SealedTable, Table, erasure, number, place};
 use crate::keys::Keys;
-use crate::month_keys::{Folder, MonthKeys};
+use crate::month_keys::MonthKeys;
 use crate::trail::{AppendError, Disk, Group, Medium, SealedRecord, TornTail, Trail, TrailError, TrailReader};
 
 /// Why the store does not open.
@@ -81,9 +81,7 @@ impl SledStore {
 
     fn with(data: &Path, key: LogKey, keys: &Keys, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
-        let folder = data.join("keys");
-        let shelf = Folder::open(&folder, keys.clone()).map_err(|error| TrailError::Io(folder, error))?;
-        let keys = Arc::new(MonthKeys::on(shelf));
+        let keys = Arc::new(MonthKeys::of_data(data, keys));
         let index = data.join("index");
         let open = || -> Result<SealedTable, OpenError> {
             Ok(SealedTable::over(Arc::new(SledTable::open(&index)?), Arc::clone(&keys)))

@@ -6,37 +6,17 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use formats::trail::LogKey;
 
 use super::conformance::{acceptance, all, submission};
 use super::{Embedded as _, Fault, FaultyStore, MemoryStore, OpenError, SledStore, Store, StoreError};
-use crate::config::KeyPaths;
-use crate::keys::{Keys, NewIdentity};
+use crate::keys::for_tests as keys;
 use crate::trail::{Medium, TrailError};
 
 fn key() -> LogKey {
     LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
-}
-
-/// One identity for all stores of the tests.
-fn keys() -> Keys {
-    static KEYS: OnceLock<Keys> = OnceLock::new();
-    let made = KEYS.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let (identity, recipients) = (folder.path().join("identity"), folder.path().join("recipients"));
-        let new = NewIdentity::generate();
-        crate::folder::replace(&identity, new.file.as_bytes()).unwrap();
-        std::fs::write(&recipients, new.recipient).unwrap();
-        Keys::open(&KeyPaths {
-            identities: vec![identity],
-            recipients,
-            pin: None,
-        })
-        .unwrap()
-    });
-    made.clone()
 }
 
 /// What the disk does at a given write.

@@ -124,6 +124,11 @@ impl SealedRecord {
         }
     }
 
+    /// Number of its bytes.
+    pub(crate) fn length(&self) -> usize {
+        CLEAR + self.sealed.len()
+    }
+
     /// Its bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         [self.clear().as_slice(), &self.sealed].concat()
