@@ -2,17 +2,29 @@
 
 mod checkpoint;
 mod commitment;
+mod cosignature;
 mod event;
+mod export;
+mod frontier;
+mod proof;
 mod receipt;
+mod tile;
 pub mod tree;
+mod verification;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use checkpoint::{Checkpoint, CheckpointError, LogKey};
+pub use checkpoint::{Checkpoint, CheckpointError, LogKey, checkpoint_in, sign_elsewhere, vkey_of};
 pub use commitment::commitment;
+pub use cosignature::{Cosignature, WitnessKey, cosignatures, with_cosignatures};
+pub use export::{EXPORT_LINE, Entry, EntryKind, ExportError, ExportHead, ExportLine, Sequence, Skipped};
+pub use frontier::{Frontier, cover, subtree};
+pub use proof::{InclusionProof, ProofError, Proven};
 pub use receipt::ReceiptError;
+pub use tile::{Tile, TileError, TileKind, entry_bundle};
+pub use verification::{Earlier, Finding, FindingKind, TrailVerdict, Verification};
 
 use crate::envelope::{Category, Party};
 use crate::wire::{Assurance, DeviceId, DocumentSummary, FacilityCode, MemberId, Purpose, SubmissionId};
@@ -278,6 +290,27 @@ pub enum Event {
         last: u64,
         /// What each facility has lost, so that its account explains its own gap.
         erased: BTreeMap<FacilityCode, Erased>,
+    },
+    /// A day of Japan is over. This record's own `facility_seq` states the facility's highest: so many records and no more
+    /// concern it up to here.
+    Head {
+        /// The facility.
+        facility: FacilityCode,
+        /// The day, `2026-11-22`: the last that was over.
+        day: String,
+    },
+    /// A checkpoint was time-stamped.
+    CheckpointStamped {
+        /// Entries of its tree.
+        size: u64,
+        /// Root of its tree, base64.
+        root: String,
+        /// SHA-256 of the signed note that was stamped, hex.
+        checkpoint_sha256: String,
+        /// SHA-256 of the TimeStampToken (RFC 3161), hex. It is kept beside the trail.
+        token_sha256: String,
+        /// Its genTime, RFC 3339 UTC.
+        gen_time: String,
     },
     /// Someone read the trail.
     TrailRead {

@@ -9,7 +9,7 @@ use formats::asice::{Container, FilePlan, manifest_for};
 use formats::cades::{Profile, SignedData};
 use formats::digest::DigestAlgorithm;
 use formats::timestamp::{FailInfo, Request, Response, Token};
-use formats::trail::{Actor, Event, LogKey, Record};
+use formats::trail::{Actor, Entry, Event, ExportHead, LogKey, Record, Skipped, commitment};
 use formats::wire::{Receipt, SubmissionId};
 use kit::{Ca, CardSpec, ContainerOptions, CrlReason, CrlSpec, OcspSpec, Responder, RoleShape, TestHpki, TokenSpec};
 use time::macros::datetime;
@@ -217,7 +217,42 @@ fn trail() -> Vec<Seed> {
     let note = key.sign(1, &[9; 32]).unwrap();
     let id: SubmissionId = "01935a2b-0000-7000-8000-000000000000".parse().unwrap();
     let receipt = Receipt::new(id, 0, body.clone(), &[3; 32], &[[4; 32]], &note);
+    let line = |push: &dyn Fn(&mut Vec<u8>)| {
+        let mut line = Vec::new();
+        push(&mut line);
+        line
+    };
+    let entry = commitment(&[3; 32], body.as_bytes());
+    let head = ExportHead {
+        facility: None,
+        extract: false,
+        checkpoint: note.clone(),
+        witnessed: Some(note.clone()),
+    };
+    let skipped = Skipped {
+        from: 2,
+        to: 7,
+        nodes: vec![[1; 32], [2; 32], [3; 32]],
+    };
+    // Key ID, time and signature, all zero but the ID.
+    let witnessed = format!("{note}— witness.example/w1 63Yswg{}==\n", "A".repeat(96));
     vec![
+        seed("trail", "proof", receipt.proof.clone()),
+        seed("trail", "tile", "0/x001/x234/067"),
+        seed("trail", "tile-partial", "entries/273.p/112"),
+        seed("trail", "export-head", line(&|out| head.push(out))),
+        seed(
+            "trail",
+            "export-record",
+            line(&|out| Entry::push_record(out, 5, &body, &[3; 32], &entry)),
+        ),
+        seed(
+            "trail",
+            "export-erased",
+            line(&|out| Entry::push_erased(out, 6, &entry)),
+        ),
+        seed("trail", "export-skipped", line(&|out| skipped.push(out))),
+        seed("trail", "cosigned", witnessed),
         seed("trail", "record", body),
         seed("trail", "checkpoint", note),
         seed("trail", "receipt", serde_json::to_vec(&receipt).unwrap()),

@@ -84,11 +84,77 @@ impl LogKey {
     /// # Errors
     /// [`CheckpointError::Malformed`] if the name makes no checkpoint; a key that was read or made does not.
     pub fn sign(&self, size: u64, root: &[u8; 32]) -> Result<String, CheckpointError> {
-        let text =
-            tlog_tiles::Checkpoint::new(self.name(), size, Hash(*root), "").map_err(|_| CheckpointError::Malformed)?;
-        let mut note = Note::new(&text.to_bytes(), &[]).map_err(|_| CheckpointError::Malformed)?;
-        note.add_sigs(&[&self.signer]).map_err(|_| CheckpointError::Malformed)?;
-        String::from_utf8(note.to_bytes()).map_err(|_| CheckpointError::Malformed)
+        sign(self.name(), size, root, &self.signer)
+    }
+}
+
+/// The signed checkpoint in a text: all of it, or what follows the first empty line of a `.tlog-proof`.
+#[must_use]
+pub fn checkpoint_in(text: &str) -> &str {
+    match text.split_once("\n\n") {
+        Some((head, rest)) if head.starts_with("c2sp.org/tlog-proof@") => rest,
+        _ => text,
+    }
+}
+
+/// Signs the head of a tree with a key that lies elsewhere. `public` is its Ed25519 public key; `signature` is asked once for a
+/// signature (RFC 8032) over the bytes it is given.
+///
+/// # Errors
+/// [`CheckpointError::Malformed`] if the name makes no checkpoint, [`CheckpointError::Signature`] if no signature came, or one
+/// that does not verify: a token that signs wrongly must not spoil the log.
+pub fn sign_elsewhere(
+    name: &str,
+    public: &[u8; 32],
+    size: u64,
+    root: &[u8; 32],
+    signature: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<String, CheckpointError> {
+    let vkey = vkey_of(name, public)?;
+    let elsewhere = Elsewhere {
+        name,
+        id: signed_note::key_id(name, &[&[ED25519], public.as_slice()].concat()),
+        signature,
+    };
+    let note = sign(name, size, root, &elsewhere)?;
+    Checkpoint::verify(&note, &vkey)?;
+    Ok(note)
+}
+
+/// The verification key of the log `name` with an Ed25519 public key.
+///
+/// # Errors
+/// [`CheckpointError::Key`].
+pub fn vkey_of(name: &str, public: &[u8; 32]) -> Result<String, CheckpointError> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CheckpointError::Key)?;
+    if !signed_note::is_key_name_valid(name) {
+        return Err(CheckpointError::Key);
+    }
+    Ok(signed_note::new_ed25519_verifier_key(name, &key))
+}
+
+fn sign(name: &str, size: u64, root: &[u8; 32], signer: &dyn signed_note::Signer) -> Result<String, CheckpointError> {
+    let text = tlog_tiles::Checkpoint::new(name, size, Hash(*root), "").map_err(|_| CheckpointError::Malformed)?;
+    let mut note = Note::new(&text.to_bytes(), &[]).map_err(|_| CheckpointError::Malformed)?;
+    note.add_sigs(&[signer]).map_err(|_| CheckpointError::Signature)?;
+    String::from_utf8(note.to_bytes()).map_err(|_| CheckpointError::Malformed)
+}
+
+struct Elsewhere<'a, F> {
+    name: &'a str,
+    id: u32,
+    signature: F,
+}
+
+impl<F: Fn(&[u8]) -> Option<Vec<u8>>> signed_note::Signer for Elsewhere<'_, F> {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn key_id(&self) -> u32 {
+        self.id
+    }
+    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, ed25519_dalek::SignatureError> {
+        (self.signature)(text).ok_or_else(ed25519_dalek::SignatureError::new)
     }
 }
 
@@ -155,6 +221,21 @@ mod tests {
         assert_eq!(Checkpoint::verify(&note, other.vkey()), Err(CheckpointError::Signature));
         assert_eq!(Checkpoint::verify("", key.vkey()), Err(CheckpointError::Malformed));
         assert_eq!(Checkpoint::verify(&note, "no key"), Err(CheckpointError::Key));
+    }
+
+    #[test]
+    fn a_key_elsewhere_signs_the_same_and_a_wrong_signature_is_found() {
+        let (key, _) = LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap();
+        let secret = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
+        let public = *secret.verifying_key().as_bytes();
+        let ask = |text: &[u8]| Some(ed25519_dalek::Signer::sign(&secret, text).to_vec());
+        let note = sign_elsewhere(key.name(), &public, 7, &[9; 32], ask).unwrap();
+        assert_eq!(note, key.sign(7, &[9; 32]).unwrap());
+        assert_eq!(vkey_of(key.name(), &public).as_deref(), Ok(key.vkey()));
+        for wrong in [None, Some(vec![0; 64]), Some(Vec::new())] {
+            let signed = sign_elsewhere(key.name(), &public, 7, &[9; 32], |_| wrong.clone());
+            assert!(signed.is_err());
+        }
     }
 
     #[test]

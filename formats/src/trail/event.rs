@@ -62,6 +62,8 @@ impl Event {
             Self::HoldSet { .. } => "HoldSet",
             Self::HoldLifted { .. } => "HoldLifted",
             Self::KeyDestroyed { .. } => "KeyDestroyed",
+            Self::Head { .. } => "Head",
+            Self::CheckpointStamped { .. } => "CheckpointStamped",
             Self::TrailRead { .. } => "TrailRead",
         }
     }
@@ -79,7 +81,9 @@ impl Event {
             | Self::TrustChanged { .. }
             | Self::HoldSet { .. }
             | Self::HoldLifted { .. }
-            | Self::KeyDestroyed { .. } => Class::Standing,
+            | Self::KeyDestroyed { .. }
+            | Self::Head { .. }
+            | Self::CheckpointStamped { .. } => Class::Standing,
             Self::Accepted(_)
             | Self::Pending { .. }
             | Self::Refused { .. }
@@ -107,6 +111,7 @@ impl Event {
             | Self::DeviceRenewed { facility, .. }
             | Self::DeviceRevoked { facility, .. }
             | Self::MemberAdded { facility, .. }
+            | Self::Head { facility, .. }
             | Self::Refused { facility, .. } => BTreeSet::from([facility.clone()]),
             Self::Accepted(submission) => std::iter::once(&submission.sender)
                 .chain(&submission.recipients)
@@ -120,7 +125,7 @@ impl Event {
             Self::VerdictRevised { sender, recipients, .. } => {
                 std::iter::once(sender).chain(recipients).cloned().collect()
             }
-            Self::TrustChanged { .. } => BTreeSet::new(),
+            Self::TrustChanged { .. } | Self::CheckpointStamped { .. } => BTreeSet::new(),
             Self::ArchiveMade { sender, recipients, .. }
             | Self::ErasureAnnounced { sender, recipients, .. }
             | Self::ContainerErased { sender, recipients, .. }
@@ -155,6 +160,8 @@ impl Event {
             | Self::MemberAdded { .. }
             | Self::TrustChanged { .. }
             | Self::KeyDestroyed { .. }
+            | Self::Head { .. }
+            | Self::CheckpointStamped { .. }
             | Self::TrailRead { .. } => None,
         }
     }

@@ -3,10 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Checkpoint, CheckpointError, Event, MAX_BODY, Record, commitment, tree};
+use super::{Checkpoint, CheckpointError, Event, InclusionProof, Record, commitment, tree};
 use crate::wire::{Receipt, SubmissionId};
-
-const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// Which thing about a receipt is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,20 +40,13 @@ impl Receipt {
         proof: &[[u8; 32]],
         checkpoint: &str,
     ) -> Self {
-        let extra = STANDARD.encode([salt.as_slice(), body.as_bytes()].concat());
-        let mut text = format!("{HEADER}\nextra {extra}\nindex {position}\n");
-        for node in proof {
-            text.push_str(&STANDARD.encode(node));
-            text.push('\n');
-        }
-        text.push('\n');
-        text.push_str(checkpoint);
+        let proof = InclusionProof::of_record(position, salt, &body, proof.to_vec(), checkpoint.to_owned());
         Self {
             id,
             position,
             body,
             salt: STANDARD.encode(salt),
-            proof: text,
+            proof: proof.encode(),
         }
     }
 
@@ -64,17 +55,17 @@ impl Receipt {
     /// # Errors
     /// [`ReceiptError`]: which thing is wrong.
     pub fn verify(&self, vkey: &str) -> Result<Record, ReceiptError> {
-        let proof = Proof::parse(&self.proof).ok_or(ReceiptError::Proof)?;
+        let proof = InclusionProof::parse(&self.proof).map_err(|_| ReceiptError::Proof)?;
         let salt: [u8; 32] = STANDARD
             .decode(&self.salt)
             .ok()
             .and_then(|salt| salt.try_into().ok())
             .ok_or(ReceiptError::Salt)?;
-        let checkpoint = Checkpoint::verify(proof.checkpoint, vkey)?;
+        let checkpoint = Checkpoint::verify(&proof.checkpoint, vkey)?;
         if proof.index != self.position {
             return Err(ReceiptError::Differs("position"));
         }
-        if proof.extra != [salt.as_slice(), self.body.as_bytes()].concat() {
+        if proof.extra != Some([salt.as_slice(), self.body.as_bytes()].concat()) {
             return Err(ReceiptError::Differs("extra"));
         }
         let entry = commitment(&salt, self.body.as_bytes());
@@ -89,40 +80,6 @@ impl Receipt {
             return Err(ReceiptError::Differs("id"));
         }
         Ok(record)
-    }
-}
-
-struct Proof<'a> {
-    extra: Vec<u8>,
-    index: u64,
-    path: Vec<[u8; 32]>,
-    checkpoint: &'a str,
-}
-
-impl<'a> Proof<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        // Base64 makes 4 of 3; the rest is a path of 64 nodes and a checkpoint with its witnesses.
-        if text.len() > MAX_BODY * 4 / 3 + (64 << 10) {
-            return None;
-        }
-        let (head, checkpoint) = text.split_once("\n\n")?;
-        let mut lines = head.split('\n');
-        if lines.next()? != HEADER {
-            return None;
-        }
-        let extra = STANDARD.decode(lines.next()?.strip_prefix("extra ")?).ok()?;
-        let digits = lines.next()?.strip_prefix("index ")?;
-        let index: u64 = digits.parse().ok().filter(|index: &u64| index.to_string() == digits)?;
-        let path = lines
-            .take(65)
-            .map(|line| STANDARD.decode(line).ok()?.try_into().ok())
-            .collect::<Option<_>>()?;
-        Some(Self {
-            extra,
-            index,
-            path,
-            checkpoint,
-        })
     }
 }
 
@@ -234,7 +191,7 @@ pub(super) mod tests {
             ReceiptError::Differs("id")
         );
         assert_eq!(
-            changed(&|r| r.proof = r.proof.replace(HEADER, "c2sp.org/tlog-proof@v2")),
+            changed(&|r| r.proof = r.proof.replace("tlog-proof@v1", "tlog-proof@v2")),
             ReceiptError::Proof
         );
         assert_eq!(

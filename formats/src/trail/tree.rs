@@ -51,6 +51,43 @@ pub fn includes(root: &[u8; 32], size: u64, position: u64, entry: &[u8; 32], pro
     tlog_tiles::check_record(&proof, size, Hash(*root), position, tlog_tiles::record_hash(entry)).is_ok()
 }
 
+/// The proof that the tree of `size` entries begins with the tree of its first `earlier` entries. RFC 6962 §2.1.2; empty for
+/// `earlier` 0.
+///
+/// # Errors
+/// [`MissingNode`] if `earlier` is beyond `size` or `read` does not know a node.
+pub fn prove_consistency(
+    size: u64,
+    earlier: u64,
+    read: impl Fn(u64) -> Option<[u8; 32]>,
+) -> Result<Vec<[u8; 32]>, MissingNode> {
+    if earlier == 0 {
+        return Ok(Vec::new());
+    }
+    let proof = tlog_tiles::prove_tree(size, earlier, &Nodes(read)).map_err(|_| MissingNode)?;
+    Ok(proof.into_iter().map(|node| node.0).collect())
+}
+
+/// Whether `proof` shows that the tree of `size` entries with this `root` begins with the tree of `earlier` entries with the root
+/// `earlier_root`.
+#[must_use]
+pub fn consistent(root: &[u8; 32], size: u64, earlier_root: &[u8; 32], earlier: u64, proof: &[[u8; 32]]) -> bool {
+    if earlier == 0 {
+        return proof.is_empty() && *earlier_root == tlog_tiles::EMPTY_HASH.0;
+    }
+    if proof.len() > 64 {
+        return false;
+    }
+    let proof = proof.iter().map(|node| Hash(*node)).collect();
+    tlog_tiles::check_tree(&proof, size, Hash(*root), earlier, Hash(*earlier_root)).is_ok()
+}
+
+/// The hash of an entry's leaf: SHA-256(0 ‖ entry).
+#[must_use]
+pub fn leaf(entry: &[u8; 32]) -> [u8; 32] {
+    tlog_tiles::record_hash(entry).0
+}
+
 struct Nodes<F>(F);
 
 impl<F: Fn(u64) -> Option<[u8; 32]>> HashReader for Nodes<F> {
@@ -109,6 +146,37 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn every_earlier_tree_of_the_first_forty() {
+        let mut nodes = HashMap::new();
+        let mut roots = vec![root(0, |_| None).unwrap()];
+        for position in 0..40_u64 {
+            let entry = node(&[&position.to_be_bytes()]);
+            nodes.extend(append(position, &entry, |number| nodes.get(&number).copied()).unwrap());
+            roots.push(root(position + 1, |number| nodes.get(&number).copied()).unwrap());
+            let size = position + 1;
+            for earlier in 0..=size {
+                let proof = prove_consistency(size, earlier, |number| nodes.get(&number).copied()).unwrap();
+                let shows = |old: u64, old_root: &[u8; 32], proof: &[[u8; 32]]| {
+                    consistent(&roots[size as usize], size, old_root, old, proof)
+                };
+                let old = &roots[earlier as usize];
+                assert!(shows(earlier, old, &proof), "{earlier} in {size}");
+                assert!(!shows(earlier, &[7; 32], &proof), "another root at {earlier} in {size}");
+                assert!(
+                    !shows(earlier, old, &[proof.clone(), vec![[0; 32]]].concat()),
+                    "a longer proof"
+                );
+                assert!(!shows(size + 1, old, &proof), "a later tree");
+                if earlier > 0 && earlier < size {
+                    assert!(!shows(earlier, old, &proof[1..]), "a shorter proof");
+                }
+            }
+        }
+        assert_eq!(prove_consistency(3, 4, |_| Some([0; 32])), Err(MissingNode));
+        assert!(!consistent(&[0; 32], u64::MAX, &[0; 32], 1 << 60, &vec![[0; 32]; 1000]));
     }
 
     #[test]
