@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure, choose_language};
 use crate::output::Output;
-use crate::{archive, card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, status, verify};
+use crate::{archive, card, chain, diagnose, enrol, fetch, inbox, inspect, send, sign, status, trail, verify};
 
 /// `hikyaku`: signs, sends, fetches and verifies medical documents.
 #[derive(Debug, Parser)]
@@ -53,6 +53,8 @@ enum Command {
     Fetch(fetch::Options),
     /// Make a file that outlives its certificates (B-LTA), or renew a folder of them
     Archive(archive::Options),
+    /// Verify an export of the relay's audit trail, or the proof of a record
+    Trail(trail::Options),
 }
 
 /// Runs one command line and says how it ended.
@@ -80,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Inbox(options) => inbox::run(&context, &options),
         Command::Fetch(options) => fetch::run(&context, &options),
         Command::Archive(options) => archive::run(&context, &options),
+        Command::Trail(options) => trail::run(&context, &options),
     };
     result.unwrap_or_else(|failure| {
         context.output.print_failure(&failure);

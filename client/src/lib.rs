@@ -13,6 +13,7 @@
 //! | [`inbox`], [`fetch`], [`status`] | what has come, how it comes down, what became of what was sent |
 //! | [`archive`] | files that outlive their certificates, made and renewed |
 //! | [`relay_api`], [`relay_trust`] | the relay as the client sees it; its own judgement made here |
+//! | [`trail`] | the relay's audit trail and its proofs, verified offline |
 //! | [`tsa`] | time stamps over HTTP, RFC 3161 |
 //! | [`context`], [`config`], [`files`], [`pin`], [`output`], [`error`] | the ground they stand on |
 
@@ -38,6 +39,7 @@ pub mod send;
 pub mod sign;
 pub mod signer;
 pub mod status;
+pub mod trail;
 pub mod trust;
 pub mod tsa;
 pub mod verify;

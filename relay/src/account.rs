@@ -9,10 +9,10 @@ mod dicom;
 mod entry;
 mod fhir;
 mod form;
-mod jsonl;
 mod meaning;
 mod pages;
 mod pdf;
+mod proven;
 mod row;
 mod summary;
 
@@ -24,6 +24,7 @@ use formats::wire::{FacilityCode, SubmissionId};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use time::OffsetDateTime;
 
+use crate::log::Outline;
 use crate::store::{Batch, Store, StoreError, format_time};
 pub(crate) use dicom::audit_message;
 use form::Writer;
@@ -46,6 +47,10 @@ pub struct Query {
     pub submission: Option<SubmissionId>,
     /// Records behind this position: an export that broke off goes on there.
     pub after: Option<u64>,
+    /// Of the JSON Lines: sizes of checkpoints the reader holds, so that he can compare.
+    pub held: Vec<u64>,
+    /// Of the JSON Lines: the newest checkpoint that witnesses have cosigned.
+    pub witnessed: Option<String>,
 }
 
 impl Query {
@@ -113,7 +118,22 @@ pub async fn export(
     let read = store.commit(batch).committed().await?;
     let reading = read.positions.last().copied().unwrap_or_default();
     let checkpoint = store.checkpoint().await?;
-    let range = pages::range(&*store, &query, (&from, &to), reading).await?;
+    let mut range = pages::range(&*store, &query, (&from, &to), reading).await?;
+    if format == Format::Jsonl {
+        // What proves itself has everything up to its checkpoint, unless it is an extract.
+        let extract = query.is_extract() || !from.is_empty() || !to.is_empty();
+        let held = &query.held;
+        let outline = Outline::new(&*store, query.facility.clone(), extract, query.witnessed.clone(), held).await?;
+        if to.is_empty() {
+            range.end = outline.end();
+        }
+        let start = query.after.map_or(0, |after| after.saturating_add(1));
+        let (whose, closing) = (query.facility.clone(), query.is_extract().then_some(reading));
+        let writer = Writer::new(query, (format, encoding), (from, to), reading, &checkpoint, None);
+        let pages = pages::ahead(Arc::clone(&store), whose, range, closing);
+        let parts = proven::stream(store, outline, writer, pages, start);
+        return Ok(parts.filter_map(filled).boxed());
+    }
     let name = match &query.facility {
         Some(code) => store.facility(code).await?.map(|facility| facility.name),
         None => None,
@@ -143,16 +163,16 @@ pub async fn export(
             .map_err(|_| StoreError::Broken("an export stopped".into()))?;
         Ok(Some((part?, (pages, (!done).then_some(writer)))))
     });
-    Ok(stream::iter([Ok(head)])
-        .chain(parts)
-        .filter_map(|part| async move {
-            match part {
-                Ok(part) if part.is_empty() => None,
-                Ok(part) => Some(Ok(Bytes::from(part))),
-                Err(error) => Some(Err(error)),
-            }
-        })
-        .boxed())
+    Ok(stream::iter([Ok(head)]).chain(parts).filter_map(filled).boxed())
+}
+
+/// A part of an answer, unless there is nothing in it.
+async fn filled(part: Result<Vec<u8>, StoreError>) -> Option<Result<Bytes, StoreError>> {
+    match part {
+        Ok(part) if part.is_empty() => None,
+        Ok(part) => Some(Ok(Bytes::from(part))),
+        Err(error) => Some(Err(error)),
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod trust;
 
 use std::sync::Arc;
 
-use formats::trail::{Actor, Event};
+use formats::trail::{Actor, Checkpoint, Event};
 use formats::wire::{DeviceId, FacilityCode, MemberId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -67,6 +67,14 @@ pub enum Command {
     Checkpoint {},
     /// Rows of the index from this key (hex) on, for `check`.
     IndexRows { from: String, limit: u64 },
+    /// The proof of one record, as a `.tlog-proof` file.
+    TrailProve { position: u64 },
+    /// All of the trail against its checkpoint, and against earlier ones, each with a name.
+    TrailVerify {
+        log_key: String,
+        checkpoints: Vec<(String, String)>,
+        witnessed: Option<String>,
+    },
 }
 
 /// Reads the trust directory anew and records what has changed.
@@ -178,6 +186,37 @@ pub async fn execute(
             let rows = store.rows(&from, limit).await?;
             let rows = rows.iter().map(|row| [hex::encode(&row.key), hex::encode(&row.value)]);
             Ok(json!(rows.collect::<Vec<_>>()))
+        }
+        Command::TrailProve { position } => {
+            let proof = crate::log::prove(&**store, position).await?;
+            let absent = || AdminError::Argument(format!("the log has no record {position}"));
+            Ok(json!({ "proof": proof.ok_or_else(absent)?.encode() }))
+        }
+        Command::TrailVerify {
+            log_key,
+            checkpoints,
+            witnessed,
+        } => {
+            let mut earlier = Vec::new();
+            for (name, note) in checkpoints {
+                let checkpoint = Checkpoint::verify(&note, &log_key)
+                    .map_err(|error| AdminError::Argument(format!("{name}: {error}")))?;
+                earlier.push((name, checkpoint));
+            }
+            Ok(
+                match crate::log::verify(&**store, &log_key, earlier, witnessed).await? {
+                    Ok(verdict) => {
+                        let mut answer = verdict.to_json();
+                        answer["sentences"] = json!(verdict.sentences());
+                        answer
+                    }
+                    Err(finding) => {
+                        let mut answer = finding.to_json();
+                        answer["sentences"] = json!([finding.sentences()]);
+                        answer
+                    }
+                },
+            )
         }
     }
 }

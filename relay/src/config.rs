@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use file::{
     ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, SyslogFile,
-    TimestampsFile, TrustFile,
+    TimestampsFile, TokenFile, TrustFile, WitnessFile,
 };
 pub use network::PrivateTarget;
 pub use quantity::bytes;
@@ -149,8 +149,38 @@ pub struct CertificatePaths {
 pub struct Log {
     /// Origin in checkpoints, C2SP signed-note key name.
     pub name: String,
-    /// File with the signed-note signing key (`PRIVATE+KEY+…`).
+    /// File with the signed-note signing key (`PRIVATE+KEY+…`); not read where there is a token.
     pub key: PathBuf,
+    /// The token that has the key instead.
+    pub token: Option<TokenPlace>,
+    /// The checkpoint is time-stamped so often; a day at most.
+    pub stamp_every: Duration,
+    /// The checkpoint is handed to the witnesses so often at most.
+    pub witness_every: Duration,
+    /// Who cosigns it.
+    pub witnesses: Vec<Witness>,
+}
+
+/// An Ed25519 key in a PKCS #11 token.
+#[derive(Debug, Clone)]
+pub struct TokenPlace {
+    /// The PKCS #11 module.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// Label of private and public key.
+    pub key: String,
+    /// File with the user's PIN.
+    pub pin: PathBuf,
+}
+
+/// A witness of the log, C2SP tlog-witness.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    /// Where it takes checkpoints: its submission prefix and `/add-checkpoint`.
+    pub add_checkpoint: http::Uri,
+    /// By what its cosignatures are checked.
+    pub key: formats::trail::WitnessKey,
 }
 
 /// Keys of what lies at rest: `age` identities and recipients.
@@ -257,10 +287,7 @@ impl Config {
             portal: listener("portal.listen", "portal.url", file.portal)?,
             tls: file.tls.under(base),
             ca: file.ca.under(base),
-            log: Log {
-                name: log_name(file.log.name)?,
-                key: base.join(file.log.key),
-            },
+            log: log(file.log, base)?,
             keys: file.keys.ok_or(ConfigError::NoKeys)?.under(base)?,
             trust: trust(file.trust, base)?,
             timestamps,
@@ -335,6 +362,50 @@ fn upstream(text: &str) -> Result<http::Uri, ConfigError> {
     } else {
         Err(refused(key, text, allowed))
     }
+}
+
+fn log(file: LogFile, base: &Path) -> Result<Log, ConfigError> {
+    let key = file.key.unwrap_or_default();
+    if key.as_os_str().is_empty() == file.token.is_none() {
+        let allowed = "must be the file of the log's key, and left out where log.token names a token that has it";
+        return Err(refused("log.key", &key.display().to_string(), allowed));
+    }
+    let stamp_every = duration("log.stamp_every", &file.stamp_every)?;
+    if stamp_every > Duration::from_secs(86_400) {
+        return Err(refused("log.stamp_every", &file.stamp_every, "must be 24h at most"));
+    }
+    Ok(Log {
+        name: log_name(file.name)?,
+        key: base.join(key),
+        token: file.token.map(|token| TokenPlace {
+            module: base.join(token.module),
+            token: token.token,
+            key: token.key,
+            pin: base.join(token.pin),
+        }),
+        stamp_every,
+        witness_every: duration("log.witness_every", &file.witness_every)?,
+        witnesses: file.witness.iter().map(witness).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Checkpoint and cosignature are signed: TLS would add a second question of trust and no safety.
+fn witness(file: &WitnessFile) -> Result<Witness, ConfigError> {
+    let allowed = "must be the http:// submission prefix of a witness (C2SP tlog-witness); https:// is not supported";
+    let url = format!("{}/add-checkpoint", file.url.trim_end_matches('/'));
+    let uri: Option<http::Uri> = url.parse().ok();
+    let uri = uri.filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
+    let key = formats::trail::WitnessKey::parse(&file.vkey);
+    Ok(Witness {
+        add_checkpoint: uri.ok_or_else(|| refused("log.witness.url", &file.url, allowed))?,
+        key: key.map_err(|_| {
+            refused(
+                "log.witness.vkey",
+                &file.vkey,
+                "must be the verification key of a witness (type 0x04)",
+            )
+        })?,
+    })
 }
 
 fn log_name(name: String) -> Result<String, ConfigError> {
@@ -514,6 +585,8 @@ mod tests {
         assert_eq!(config.limits.max_container, 8 << 30);
         assert_eq!(config.limits.pending_deadline, Duration::from_secs(72 * 3600));
         assert!(config.timestamps.is_empty());
+        assert_eq!(config.log.stamp_every, Duration::from_secs(86_400));
+        assert!(config.log.witnesses.is_empty() && config.log.token.is_none());
         assert_eq!(config.archive.renew_before, Duration::from_secs(90 * 86_400));
         assert_eq!(config.retention.account, Duration::from_secs(5 * 365 * 86_400));
         assert_eq!(config.retention.containers, Duration::from_secs(90 * 86_400));
@@ -558,6 +631,17 @@ mod tests {
             ("https://relay.example:8444", "http://relay.example:8444", "portal.url"),
             ("relay.example/trail", "two words", "log.name"),
             ("[\"keys/identity.txt\"]", "[]", "keys.identities"),
+            (", key = \"keys/log.key\"", "", "log.key"),
+            (
+                "keys/log.key\"",
+                "keys/log.key\", stamp_every = \"25h\"",
+                "log.stamp_every",
+            ),
+            (
+                "keys/log.key\"",
+                "keys/log.key\", witness = [{ url = \"https://w.example\", vkey = \"w+1+A\" }]",
+                "log.witness.vkey",
+            ),
             (
                 "directory = \"trust\"",
                 "directory = \"trust\", fetch_hosts = [\"http://a.example/\"]",

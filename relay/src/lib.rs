@@ -31,7 +31,9 @@
 //!     signed. Then the submission is validated again, what fails is recorded, and nothing of it leaves the relay any more,
 //!     because a letter that was good at the door must not be relied on when it is known to be bad.
 //! 13. **The account** ([`account`]): the trail read by those it concerns. Itself an act, so it is recorded as well.
-//! 14. **The container goes** (`retention`), where its operator limits its time: after every recipient has had it and was told,
+//! 14. **The log is bound to the world** ([`log`]): daily heads, a time stamp over its checkpoint, witnesses that cosign it.
+//!     Afterwards, because none of them may hold a letter up; soon, because only what others have seen cannot be rewritten.
+//! 15. **The container goes** (`retention`), where its operator limits its time: after every recipient has had it and was told,
 //!     and only it. Evidence, report and archive stay.
 
 pub mod account;
@@ -50,6 +52,7 @@ pub mod expiry;
 pub mod folder;
 pub mod intake;
 pub mod keys;
+pub mod log;
 pub mod month_keys;
 pub mod observe;
 pub mod pace;

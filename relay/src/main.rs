@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use formats::trail::LogKey;
 use formats::wire::{DeviceId, FacilityCode, MemberId};
 use relay::admin::{self, Command, TrustPurpose};
 use relay::ca::RelayCa;
@@ -17,6 +16,7 @@ use relay::config::Config;
 use relay::containers::Containers;
 use relay::folder::Scratch;
 use relay::keys::Keys;
+use relay::log::LogSigner;
 use relay::pace::Pace;
 use relay::store::{Embedded as _, SledStore, Store};
 use relay::trust::CurrentTrust;
@@ -173,6 +173,24 @@ enum TrustVerb {
 
 #[derive(Subcommand)]
 enum TrailVerb {
+    /// Write the proof of one record (C2SP tlog-proof), to standard output or into a file.
+    Prove {
+        /// Its position.
+        position: u64,
+        /// The file, such as record.tlog-proof.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Verify every record of the trail against the signed checkpoint, and against checkpoints kept earlier.
+    Verify {
+        /// A checkpoint, or a file with one at its end such as a .tlog-proof.
+        #[arg(long)]
+        checkpoint: Vec<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Write what the trail says, to standard output. The reading itself is recorded.
     Export {
         #[command(flatten)]
@@ -234,7 +252,17 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             words::trust::reload(&reload(&Config::load(&place.config)?)?, place.json)
         }
         Verb::Trust(TrustVerb::Check(place)) => look(&place),
-        Verb::Trail(TrailVerb::Export { export, place }) => tell(&place, Command::TrailExport(export)),
+        Verb::Trail(TrailVerb::Prove {
+            position,
+            output,
+            place,
+        }) => prove(&place, position, output.as_deref()),
+        Verb::Trail(TrailVerb::Verify { checkpoint, place }) => verify(&place, &checkpoint),
+        Verb::Trail(TrailVerb::Export { mut export, place }) => {
+            let config = Config::load(&place.config)?;
+            export.witnessed = relay::log::witnessed(&config.data, LogSigner::open(&config)?.vkey());
+            tell(&place, Command::TrailExport(export))
+        }
     }
 }
 
@@ -247,7 +275,7 @@ fn init(folder: &Path, host: &str) -> anyhow::Result<()> {
 fn check(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
-    let key = log_key(&config)?;
+    let key = LogSigner::open(&config)?;
     for path in [&config.tls.certificate, &config.tls.key, &config.trust.directory] {
         path.metadata().with_context(|| path.display().to_string())?;
     }
@@ -256,31 +284,47 @@ fn check(place: &Place) -> anyhow::Result<()> {
     words::checked(&place.config, &ca.pin()?, key.vkey(), &missing, place.json)
 }
 
-fn log_key(config: &Config) -> anyhow::Result<LogKey> {
-    let text = std::fs::read_to_string(&config.log.key).with_context(|| config.log.key.display().to_string())?;
-    let key = LogKey::parse(&text).with_context(|| config.log.key.display().to_string())?;
-    if key.name() != config.log.name {
-        bail!(
-            "log.name is {:?}, but {} is the key of {:?}",
-            config.log.name,
-            config.log.key.display(),
-            key.name()
-        );
+fn prove(place: &Place, position: u64, output: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let answer = ask(&config, Command::TrailProve { position }, &mut |_| Ok(()))?;
+    let proof = answer["proof"].as_str().unwrap_or_default();
+    match output {
+        Some(path) => std::fs::write(path, proof).with_context(|| path.display().to_string()),
+        None => Ok(io::stdout().lock().write_all(proof.as_bytes())?),
     }
-    Ok(key)
+}
+
+fn verify(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    let log_key = LogSigner::open(&config)?.vkey().to_owned();
+    let mut checkpoints = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        checkpoints.push((
+            path.display().to_string(),
+            formats::trail::checkpoint_in(&text).to_owned(),
+        ));
+    }
+    let command = Command::TrailVerify {
+        witnessed: relay::log::witnessed(&config.data, &log_key),
+        log_key,
+        checkpoints,
+    };
+    let answer = ask(&config, command, &mut |_| Ok(()))?;
+    words::verified(&answer, place.json)
 }
 
 fn open(config: &Config) -> anyhow::Result<SledStore> {
     Ok(SledStore::open(
         &config.data,
-        log_key(config)?,
+        LogSigner::open(config)?,
         &Keys::open(&config.keys)?,
     )?)
 }
 
 fn rebuild(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    let store = SledStore::rebuild(&config.data, log_key(&config)?, &Keys::open(&config.keys)?)?;
+    let store = SledStore::rebuild(&config.data, LogSigner::open(&config)?, &Keys::open(&config.keys)?)?;
     let rows = store.dump()?.len();
     words::rebuilt(rows, place.json);
     Ok(())
@@ -290,7 +334,7 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
 fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let rate = words::rate(rate)?;
-    let key = log_key(&config)?;
+    let key = LogSigner::open(&config)?;
     let keys = Keys::open(&config.keys)?;
     let scratch = Scratch::new(scratch)?;
     let containers = Containers::open(&config.data)?;
@@ -377,21 +421,24 @@ fn tell(place: &Place, command: Command) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let exports = matches!(command, Command::TrailExport { .. });
     let mut out = |bytes: &[u8]| io::stdout().lock().write_all(bytes);
-    #[cfg(unix)]
-    let asked = admin::ask(&config.data.join("admin.sock"), &command, &mut out)?;
-    #[cfg(not(unix))]
-    let asked: Option<serde_json::Value> = None;
-    let answer = match asked {
-        Some(answer) => answer,
-        None => {
-            let pin = RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?;
-            relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
-            let store: Arc<dyn Store> = Arc::new(open(&config)?);
-            runtime()?.block_on(admin::execute(&store, &pin, command, &mut out))?
-        }
-    };
+    let answer = ask(&config, command, &mut out)?;
     if exports {
         return Ok(io::stdout().flush()?);
     }
     words::answer(&answer, &config.portal.url, place.json)
+}
+
+fn ask(
+    config: &Config,
+    command: Command,
+    out: &mut (dyn FnMut(&[u8]) -> io::Result<()> + Send),
+) -> anyhow::Result<serde_json::Value> {
+    #[cfg(unix)]
+    if let Some(answer) = admin::ask(&config.data.join("admin.sock"), &command, out)? {
+        return Ok(answer);
+    }
+    let pin = RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?;
+    relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
+    let store: Arc<dyn Store> = Arc::new(open(config)?);
+    Ok(runtime()?.block_on(admin::execute(&store, &pin, command, out))?)
 }

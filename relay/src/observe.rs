@@ -27,6 +27,10 @@
 //! | `hikyaku_syslog_lag_records` | gauge | records of the trail not yet fed to the log server |
 //! | `hikyaku_syslog_sent_total` | counter | records fed to the log server |
 //! | `hikyaku_syslog_failed_total` | counter | batches the log server did not take |
+//! | `hikyaku_checkpoint_stamps_total{outcome}` | counter | time stamps of the log's checkpoint: stamped, failed |
+//! | `hikyaku_checkpoint_stamped_time` | gauge | genTime of the newest stamp over the log's checkpoint, seconds since 1970 |
+//! | `hikyaku_witnessed_size` | gauge | records of the newest checkpoint that a witness has cosigned |
+//! | `hikyaku_witness_good{witness}` | gauge | 1 if the witness cosigned when it was last asked, else 0 |
 //! | `hikyaku_delivered_bytes_total` | counter | bytes of containers and files sent out |
 
 use std::sync::OnceLock;
@@ -55,6 +59,10 @@ pub(crate) const REVISED: &str = "hikyaku_verdicts_revised_total";
 pub(crate) const UNCONFIRMED: &str = "hikyaku_submissions_unconfirmed";
 pub(crate) const REVISIONS_DUE: &str = "hikyaku_revalidations_due";
 pub(crate) const EXPIRY: &str = "hikyaku_expiry_seconds";
+pub(crate) const CHECKPOINT_STAMPS: &str = "hikyaku_checkpoint_stamps_total";
+pub(crate) const CHECKPOINT_STAMPED: &str = "hikyaku_checkpoint_stamped_time";
+pub(crate) const WITNESSED_SIZE: &str = "hikyaku_witnessed_size";
+pub(crate) const WITNESS_GOOD: &str = "hikyaku_witness_good";
 pub(crate) const DELIVERED_BYTES: &str = "hikyaku_delivered_bytes_total";
 
 pub(crate) const SYSLOG_LAG: &str = "hikyaku_syslog_lag_records";

@@ -71,6 +71,8 @@ fn api_routes() -> Vec<Route> {
         route("GET", "/v1/policy", general::policy),
         route("GET", "/v1/trail", trail::account),
         route("GET", "/v1/trail/checkpoint", trail::checkpoint),
+        route("GET", "/v1/trail/checkpoint/witnessed", trail::witnessed),
+        route("GET", "/v1/trail/tile/{*path}", trail::tile),
         route("POST", "/v1/devices/renewal", enrol::renew),
     ];
     routes.extend(common_routes());

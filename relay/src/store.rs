@@ -79,6 +79,10 @@ pub trait Store: Send + Sync + 'static {
     fn stored_bytes(&self, facility: &FacilityCode) -> Read<'_, u64>;
     /// Number of records in the log.
     fn size(&self) -> Read<'_, u64>;
+    /// The newest time stamp over a checkpoint; `None` before the first.
+    fn stamped(&self) -> Read<'_, Option<Stamped>>;
+    /// Nodes of the log's tree by number (`formats::trail::tree`), in the order asked for. They never change.
+    fn nodes(&self, numbers: Vec<u64>) -> Read<'_, Vec<[u8; 32]>>;
     /// The record at `position` with an inclusion proof against the newest checkpoint.
     fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>>;
     /// The newest signed checkpoint (C2SP tlog-checkpoint).
@@ -142,6 +146,10 @@ pub enum Condition {
         /// Number of records when holds were last looked at.
         seen: u64,
     },
+    /// The facility exists, and its newest daily head is of a day before this one.
+    HeadDue(FacilityCode, String),
+    /// The newest stamped checkpoint has this size; `None`: there is none yet.
+    LastStamped(Option<u64>),
 }
 
 /// The promise of a commit.
@@ -207,6 +215,20 @@ pub struct Facility {
     pub code: FacilityCode,
     /// Name.
     pub name: String,
+    /// Day of its newest daily head, `2026-11-22`; before the first, the day before it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+}
+
+/// A time stamp over a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Stamped {
+    /// Size of the checkpoint's tree.
+    pub size: u64,
+    /// When that was recorded, RFC 3339 UTC.
+    pub time: String,
+    /// SHA-256 of the token, hex.
+    pub token_sha256: String,
 }
 
 /// A device.

@@ -39,6 +39,20 @@ pub(crate) fn answer(answer: &Value, portal: &str, json: bool) -> anyhow::Result
     Ok(())
 }
 
+/// What the trail was found to be.
+pub(crate) fn verified(answer: &Value, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(answer)?);
+    } else {
+        let sentences = answer["sentences"].as_array().into_iter().flatten();
+        sentences.for_each(|sentence| println!("{}\n  {}", text(&sentence[0]), text(&sentence[1])));
+    }
+    if answer["valid"] == true {
+        return Ok(());
+    }
+    Err(relay::admin::AdminError::Argument("the trail is not what was signed".into()).into())
+}
+
 /// What to do after `init`.
 pub(crate) fn next_steps(folder: &Path) {
     let config = folder.join("relay.toml");

@@ -52,6 +52,10 @@ pub(super) struct Entry<'a> {
     pub(super) reason: Text<'a>,
     pub(super) month: Text<'a>,
     erased: serde_json::Value,
+    pub(super) day: Text<'a>,
+    pub(super) size: Text<'a>,
+    pub(super) token_sha256: Text<'a>,
+    pub(super) gen_time: Text<'a>,
 }
 
 /// Who did it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::Entry;
 use super::row::Row;
 use super::summary::{About, Summary};
-use super::{Query, csv, dicom, fhir, jsonl, pdf};
+use super::{Query, csv, dicom, fhir, pdf};
 use crate::store::{StoreError, StoredRecord};
 
 /// In which form.
@@ -17,7 +17,7 @@ pub enum Format {
     /// A table, RFC 4180.
     #[default]
     Csv,
-    /// One JSON object a line: position, body as committed, salt; for an erased record its commitment.
+    /// One JSON object a line: position, body as committed, salt; for an erased record its commitment; and what proves them.
     Jsonl,
     /// One FHIR R4 `AuditEvent` a line (BALP).
     Fhir,
@@ -157,11 +157,21 @@ impl Writer {
         Ok(out)
     }
 
-    fn record(&mut self, out: &mut Vec<u8>, stored: &StoredRecord) -> Result<(), StoreError> {
-        if self.format == Format::Jsonl && !self.query.is_extract() {
-            jsonl::push(out, stored);
-            return Ok(());
+    /// Whether a record is among what was asked for. What is erased cannot be told to be of a patient or person.
+    pub(super) fn wants(&self, stored: &StoredRecord) -> Result<bool, StoreError> {
+        if !self.query.is_extract() || stored.position == self.reading {
+            return Ok(true);
         }
+        let Some(content) = &stored.content else {
+            return Ok(false);
+        };
+        let entry = Entry::read(&content.body).ok_or_else(|| {
+            StoreError::Broken(format!("record {}: not a trail record of version 1", stored.position))
+        })?;
+        Ok(self.wanted(&entry))
+    }
+
+    fn record(&mut self, out: &mut Vec<u8>, stored: &StoredRecord) -> Result<(), StoreError> {
         let Some(content) = &stored.content else {
             // What is erased has nothing left for a row, and cannot be told to be of a patient or person.
             self.summary.erased();
@@ -180,7 +190,8 @@ impl Writer {
         );
         match self.format {
             Format::Csv => csv::push(out, &row),
-            Format::Jsonl => jsonl::push(out, stored),
+            // Written with its proof, by `proven`.
+            Format::Jsonl => {}
             Format::Fhir => fhir::push(out, &row, &self.relay),
             Format::Dicom => dicom::push(out, &row, &self.relay),
             Format::Pdf => self.summary.add(&row),

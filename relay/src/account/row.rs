@@ -172,6 +172,12 @@ impl<'a> Row<'a> {
                 };
                 (List::one(entry.month.as_str()), outcome)
             }
+            "Head" => (List::one(entry.day.as_str()), List::one("complete")),
+            "CheckpointStamped" => {
+                self.sha256 = entry.token_sha256.as_str();
+                let scope = List::Parts(["checkpoint ", entry.size.as_str(), "", ""]);
+                (scope, List::Parts(["stamped ", entry.gen_time.as_str(), "", ""]))
+            }
             "TrailRead" => (List::Made(reading(entry)), List::one("read")),
             // Kinds without columns of their own.
             _ => (List::Texts(&entry.scope), List::Empty),

@@ -41,6 +41,12 @@ pub struct Export {
     /// Only what lies behind this position: goes on with an export that broke off.
     #[arg(long)]
     pub after: Option<u64>,
+    /// Of JSON Lines: sizes of checkpoints kept earlier, with which the export shall be comparable.
+    #[arg(long, value_delimiter = ',')]
+    pub held: Vec<u64>,
+    /// The newest checkpoint that witnesses have cosigned.
+    #[arg(skip)]
+    pub witnessed: Option<String>,
     /// csv, jsonl, fhir, dicom or pdf.
     #[arg(long, default_value = "csv")]
     pub format: Format,
@@ -69,6 +75,8 @@ pub(super) async fn export(
         person: asked.person,
         submission: asked.submission,
         after: asked.after,
+        held: asked.held,
+        witnessed: asked.witnessed,
     };
     let request = account::Request {
         query,

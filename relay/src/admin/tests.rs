@@ -133,7 +133,7 @@ async fn a_running_relay_is_asked_through_its_socket() {
         })
         .unwrap()
         .unwrap();
-        assert_eq!(String::from_utf8(exported).unwrap().lines().count(), 4);
+        assert_eq!(String::from_utf8(exported).unwrap().lines().count(), 5);
     })
     .await
     .unwrap();

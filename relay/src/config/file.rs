@@ -56,7 +56,42 @@ pub struct CertificateFile {
 #[expect(missing_docs, reason = "see `Log`")]
 pub struct LogFile {
     pub name: String,
-    pub key: PathBuf,
+    pub key: Option<PathBuf>,
+    pub token: Option<TokenFile>,
+    #[serde(default = "default_stamp_every")]
+    pub stamp_every: String,
+    #[serde(default = "default_witness_every")]
+    pub witness_every: String,
+    #[serde(default)]
+    pub witness: Vec<WitnessFile>,
+}
+
+/// `[log.token]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `TokenPlace`")]
+pub struct TokenFile {
+    pub module: PathBuf,
+    pub token: String,
+    pub key: String,
+    pub pin: PathBuf,
+}
+
+/// `[[log.witness]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `Witness`")]
+pub struct WitnessFile {
+    pub url: String,
+    pub vkey: String,
+}
+
+fn default_stamp_every() -> String {
+    "24h".into()
+}
+
+fn default_witness_every() -> String {
+    "10s".into()
 }
 
 /// `[keys]`.

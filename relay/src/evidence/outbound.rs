@@ -55,7 +55,34 @@ pub(crate) async fn exchange(
     bounds: Bounds,
     permits: impl Fn(&str, IpAddr) -> bool,
 ) -> Result<Bytes, FetchError> {
-    let work = within(uri, sent, bounds.bytes, permits);
+    let host = uri.host().unwrap_or_default();
+    let (status, bytes) = in_time(bounds, within(uri, sent, bounds.bytes, permits)).await?;
+    if status == StatusCode::OK {
+        return Ok(bytes);
+    }
+    let said = format!("{host} answered {status}");
+    let overloaded = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    Err(if overloaded {
+        FetchError::Unreachable(said)
+    } else {
+        FetchError::Refused(said)
+    })
+}
+
+/// One POST of `sent`, whatever the answer's status; as [`exchange`] otherwise.
+///
+/// # Errors
+/// [`FetchError`].
+pub(crate) async fn post(
+    uri: &Uri,
+    sent: (Bytes, &'static str),
+    bounds: Bounds,
+    permits: impl Fn(&str, IpAddr) -> bool,
+) -> Result<(StatusCode, Bytes), FetchError> {
+    in_time(bounds, within(uri, Some(sent), bounds.bytes, permits)).await
+}
+
+async fn in_time<T>(bounds: Bounds, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
     match tokio::time::timeout(bounds.time, work).await {
         Ok(done) => done,
         Err(_) => Err(FetchError::Unreachable(format!(
@@ -70,7 +97,7 @@ async fn within(
     sent: Option<(Bytes, &'static str)>,
     most: usize,
     permits: impl Fn(&str, IpAddr) -> bool,
-) -> Result<Bytes, FetchError> {
+) -> Result<(StatusCode, Bytes), FetchError> {
     let plain = uri.scheme_str() == Some("http");
     let authority = uri
         .authority()
@@ -106,15 +133,6 @@ async fn within(
             .await
             .map_err(|error| unreachable(host, &error))?;
         let status = response.status();
-        if status != StatusCode::OK {
-            let said = format!("{host} answered {status}");
-            let overloaded = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            return Err(if overloaded {
-                FetchError::Unreachable(said)
-            } else {
-                FetchError::Refused(said)
-            });
-        }
         let stated = response
             .headers()
             .get(CONTENT_LENGTH)
@@ -133,7 +151,7 @@ async fn within(
                 bytes.extend_from_slice(data);
             }
         }
-        Ok(Bytes::from(bytes))
+        Ok((status, Bytes::from(bytes)))
     }
     .await;
     driver.abort();

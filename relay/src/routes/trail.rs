@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use formats::trail::Tile;
 use formats::wire::SubmissionId;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -14,8 +15,12 @@ use time::OffsetDateTime;
 use crate::account::{self, Encoding, Format};
 use crate::clock;
 use crate::context::Context;
+use crate::log;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+
+/// Checkpoints of its reader that an export is cut for.
+const MOST_HELD: usize = 100;
 
 /// Query of `GET /v1/trail`.
 #[derive(Debug, Deserialize)]
@@ -27,11 +32,12 @@ pub(super) struct TrailQuery {
     person: Option<String>,
     submission: Option<SubmissionId>,
     after: Option<u64>,
+    held: Option<String>,
     format: Option<Format>,
     encoding: Option<Encoding>,
 }
 
-/// `GET /v1/trail?from=&to=&patient=&person=&submission=&after=&format=&encoding=`: the own facility's records; that they were
+/// `GET /v1/trail?from=&to=&patient=&person=&submission=&after=&held=&format=&encoding=`: the own facility's records; that they were
 /// read is recorded first.
 pub(super) async fn account(
     State(context): State<Context>,
@@ -52,6 +58,12 @@ pub(super) async fn account(
             person: filled(query.person),
             submission: query.submission,
             after: query.after,
+            held: sizes(query.held.as_deref())?,
+            witnessed: if format == Format::Jsonl {
+                cosigned(&context).await
+            } else {
+                None
+            },
         },
         format,
         encoding,
@@ -63,10 +75,56 @@ pub(super) async fn account(
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-/// `GET /v1/trail/checkpoint`: the newest signed checkpoint (C2SP tlog-checkpoint).
+/// `GET /v1/trail/checkpoint`: the newest signed checkpoint (C2SP tlog-checkpoint), with the cosignatures it has already.
 pub(super) async fn checkpoint(State(context): State<Context>, _peer: Peer) -> Result<Response, Problem> {
-    let checkpoint = context.store.checkpoint().await?;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], checkpoint).into_response())
+    let newest = context.store.checkpoint().await?;
+    let cosigned = cosigned(&context)
+        .await
+        .filter(|cosigned| cosigned.starts_with(&newest));
+    Ok(note(cosigned.unwrap_or(newest)))
+}
+
+/// `GET /v1/trail/checkpoint/witnessed`: the newest checkpoint that witnesses have cosigned.
+pub(super) async fn witnessed(State(context): State<Context>, _peer: Peer) -> Result<Response, Problem> {
+    cosigned(&context).await.map(note).ok_or_else(|| Code::NotFound.into())
+}
+
+async fn cosigned(context: &Context) -> Option<String> {
+    let (data, vkey) = (context.config.data.clone(), context.log_vkey.clone());
+    tokio::task::spawn_blocking(move || log::witnessed(&data, &vkey))
+        .await
+        .ok()?
+}
+
+fn note(note: String) -> Response {
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
+    (headers, note).into_response()
+}
+
+/// `GET /v1/trail/tile/<L>/<N>[.p/<W>]` and `…/entries/<N>[.p/<W>]` (C2SP tlog-tiles). Entries are commitments.
+pub(super) async fn tile(
+    State(context): State<Context>,
+    _peer: Peer,
+    Path(path): Path<String>,
+) -> Result<Response, Problem> {
+    let tile = Tile::parse(&path).map_err(|_| Code::NotFound)?;
+    let bytes = log::tile(&*context.store, &tile).await?.ok_or(Code::NotFound)?;
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CACHE_CONTROL, "private, max-age=31536000, immutable"),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// Sizes of checkpoints, separated by commas.
+fn sizes(text: Option<&str>) -> Result<Vec<u64>, Problem> {
+    let parts = text
+        .unwrap_or_default()
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .take(MOST_HELD);
+    let parsed: Result<_, _> = parts.map(str::parse).collect();
+    parsed.map_err(|_| Problem::new(Code::BadRequest).finding("held must be sizes of checkpoints, such as 120,4711"))
 }
 
 fn moment(text: Option<&str>) -> Result<Option<OffsetDateTime>, Problem> {

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use formats::trail::LogKey;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,6 +16,7 @@ use crate::evidence::Fetcher;
 use crate::evidence::news::News;
 use crate::folder::create_or_close;
 use crate::keys::{Keys, KeysError};
+use crate::log::{self, LogSigner, SignerError};
 use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
@@ -36,13 +36,8 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     /// The log key.
-    #[error("log key {path}: {reason}")]
-    LogKey {
-        /// Its file.
-        path: std::path::PathBuf,
-        /// Why it cannot be used.
-        reason: String,
-    },
+    #[error(transparent)]
+    LogKey(#[from] SignerError),
     /// Keys of what lies at rest.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -86,7 +81,8 @@ impl Relay {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let (data, key) = (config.data.clone(), log_key(&config)?);
+        let (data, key) = (config.data.clone(), LogSigner::open(&config)?);
+        let vkey = key.vkey().to_owned();
         create_or_close(&data)?;
         let keys = open_keys(&config.keys).await?;
         let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key, &keys)).await;
@@ -103,7 +99,7 @@ impl Relay {
             config.data.join("admin.sock"),
             RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?,
         );
-        let running = Self::start_on(config, Arc::new(store)).await?;
+        let running = Self::start_with(config, Arc::new(store), vkey).await?;
         #[cfg(unix)]
         let running = running.administered(admin.0, admin.1);
         Ok(running)
@@ -114,6 +110,12 @@ impl Relay {
     /// # Errors
     /// [`StartError`].
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+        let vkey = LogSigner::open(&config)?.vkey().to_owned();
+        Self::start_with(config, store, vkey).await
+    }
+
+    /// Starts on a store that signs with the key `log_vkey` verifies.
+    async fn start_with(config: Config, store: Arc<dyn Store>, log_vkey: String) -> Result<Running, StartError> {
         observe::count();
         let trust = Arc::new(CurrentTrust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
@@ -143,7 +145,7 @@ impl Relay {
         let kept = config.data.join("evidence");
         let fetcher = Arc::new(Fetcher::open(kept, config.trust.clone(), rest, Arc::clone(&news))?);
         let context = Context::new(Rooms {
-            log_vkey: log_key(&config)?.vkey().to_owned(),
+            log_vkey,
             keys,
             containers,
             uploads: Uploads::open(&config.data, config.limits.upload_expiry)?,
@@ -191,6 +193,9 @@ impl Relay {
             tokio::spawn(archive::keep(context.clone())),
             tokio::spawn(retention::keep(context.clone())),
             tokio::spawn(syslog::feed(context.clone())),
+            tokio::spawn(log::keep_heads(context.clone())),
+            tokio::spawn(log::keep_stamps(context.clone())),
+            tokio::spawn(log::keep_witnesses(context.clone())),
         ];
         for reason in context.hindrances().await {
             tracing::warn!(reason, "not ready");
@@ -278,19 +283,6 @@ async fn open_keys(paths: &KeyPaths) -> Result<Keys, StartError> {
     let paths = paths.clone();
     let opened = tokio::task::spawn_blocking(move || Keys::open(&paths)).await;
     Ok(opened.map_err(std::io::Error::other)??)
-}
-
-/// The log's signing key as configured.
-///
-/// # Errors
-/// [`StartError::LogKey`].
-fn log_key(config: &Config) -> Result<LogKey, StartError> {
-    let refused = |reason: String| StartError::LogKey {
-        path: config.log.key.clone(),
-        reason,
-    };
-    let text = std::fs::read_to_string(&config.log.key).map_err(|error| refused(error.to_string()))?;
-    LogKey::parse(text.trim()).map_err(|error| refused(error.to_string()))
 }
 
 /// With port 0 configured, devices must be told the port that was taken.

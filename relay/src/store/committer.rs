@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use formats::trail::{LogKey, tree};
+use formats::trail::tree;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::index::{Changes, Key, Pending, Swept, Table, node, sweep};
 use super::round::Round;
 use super::{Batch, Committed, StoreError};
+use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
 use crate::trail::{AppendError, Group, SealedRecord};
 
@@ -48,7 +49,7 @@ pub(super) trait Journal: Send + 'static {
 pub(super) struct Committer {
     pub(super) journal: Box<dyn Journal>,
     pub(super) table: Arc<dyn Table>,
-    pub(super) key: LogKey,
+    pub(super) key: LogSigner,
     pub(super) keys: Arc<MonthKeys>,
     /// Whether rows of erased records may be left in the index.
     pub(super) sweeping: bool,
@@ -192,7 +193,7 @@ pub(crate) fn format_time(time: OffsetDateTime) -> Option<String> {
 }
 
 /// Adds the signed checkpoint of the tree with these changes.
-pub(super) fn seal(table: &dyn Table, key: &LogKey, changes: &mut Changes) -> Result<(), StoreError> {
+pub(super) fn seal(table: &dyn Table, key: &LogSigner, changes: &mut Changes) -> Result<(), StoreError> {
     let mut index = Pending::new(table);
     std::mem::swap(&mut index.changes, changes);
     let size = super::index::number(&index, &Key::applied())?;

@@ -4,16 +4,17 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use formats::trail::{LogKey, Record, Trusted};
+use formats::trail::{Record, Trusted};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord,
+    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Stamped, Store, StoreError, StoredRecord,
     SubmissionRow, Ticket,
 };
+use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
 use crate::trail::{Place, SealedRecord};
 
@@ -51,7 +52,7 @@ impl Engine {
         table: Arc<dyn Table>,
         bodies: Arc<dyn Bodies>,
         journal: Box<dyn Journal>,
-        key: LogKey,
+        key: LogSigner,
         keys: Arc<MonthKeys>,
     ) -> Result<Self, StoreError> {
         let (jobs, waiting) = channel();
@@ -143,7 +144,7 @@ pub(super) fn replay_one(
 }
 
 /// Signs the head of what the index knows, where it is not signed yet.
-pub(super) fn seal_if_needed(table: &dyn Table, key: &LogKey) -> Result<(), StoreError> {
+pub(super) fn seal_if_needed(table: &dyn Table, key: &LogSigner) -> Result<(), StoreError> {
     let mut changes = Changes::default();
     seal(table, key, &mut changes)?;
     let new = changes.0.get(Key::checkpoint().as_bytes()).cloned().flatten();
@@ -236,6 +237,12 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
     }
     fn size(&self) -> Read<'_, u64> {
         self.engine().read(|query| query.size())
+    }
+    fn stamped(&self) -> Read<'_, Option<Stamped>> {
+        self.engine().read(|query| query.stamped())
+    }
+    fn nodes(&self, numbers: Vec<u64>) -> Read<'_, Vec<[u8; 32]>> {
+        self.engine().read(move |query| query.nodes(&numbers))
     }
     fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>> {
         let id = id.clone();

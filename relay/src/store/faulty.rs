@@ -7,7 +7,7 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Store, StoreError, StoredRecord,
+    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Stamped, Store, StoreError, StoredRecord,
     SubmissionRow, Ticket,
 };
 
@@ -111,6 +111,12 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn size(&self) -> Read<'_, u64> {
         self.inner.size()
+    }
+    fn stamped(&self) -> Read<'_, Option<Stamped>> {
+        self.inner.stamped()
+    }
+    fn nodes(&self, numbers: Vec<u64>) -> Read<'_, Vec<[u8; 32]>> {
+        self.inner.nodes(numbers)
     }
     fn receipt(&self, id: &SubmissionId, position: u64) -> Read<'_, Option<Receipt>> {
         self.inner.receipt(id, position)

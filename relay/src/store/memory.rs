@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use formats::trail::LogKey;
-
 use super::StoreError;
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, seal_if_needed};
 use super::index::{Bodies, Changes, Fetch, Row, SealedTable, Table};
+use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
 use crate::trail::{AppendError, Group, SealedRecord};
 
@@ -23,7 +22,8 @@ impl MemoryStore {
     ///
     /// # Errors
     /// [`StoreError::Broken`] if no thread can be started.
-    pub fn new(key: LogKey) -> Result<Self, StoreError> {
+    pub fn new(key: impl Into<LogSigner>) -> Result<Self, StoreError> {
+        let key = key.into();
         let keys = Arc::new(MonthKeys::in_memory());
         let table = Arc::new(SealedTable::over(Arc::new(MemoryTable::default()), Arc::clone(&keys)));
         seal_if_needed(&*table, &key)?;

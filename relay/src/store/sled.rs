@@ -6,13 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use formats::trail::LogKey;
-
 use super::StoreError;
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
 use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, SealedTable, Table, erasure, number, place};
 use crate::keys::Keys;
+use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
 use crate::trail::{AppendError, Disk, Group, Medium, SealedRecord, TornTail, Trail, TrailError, TrailReader};
 
@@ -56,7 +55,7 @@ impl SledStore {
     ///
     /// # Errors
     /// [`OpenError`], with what to do.
-    pub fn open(data: &Path, key: LogKey, keys: &Keys) -> Result<Self, OpenError> {
+    pub fn open(data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
         Self::open_on(data, key, keys, Box::new(Disk))
     }
 
@@ -64,22 +63,27 @@ impl SledStore {
     ///
     /// # Errors
     /// As [`SledStore::open`].
-    pub fn rebuild(data: &Path, key: LogKey, keys: &Keys) -> Result<Self, OpenError> {
+    pub fn rebuild(data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
         let (trail, torn) = Trail::open(&data.join("trail"), Box::new(Disk))?;
         remove(&data.join("index"))?;
-        Self::with(data, key, keys, trail, torn)
+        Self::with(data, key.into(), keys, trail, torn)
     }
 
-    pub(super) fn open_on(data: &Path, key: LogKey, keys: &Keys, medium: Box<dyn Medium>) -> Result<Self, OpenError> {
+    pub(super) fn open_on(
+        data: &Path,
+        key: impl Into<LogSigner>,
+        keys: &Keys,
+        medium: Box<dyn Medium>,
+    ) -> Result<Self, OpenError> {
         let (trail, torn) = Trail::open(&data.join("trail"), medium)?;
         if let Some(torn) = &torn {
             let (file, cut) = (torn.file.display(), torn.cut);
             tracing::warn!(%file, cut, "a group of records that was never acknowledged was cut off the trail");
         }
-        Self::with(data, key, keys, trail, torn)
+        Self::with(data, key.into(), keys, trail, torn)
     }
 
-    fn with(data: &Path, key: LogKey, keys: &Keys, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
+    fn with(data: &Path, key: LogSigner, keys: &Keys, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
         let keys = Arc::new(MonthKeys::of_data(data, keys));
         let index = data.join("index");

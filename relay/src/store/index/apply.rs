@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use formats::trail::{Event, Record, Revision, tree};
 use formats::wire::{FacilityCode, RecipientState, SubmissionId, SubmissionState};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
+
 use super::erasure::{begin, concern};
 use super::months::{MonthRow, State, count_in, month};
 use super::{Fetch, Key, Pending, node, number, row};
 use crate::month_keys::KeyId;
 use crate::store::{
-    ArchiveRow, Code, Condition, Device, Facility, HoldRow, Member, RetentionStep, RevisedRow, StoreError,
+    ArchiveRow, Code, Condition, Device, Facility, HoldRow, Member, RetentionStep, RevisedRow, Stamped, StoreError,
     SubmissionRow,
 };
 use crate::trail::Place;
@@ -104,6 +108,10 @@ pub(in crate::store) fn holds(index: &impl Fetch, condition: &Condition) -> Resu
             }
             None => false,
         },
+        Condition::HeadDue(facility, day) => {
+            row::<Facility>(index, &Key::facility(facility))?.is_some_and(|row| row.head.is_none_or(|head| head < *day))
+        }
+        Condition::LastStamped(size) => row::<Stamped>(index, &Key::stamped())?.map(|row| row.size) == *size,
         Condition::Kept(id) => {
             submission(id)?.is_some_and(|row| row.state == SubmissionState::Accepted && row.erased.is_none())
         }
@@ -116,6 +124,8 @@ fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -
             let row = Facility {
                 code: facility.clone(),
                 name: name.clone(),
+                // Before it joined there is nothing to close: its first head is that of this day.
+                head: day_before(&record.time),
             };
             index.put_row(Key::facility(facility), &row)
         }
@@ -298,9 +308,36 @@ fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -
         Event::VerdictRevised {
             submission, revision, ..
         } => revised(index, position, record, submission, revision),
+        Event::Head { facility, day } => {
+            let key = Key::facility(facility);
+            let Some(mut row) = row::<Facility>(&*index, &key)? else {
+                return Ok(());
+            };
+            row.head = Some(day.clone());
+            index.put_row(key, &row)
+        }
+        Event::CheckpointStamped { size, token_sha256, .. } => {
+            let row = Stamped {
+                size: *size,
+                time: record.time.clone(),
+                token_sha256: token_sha256.clone(),
+            };
+            index.put_row(Key::stamped(), &row)
+        }
         Event::TrustChanged { trusted, .. } => index.put_row(Key::trusted(), trusted),
         Event::Refused { submission: None, .. } | Event::TrailRead { .. } => Ok(()),
     }
+}
+
+/// The day of Japan before that of a record's time.
+fn day_before(time: &str) -> Option<String> {
+    let time = OffsetDateTime::parse(time, &Rfc3339)
+        .ok()?
+        .checked_to_offset(offset!(+9))?;
+    time.date()
+        .previous_day()?
+        .format(format_description!("[year]-[month]-[day]"))
+        .ok()
 }
 
 fn accepted(

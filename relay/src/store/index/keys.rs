@@ -164,6 +164,10 @@ impl Key {
     pub(in crate::store) fn trusted() -> Self {
         Self::text(META, "trusted")
     }
+    /// The newest stamp over a checkpoint.
+    pub(in crate::store) fn stamped() -> Self {
+        Self::text(META, "stamped")
+    }
     /// The newest signed checkpoint.
     pub(in crate::store) fn checkpoint() -> Self {
         Self::text(META, "checkpoint")

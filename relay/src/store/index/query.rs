@@ -11,7 +11,9 @@ use super::keys::{position, timed};
 use super::months::{destroyed, missing};
 use super::{Key, Row, Table, months, number, parse, row, unreadable};
 use crate::month_keys::MonthKeys;
-use crate::store::{Code, Device, Facility, Member, Month, RetentionStep, StoreError, StoredRecord, SubmissionRow};
+use crate::store::{
+    Code, Device, Facility, Member, Month, RetentionStep, Stamped, StoreError, StoredRecord, SubmissionRow,
+};
 use crate::trail::{Place, SealedRecord};
 
 /// Where bodies are read.
@@ -233,6 +235,19 @@ impl Query<'_> {
         number(self.table, &Key::applied())
     }
 
+    pub(in crate::store) fn stamped(&self) -> Result<Option<Stamped>, StoreError> {
+        row(self.table, &Key::stamped())
+    }
+
+    pub(in crate::store) fn nodes(&self, numbers: &[u64]) -> Result<Vec<[u8; 32]>, StoreError> {
+        let keys: Vec<Key> = numbers.iter().map(|number| Key::node(*number)).collect();
+        let found = self.table.fetch_all(&keys)?.into_iter();
+        found
+            .map(|node| node?.try_into().ok())
+            .collect::<Option<_>>()
+            .ok_or_else(unreadable)
+    }
+
     pub(in crate::store) fn checkpoint(&self) -> Result<String, StoreError> {
         let text = self.table.fetch(Key::checkpoint().as_bytes())?.ok_or_else(unreadable)?;
         String::from_utf8(text).map_err(|_| unreadable())
@@ -253,7 +268,7 @@ impl Query<'_> {
         let Some(content) = record.content else {
             return Ok(None);
         };
-        let proof = self.nodes(|read| tree::prove(size, position, read).map_err(|_| unreadable()))?;
+        let proof = self.from_nodes(|read| tree::prove(size, position, read).map_err(|_| unreadable()))?;
         Ok(Some(Receipt::new(
             id.clone(),
             position,
@@ -266,7 +281,7 @@ impl Query<'_> {
 
     /// Computes from nodes of the tree. Which it needs does not depend on their values: they are counted first, then read at
     /// once.
-    fn nodes<T>(
+    fn from_nodes<T>(
         &self,
         compute: impl Fn(&dyn Fn(u64) -> Option<[u8; 32]>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

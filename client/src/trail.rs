@@ -1,0 +1,202 @@
+//! `hikyaku trail verify`: whether an export of the trail, or one record's proof, is what the relay's log signed. Offline.
+
+mod lines;
+
+use std::path::{Path, PathBuf};
+
+use formats::trail::{
+    Checkpoint, Earlier, InclusionProof, Record, TrailVerdict, Verification, WitnessKey, checkpoint_in, cosignatures,
+};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::{Code, Exit, Failure};
+use crate::files;
+use crate::output::{Line, Output, Tone};
+
+pub use lines::Stopped;
+
+/// Options of `trail`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Verify an export (.jsonl) or a record's proof (.tlog-proof), offline
+    Verify(Verify),
+}
+
+/// Options of `trail verify`.
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// The export (.jsonl), or a proof (.tlog-proof)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The log's verification key, or a file with it
+    #[arg(long, value_name = "VKEY")]
+    log_key: String,
+    /// Verification key of a witness that must have cosigned, or a file with it; may be repeated
+    #[arg(long, value_name = "VKEY")]
+    witness: Vec<String>,
+    /// A checkpoint kept earlier, or a .tlog-proof with one: the log must still begin as it did then; may be repeated
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What could not be tried: files, keys. A trail that is not what was signed is no error but a finding.
+pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
+    let Verb::Verify(options) = &options.verb;
+    let log_key = key(&options.log_key);
+    let mut witnesses = Vec::new();
+    for witness in &options.witness {
+        let parsed = WitnessKey::parse(&key(witness));
+        witnesses.push(parsed.map_err(|error| Failure::new(Code::Arguments, format!("--witness {witness}: {error}")))?);
+    }
+    let mut earlier = Vec::new();
+    for path in &options.checkpoint {
+        let text = String::from_utf8(files::read_small(path)?).map_err(|_| malformed(path, "not UTF-8"))?;
+        let checkpoint = Checkpoint::verify(checkpoint_in(&text), &log_key);
+        earlier.push((
+            path.display().to_string(),
+            checkpoint.map_err(|error| malformed(path, &error.to_string()))?,
+        ));
+    }
+    if options
+        .file
+        .extension()
+        .is_some_and(|extension| extension == "tlog-proof")
+    {
+        return proof(context.output, &options.file, &log_key, &witnesses);
+    }
+    match export(&options.file, &log_key, &witnesses, earlier) {
+        Ok(verdict) => {
+            shown(context.output, &verdict);
+            Ok(if verdict.conclusive() {
+                Exit::Done
+            } else {
+                Exit::Indeterminate
+            })
+        }
+        Err(Stopped::Found(finding)) => {
+            let [ja, en] = finding.sentences();
+            let sentence = context.output.pick(&ja, &en).to_owned();
+            context
+                .output
+                .print_lines(&finding.to_json(), &[Line::new(Tone::Bad, sentence)]);
+            Ok(Exit::Refused)
+        }
+        Err(Stopped::Malformed(line)) => Err(malformed(&options.file, &format!("line {line}"))),
+        Err(Stopped::Io(error)) => Err(files::unreadable(&options.file, &error)),
+    }
+}
+
+/// Verifies an export, line by line; memory does not grow with it.
+///
+/// # Errors
+/// [`Stopped`]: what it is not, or that it cannot be read.
+pub fn export(
+    file: &Path,
+    log_key: &str,
+    witnesses: &[WitnessKey],
+    earlier: Vec<(String, Checkpoint)>,
+) -> Result<TrailVerdict, Stopped> {
+    let file = std::fs::File::open(file)?;
+    let (head, rest) = lines::head(file)?;
+    let mut verification = Verification::new(&head, log_key, witnesses, earlier)?;
+    lines::each(rest, head.facility.as_ref(), &mut verification, (log_key, witnesses))?;
+    Ok(verification.finish()?)
+}
+
+fn proof(output: Output, path: &Path, log_key: &str, witnesses: &[WitnessKey]) -> Result<Exit, Failure> {
+    let text = String::from_utf8(files::read_small(path)?).map_err(|_| malformed(path, "not UTF-8"))?;
+    let proof = InclusionProof::parse(&text).map_err(|error| malformed(path, &error.to_string()))?;
+    let refused = |reason: String| {
+        let value = json!({ "version": 1, "valid": false, "position": proof.index, "reason": reason });
+        let text = format!(
+            "{}: {reason}",
+            output.pick("証明は成り立ちません", "the proof does not hold")
+        );
+        output.print_lines(&value, &[Line::new(Tone::Bad, text)]);
+        Ok(Exit::Refused)
+    };
+    let proven = match proof.verify_record(log_key) {
+        Ok(proven) => proven,
+        Err(error) => return refused(error.to_string()),
+    };
+    let cosigned = match cosignatures(&proof.checkpoint, witnesses) {
+        Ok(cosigned) => cosigned,
+        Err(error) => return refused(error.to_string()),
+    };
+    let record = Record::parse(&proven.body).ok();
+    let kind = record.as_ref().map_or("?", |record| record.event.kind());
+    let time = record.as_ref().map_or("?", |record| record.time.as_str());
+    let missing = witnesses
+        .iter()
+        .filter(|key| cosigned.iter().all(|one| one.witness != key.name()));
+    let missing: Vec<&str> = missing.map(WitnessKey::name).collect();
+    let (position, size, log) = (proof.index, proven.checkpoint.size, &proven.checkpoint.origin);
+    let value = json!({
+        "version": 1, "valid": true, "log": log, "position": position, "size": size, "kind": kind, "time": time,
+        "witnesses": cosigned.iter().map(|one| json!({ "name": one.witness, "time": one.time })).collect::<Vec<_>>(),
+        "missing_witnesses": missing,
+    });
+    let mut told = vec![Line::new(
+        Tone::Good,
+        output
+            .pick(
+                "ログ {log} の {size} 件のうち位置 {position} に記録があります: {kind}、{time}",
+                "the log {log} of {size} records has at position {position}: {kind}, {time}",
+            )
+            .replace("{log}", log)
+            .replace("{size}", &size.to_string())
+            .replace("{position}", &position.to_string())
+            .replace("{kind}", kind)
+            .replace("{time}", time),
+    )];
+    for name in &missing {
+        let text = output.pick("証人 {} の連署がありません。", "witness {} has not cosigned it");
+        told.push(Line::new(Tone::Doubt, text.replace("{}", name)));
+    }
+    output.print_lines(&value, &told);
+    Ok(if missing.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Indeterminate
+    })
+}
+
+fn shown(output: Output, verdict: &TrailVerdict) {
+    let doubtful = |earlier: &Earlier| earlier.agrees.is_none();
+    let doubt = verdict.earlier.iter().any(doubtful) || !verdict.conclusive();
+    let mut lines: Vec<Line> = Vec::new();
+    for [ja, en] in verdict.sentences() {
+        let tone = if lines.is_empty() { Tone::Good } else { Tone::Plain };
+        lines.push(Line::new(tone, output.pick(&ja, &en)));
+    }
+    if doubt {
+        let text = output.pick(
+            "求められたすべてを確かめられたわけではありません。",
+            "not all that was asked could be told",
+        );
+        lines.push(Line::new(Tone::Doubt, text));
+    }
+    output.print_lines(&verdict.to_json(), &lines);
+}
+
+/// A key as typed, or the text of the file of that name.
+fn key(text: &str) -> String {
+    match std::fs::read_to_string(text) {
+        Ok(file) if file.len() < 4096 => file.trim().to_owned(),
+        _ => text.trim().to_owned(),
+    }
+}
+
+fn malformed(path: &Path, what: &str) -> Failure {
+    Failure::new(Code::FileMalformed, format!("{}: {what}", path.display()))
+}

@@ -1,0 +1,167 @@
+//! Witnesses: others that watch the log grow and cosign its checkpoint, [C2SP tlog-witness](https://c2sp.org/tlog-witness). Who
+//! trusts one of them needs not trust that the relay shows everybody the same log.
+//!
+//! In rounds: each round hands one checkpoint to every witness and keeps it with the cosignatures that came. A witness that is down
+//! or refuses holds nothing up, and is asked again in the next round.
+
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use formats::trail::{Checkpoint, cosignatures, with_cosignatures};
+use futures_util::future::join_all;
+use http::StatusCode;
+
+use super::{FOLDER, keep_file, prove_consistency};
+use crate::config::Witness;
+use crate::context::Context;
+use crate::evidence::breaker::Breaker;
+use crate::evidence::outbound::{Bounds, FetchError, post};
+use crate::observe;
+
+/// A witness that fails rests so long at most.
+const REST: Duration = Duration::from_secs(60);
+/// One exchange with a witness.
+const BOUNDS: Bounds = Bounds {
+    time: Duration::from_secs(10),
+    bytes: 16 << 10,
+};
+/// A checkpoint with its signatures is no larger.
+const NOTE: u64 = 64 << 10;
+
+/// One witness, and what is known of it.
+struct Asked {
+    witness: Witness,
+    breaker: Breaker,
+    /// Size it cosigned last; 0: not known. It tells, if it is another.
+    size: u64,
+}
+
+/// Why a witness did not cosign.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// It has cosigned more than there is: the log has lost its end, or there are two of it.
+    #[error("it has cosigned {0} records, more than the log has: the log was cut off, or there are two of its name")]
+    Ahead(u64),
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("its cosignature: {0}")]
+    Cosignature(#[from] formats::trail::CheckpointError),
+    #[error("{0}")]
+    Store(#[from] crate::store::StoreError),
+}
+
+/// Hands checkpoints to the configured witnesses until the task is dropped.
+pub(crate) async fn keep(context: Context) {
+    let asked = |witness: &Witness| Asked {
+        witness: witness.clone(),
+        breaker: Breaker::new(REST),
+        size: 0,
+    };
+    let mut all: Vec<Asked> = context.config.log.witnesses.iter().map(asked).collect();
+    if all.is_empty() {
+        return;
+    }
+    loop {
+        if let Err(error) = round(&context, &mut all).await {
+            tracing::warn!(error, "the log's checkpoint could not be handed to its witnesses");
+        }
+        tokio::time::sleep(context.config.log.witness_every).await;
+    }
+}
+
+async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
+    let note = context.store.checkpoint().await.map_err(|error| error.to_string())?;
+    let checkpoint = Checkpoint::verify(&note, &context.log_vkey).map_err(|error| error.to_string())?;
+    if all.iter().all(|asked| asked.size == checkpoint.size) {
+        return Ok(());
+    }
+    let answers = join_all(all.iter_mut().map(|asked| ask(context, asked, &note, &checkpoint))).await;
+    let mut cosigned = note.clone();
+    for (asked, lines) in all.iter().zip(answers) {
+        let Some(lines) = lines else { continue };
+        cosigned = with_cosignatures(&cosigned, &lines, &asked.witness.key).map_err(|error| error.to_string())?;
+    }
+    if cosigned == note {
+        return Ok(());
+    }
+    metrics::gauge!(observe::WITNESSED_SIZE).set(checkpoint.size as f64);
+    let path = context.config.data.join(FOLDER).join("witnessed");
+    let kept = tokio::task::spawn_blocking(move || keep_file(&path, cosigned.as_bytes())).await;
+    kept.map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
+}
+
+/// Its signature lines; `None` if it gave none.
+async fn ask(context: &Context, asked: &mut Asked, note: &str, checkpoint: &Checkpoint) -> Option<String> {
+    asked.breaker.admit(BOUNDS.time * 2).ok()?;
+    let name = asked.witness.key.name().to_owned();
+    match cosign(context, asked, note, checkpoint).await {
+        Ok(lines) => {
+            metrics::gauge!(observe::WITNESS_GOOD, "witness" => name.clone()).set(1.0);
+            if asked.breaker.good() {
+                tracing::info!(witness = name, "a witness works again");
+            }
+            Some(lines)
+        }
+        Err(refused) => {
+            metrics::gauge!(observe::WITNESS_GOOD, "witness" => name.clone()).set(0.0);
+            if asked.breaker.failed(&refused.to_string()) {
+                match refused {
+                    Refused::Ahead(_) => tracing::error!(witness = name, %refused, "a witness contradicts this log"),
+                    _ => tracing::warn!(witness = name, %refused, "a witness does not cosign"),
+                }
+            }
+            None
+        }
+    }
+}
+
+/// add-checkpoint; a second time where the witness says that it stands elsewhere.
+async fn cosign(context: &Context, asked: &mut Asked, note: &str, checkpoint: &Checkpoint) -> Result<String, Refused> {
+    for _ in 0..2 {
+        let proof = prove_consistency(&*context.store, checkpoint.size, asked.size).await?;
+        let mut body = format!("old {}\n", asked.size);
+        for node in proof {
+            body.push_str(&STANDARD.encode(node));
+            body.push('\n');
+        }
+        body.push('\n');
+        body.push_str(note);
+        // The operator names the witnesses, so that their addresses may be private.
+        let sent = (Bytes::from(body), "application/octet-stream");
+        let (status, answer) = post(&asked.witness.add_checkpoint, sent, BOUNDS, |_, _| true).await?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        if status == StatusCode::OK {
+            with_cosignatures(note, &answer, &asked.witness.key)?;
+            asked.size = checkpoint.size;
+            return Ok(answer);
+        }
+        let stands = answer
+            .trim_end()
+            .parse::<u64>()
+            .ok()
+            .filter(|_| status == StatusCode::CONFLICT);
+        match stands {
+            Some(stands) if stands > checkpoint.size => return Err(Refused::Ahead(stands)),
+            Some(stands) if stands != asked.size => asked.size = stands,
+            _ => return Err(Refused::Status(status)),
+        }
+    }
+    Err(Refused::Status(StatusCode::CONFLICT))
+}
+
+/// The newest checkpoint that witnesses have cosigned, as kept below the data folder; `None` if there is none, or it is not the
+/// log's.
+#[must_use]
+pub fn witnessed(data: &Path, log_vkey: &str) -> Option<String> {
+    let path = data.join(FOLDER).join("witnessed");
+    let length = std::fs::metadata(&path).ok()?.len();
+    let note = std::fs::read_to_string(&path).ok().filter(|_| length <= NOTE)?;
+    Checkpoint::verify(&note, log_vkey).ok()?;
+    cosignatures(&note, &[]).ok().map(|_| note)
+}
