@@ -79,7 +79,7 @@ fn revisions(stage: &Stage, facility: Option<&str>) -> Vec<Record> {
     let mut arguments = vec!["trail", "export", "--format", "jsonl"];
     arguments.extend(facility.iter().flat_map(|facility| ["--facility", facility]));
     let lines = stage.relay.admin(&arguments);
-    let records = lines.lines().map(|line| {
+    let records = lines.lines().filter(|line| line.contains("\"body\":")).map(|line| {
         let line: Value = serde_json::from_str(line).unwrap();
         let body = match &line["body"] {
             Value::String(text) => text.clone(),

@@ -29,6 +29,7 @@ pub mod stage;
 pub mod trust;
 pub mod tsa;
 pub mod tsa_certificate;
+pub mod witness;
 pub mod x509;
 pub mod zip;
 
@@ -55,4 +56,5 @@ pub use softhsm::SoftHsm;
 pub use stage::{Pair, Stage};
 pub use tsa::{Ess, TokenSpec};
 pub use tsa_certificate::TsaSpec;
+pub use witness::{Witness, WitnessFault};
 pub use x509_cert::ext::pkix::CrlReason;

@@ -115,6 +115,52 @@ impl SoftHsm {
         token
     }
 
+    /// Makes a token with an Ed25519 key of its own, as a relay's log may have.
+    ///
+    /// # Panics
+    /// If `softhsm2-util` or `pkcs11-tool` is missing or fails.
+    #[must_use]
+    pub fn with_log_key(token_label: &str, key_label: &str) -> Self {
+        let module = Self::module().expect("softhsm2 is installed").display().to_string();
+        let token = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        let tokens = token.path("tokens");
+        std::fs::create_dir(&tokens).expect("a folder for tokens");
+        let configuration = format!("directories.tokendir = {}\n", tokens.display());
+        std::fs::write(token.path("softhsm2.conf"), configuration).expect("a configuration");
+        let pin = Self::PIN;
+        let init = [
+            "--init-token",
+            "--free",
+            "--label",
+            token_label,
+            "--so-pin",
+            "12345678",
+            "--pin",
+            pin,
+        ];
+        token.run("softhsm2-util", &init);
+        let make = [
+            "--module",
+            &module,
+            "--token-label",
+            token_label,
+            "--login",
+            "--pin",
+            pin,
+            "--keypairgen",
+            "--key-type",
+            "EC:edwards25519",
+            "--label",
+            key_label,
+            "--id",
+            "01",
+        ];
+        token.run("pkcs11-tool", &make);
+        token
+    }
+
     /// Environment for child processes that shall see the token.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, PathBuf); 1] {
