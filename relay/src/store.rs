@@ -69,7 +69,8 @@ pub trait Store: Send + Sync + 'static {
     fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>>;
     /// Records that concern a submission, oldest first.
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>>;
-    /// Records from position `from` on, at most `limit`; only those that concern `facility` where one is given.
+    /// Records from position `from` on, at most `limit`; only those that concern `facility` where one is given. Fewer where they
+    /// are large: none is the end, fewer than asked for is not.
     fn records(&self, facility: Option<&FacilityCode>, from: u64, limit: usize) -> Read<'_, Vec<StoredRecord>>;
     /// By what the relay judged when that last changed; `None` before the first such record.
     fn trusted(&self) -> Read<'_, Option<Trusted>>;

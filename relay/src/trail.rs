@@ -4,6 +4,7 @@
 //! cut off at the next start and reported. A broken group with whole ones after it is damage, and stops the relay.
 
 mod group;
+mod run;
 mod sealed;
 mod segment;
 
@@ -393,6 +394,23 @@ mod tests {
             );
             assert!(reader.record(position + 1, place).is_err());
         }
+        let places: std::collections::BTreeMap<u64, Place> = replay(folder.path(), 0).unwrap().into_iter().collect();
+        let read = |positions: &[u64], most: usize| {
+            let run = reader.run(positions, most, |position| Ok::<_, TrailError>(places[&position]));
+            run.unwrap().iter().map(|record| record.position).collect::<Vec<_>>()
+        };
+        // One after the other through groups and files, over short gaps, and over a long one by its place.
+        let every: Vec<u64> = (0..20).collect();
+        assert_eq!(read(&every, usize::MAX), every);
+        assert_eq!(read(&[1, 3, 4, 19], usize::MAX), [1, 3, 4, 19]);
+        assert_eq!(read(&[0, 19], usize::MAX), [0, 19]);
+        assert_eq!(read(&every, 1), [0], "one at least");
+        let length = reader.record(0, places[&0]).unwrap().length();
+        assert_eq!(read(&every, length * 3), [0, 1, 2]);
+        let wrong = reader.run(&[5], 1, |_| Ok::<_, TrailError>(places[&6]));
+        assert!(matches!(wrong, Err(TrailError::Damaged { .. })));
+        let beyond = reader.run(&[19, 20], usize::MAX, |position| Ok::<_, TrailError>(places[&position]));
+        assert!(matches!(beyond, Err(TrailError::Damaged { .. })));
         assert_eq!(replay(folder.path(), 13).unwrap().len(), 7);
         let (trail, torn) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
         assert_eq!((trail.size(), torn), (20, None));

@@ -233,4 +233,14 @@ impl Bodies for TrailReader {
         };
         positions.iter().map(body).collect()
     }
+
+    fn run(&self, table: &dyn Table, positions: &[u64], most: usize) -> Result<Vec<SealedRecord>, StoreError> {
+        let found = TrailReader::run(self, positions, most, |position| {
+            place(table, position).map_err(OpenError::from)
+        });
+        found.map_err(|error| match error {
+            OpenError::Store(error) => error,
+            error => StoreError::Broken(error.to_string()),
+        })
+    }
 }

@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 
-use super::{Place, TrailError, TrailReader, group, segment};
-use crate::store::StoredRecord;
+use super::{Place, SealedRecord, TrailError, TrailReader, group, segment};
 
 /// Bytes read from the file at once.
 const BUFFER: usize = 256 << 10;
@@ -12,18 +11,20 @@ const BUFFER: usize = 256 << 10;
 const STRIDE: u64 = 16;
 
 impl TrailReader {
-    /// The records at these positions, ascending, each checked; after `most` bytes of bodies no more of them. `find` says where
+    /// The records at these positions, ascending, each checked; after `most` bytes no more of them. `find` says where
     /// a record lies.
     pub(crate) fn run<E: From<TrailError>>(
         &self,
         positions: &[u64],
         most: usize,
         find: impl Fn(u64) -> Result<Place, E>,
-    ) -> Result<Vec<StoredRecord>, E> {
+    ) -> Result<Vec<SealedRecord>, E> {
         let (mut found, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         let mut walk: Option<Walk<'_>> = None;
         for position in positions.iter().copied() {
-            let near = walk.take().filter(|walk| (walk.next..=walk.next + STRIDE).contains(&position));
+            let near = walk
+                .take()
+                .filter(|walk| (walk.next..=walk.next + STRIDE).contains(&position));
             let mut from = match near {
                 Some(walk) => walk,
                 None => Walk::from(self, position, find(position)?)?,
@@ -35,7 +36,7 @@ impl TrailReader {
                 }
             };
             walk = Some(from);
-            bytes += record.content.as_ref().map_or(0, |content| content.body.len());
+            bytes += record.length();
             found.push(record);
             if bytes >= most {
                 break;
@@ -75,14 +76,20 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn record(&mut self) -> Result<StoredRecord, TrailError> {
+    fn record(&mut self) -> Result<SealedRecord, TrailError> {
         self.to_frame()?;
         let before = self.offset;
-        let mut counted = Counted { inner: &mut self.file, read: 0 };
+        let mut counted = Counted {
+            inner: &mut self.file,
+            read: 0,
+        };
         let frame = group::read_frame(&mut counted);
         let read = counted.read;
         self.offset = before + read;
-        match frame.map_err(|error| self.io(error))?.filter(|record| record.position == self.next) {
+        match frame
+            .map_err(|error| self.io(error))?
+            .filter(|record| record.position == self.next)
+        {
             Some(record) => {
                 self.next += 1;
                 Ok(record)
@@ -93,12 +100,17 @@ impl<'a> Walk<'a> {
 
     /// Over the head of a group, or to the next segment file, where one begins here. No frame's length is that of a magic.
     fn to_frame(&mut self) -> Result<(), TrailError> {
-        let ended = self.file.fill_buf().map_err(|error| TrailError::Io(segment::path(&self.reader.folder, self.segment), error))?.is_empty();
+        let ended = self
+            .file
+            .fill_buf()
+            .map_err(|error| TrailError::Io(segment::path(&self.reader.folder, self.segment), error))?
+            .is_empty();
         if ended {
             if self.segment == self.next {
                 return Err(self.damaged(self.offset));
             }
-            *self = Self::open(self.reader, self.next, self.next)?;
+            // A segment file is named by the position that comes next: without one the trail ends here.
+            *self = Self::open(self.reader, self.next, self.next).map_err(|_| self.damaged(self.offset))?;
             self.skip(segment::HEADER.len())?;
         }
         let mut head = [0; 8];

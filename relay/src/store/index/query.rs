@@ -20,6 +20,20 @@ use crate::trail::{Place, SealedRecord};
 pub(in crate::store) trait Bodies: Send + Sync + 'static {
     /// The records at these positions, in this order, as they lie; `table` knows the place of each where there are places.
     fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError>;
+
+    /// The same for ascending positions, and no more of them once they have `most` bytes together.
+    fn run(&self, table: &dyn Table, positions: &[u64], most: usize) -> Result<Vec<SealedRecord>, StoreError> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for some in positions.chunks(CHUNK) {
+            let more = self.bodies(table, some)?;
+            bytes += more.iter().map(SealedRecord::length).sum::<usize>();
+            found.extend(more);
+            if bytes >= most {
+                break;
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Where the index says that a record lies.
@@ -55,6 +69,10 @@ pub(in crate::store) fn open(keys: &MonthKeys, sealed: &SealedRecord) -> Result<
     Ok(stored)
 }
 
+/// Records read together where their sizes are not known before.
+const CHUNK: usize = 128;
+/// Bytes after which a page of records ends.
+const MOST: usize = 8 << 20;
 /// So many rows are read at once where all are asked for.
 const PAGE: usize = 1000;
 
@@ -188,16 +206,25 @@ impl Query<'_> {
                 Key::facility_record(facility, from).as_bytes(),
                 limit,
             )?;
-            return self.bodies_of(&found);
+            return self.run_of(&found);
         }
         let end = self.size()?.min(from.saturating_add(limit as u64));
         let positions: Vec<u64> = (from..end).collect();
-        self.open(&positions)
+        self.opened(&self.bodies.run(self.table, &positions, MOST)?)
+    }
+
+    /// The same as [`Query::bodies_of`], and no more once they have [`MOST`] bytes.
+    fn run_of(&self, rows: &[Row]) -> Result<Vec<StoredRecord>, StoreError> {
+        let positions: Option<Vec<u64>> = rows.iter().map(|row| position(&row.key)).collect();
+        self.opened(&self.bodies.run(self.table, &positions.ok_or_else(unreadable)?, MOST)?)
     }
 
     /// The records at these positions. One whose key is not there was erased, and the index knows that.
     fn open(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
-        let sealed = self.bodies.bodies(self.table, positions)?;
+        self.opened(&self.bodies.bodies(self.table, positions)?)
+    }
+
+    fn opened(&self, sealed: &[SealedRecord]) -> Result<Vec<StoredRecord>, StoreError> {
         let open = |sealed: &SealedRecord| {
             let stored = open(self.keys, sealed)?;
             if stored.content.is_none() && !destroyed(self.table, sealed.key)? {
