@@ -15,6 +15,9 @@ use formats::trail::{Access, Actor, Event, LogKey};
 use formats::wire::Purpose;
 use futures_util::StreamExt as _;
 use relay::account::{self, Encoding, Format, Query, Request};
+use relay::admin;
+use relay::config::Config;
+use relay::keys::Keys;
 use relay::store::conformance::{batch, submission};
 use relay::store::{SledStore, Store};
 use time::macros::datetime;
@@ -36,6 +39,12 @@ fn main() {
     let records = records.map_or(RECORDS, |records| records.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let begun = Instant::now();
+    admin::init(
+        &folder.path().join("relay"),
+        "localhost",
+        time::OffsetDateTime::now_utc(),
+    )
+    .unwrap();
     make(folder.path(), records);
     println!(
         "made a trail of {records} records in {:.1} s",
@@ -77,8 +86,12 @@ fn main() {
     }
 }
 
-fn key() -> LogKey {
-    LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
+/// The store of the relay in this folder.
+fn open(folder: &Path) -> SledStore {
+    let config = Config::load(&folder.join("relay/relay.toml")).unwrap();
+    let key = LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0;
+    relay::folder::create_or_close(&config.data).unwrap();
+    SledStore::open(&config.data, key, &Keys::open(&config.keys).unwrap()).unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -90,7 +103,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// A trail as a year leaves it: of each letter its acceptance, one import and three looks.
 fn make(folder: &Path, records: u64) {
-    let store = SledStore::open(folder, key()).unwrap();
+    let store = open(folder);
     runtime().block_on(async {
         let mut waiting = Vec::new();
         for begin in (0..records).step_by(usize::try_from(BATCH).unwrap()) {
@@ -140,7 +153,7 @@ fn event(number: u64) -> Event {
 
 /// Prints seconds, and by how many bytes the memory of this process grew.
 fn export(folder: &Path, to: &Path) {
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(folder, key()).unwrap());
+    let store: Arc<dyn Store> = Arc::new(open(folder));
     // Linux: the highest mark begins anew.
     let _elsewhere = std::fs::write("/proc/self/clear_refs", "5");
     let before = peak();

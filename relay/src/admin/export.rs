@@ -19,6 +19,7 @@ use crate::store::Store;
 /// What is to be exported. Narrowed by patient, person or submission it is an extract and not complete.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
+#[group(skip)]
 pub struct Export {
     /// Only what concerns this facility.
     #[arg(long)]

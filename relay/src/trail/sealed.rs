@@ -115,11 +115,6 @@ impl SealedRecord {
         (commitment(&salt, body.as_bytes()) == self.commitment).then_some(Content { body, salt })
     }
 
-    /// Bytes of what is sealed.
-    pub(crate) fn length(&self) -> usize {
-        self.sealed.len()
-    }
-
     /// The record without what it says.
     pub(crate) fn erased(&self) -> StoredRecord {
         StoredRecord {
