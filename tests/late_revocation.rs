@@ -292,6 +292,6 @@ fn judged(data: &Path, id: &str, kind: &str) -> bool {
         .flat_map(|files| files.flatten())
         .any(|file| {
             let name = file.file_name().to_string_lossy().into_owned();
-            name.starts_with(kind) && name.len() > kind.len() + "json".len()
+            name.starts_with(kind) && name.len() > kind.len() + "json.sealed".len()
         })
 }

@@ -8,6 +8,7 @@ mod shortcomings;
 mod socket;
 mod trust;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use formats::trail::{Actor, Checkpoint, Event};
@@ -24,9 +25,11 @@ pub use init::{InitError, init};
 pub use shortcomings::shortcomings;
 pub(crate) use socket::question;
 #[cfg(unix)]
-pub use socket::{ask, serve};
+pub use socket::{Served, ask, serve};
 pub use trust::{AddError, Listed, TrustPurpose, add, list};
 
+use crate::config::KeyPaths;
+use crate::keys::{self, Keys};
 use crate::store::{Batch, Condition, Store, StoreError};
 use crate::trust::CurrentTrust;
 
@@ -61,6 +64,8 @@ pub enum Command {
     MemberList { facility: FacilityCode },
     /// Reads the trust directory anew; a change is recorded.
     TrustReload {},
+    /// Reads the key files anew and wraps every data key to the recipients of now.
+    RotateKeys { paths: KeyPaths },
     /// Part of the trail.
     TrailExport(Export),
     /// The newest signed checkpoint.
@@ -87,6 +92,23 @@ pub async fn reload(store: &Arc<dyn Store>, trust: &CurrentTrust) -> Result<Valu
         .map_err(|error| AdminError::Argument(format!("nothing was changed: {error}")))?;
     let recorded = crate::trust::record(&**store, &read).await?;
     Ok(json!({ "digest": crate::trust::summary(&read).digest, "recorded": recorded }))
+}
+
+/// Wraps every data key below `data` to the recipients of now. Blocking.
+///
+/// # Errors
+/// [`AdminError`], in one sentence; what was wrapped anew until then is good.
+pub fn rotate_keys(data: &Path, keys: &Keys) -> Result<Value, AdminError> {
+    let rotated = keys::rotate(data, keys)?;
+    match rotated.failed.first() {
+        None => Ok(json!({ "rewrapped": rotated.rewrapped })),
+        Some((path, reason)) => Err(AdminError::Argument(format!(
+            "{} keys are wrapped to the recipients of now, {} are not; the first: {}: {reason}",
+            rotated.rewrapped,
+            rotated.failed.len(),
+            path.display()
+        ))),
+    }
 }
 
 /// Why a command was not done, in one sentence.
@@ -175,6 +197,9 @@ pub async fn execute(
             known(store, &facility).await?;
             Ok(json!(store.members(&facility).await?))
         }
+        Command::RotateKeys { .. } => Err(AdminError::Argument(
+            "keys are rotated by the relay or in its data folder, not in its store".into(),
+        )),
         Command::TrustReload {} => Err(AdminError::Argument(
             "trust is read anew by the relay or from its directory, not from its store".into(),
         )),

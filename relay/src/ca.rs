@@ -23,6 +23,8 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
+use crate::folder::owners_alone;
+
 /// Life of a device certificate. It is renewed long before; a device that is silent for so long enrols anew.
 pub const DEVICE_LIFE: time::Duration = time::Duration::days(90);
 
@@ -118,6 +120,7 @@ impl RelayCa {
         if !profile::is_authority(&parsed) {
             return Err(CaError::Malformed(certificate.into(), "not the certificate of a CA"));
         }
+        owners_alone(key).map_err(|error| CaError::Read(key.into(), error))?;
         let (_, document) = der::Document::from_pem(&read(key)?)
             .map_err(|_| CaError::Malformed(key.into(), "not a key in PEM (PKCS #8)"))?;
         let signing = signing_key(document.as_bytes())
@@ -355,7 +358,7 @@ mod tests {
         let (certificate, key) = (folder.path().join("ca.pem"), folder.path().join("ca.key"));
         let (ca, secret) = ca();
         std::fs::write(&certificate, ca.certificate_pem().unwrap()).unwrap();
-        std::fs::write(&key, &secret.pem).unwrap();
+        crate::folder::replace(&key, secret.pem.as_bytes()).unwrap();
         let opened = RelayCa::load(&certificate, &key).unwrap();
         assert_eq!(opened.pin().unwrap(), ca.pin().unwrap());
         assert_eq!(opened.pin().unwrap().len(), 43);
@@ -370,7 +373,7 @@ mod tests {
         );
         verify(&ca, &leaf.unwrap(), KeyUsage::client_auth(), 1_700_000_100).unwrap();
 
-        std::fs::write(&key, NewKey::generate().unwrap().pem).unwrap();
+        crate::folder::replace(&key, NewKey::generate().unwrap().pem.as_bytes()).unwrap();
         assert!(matches!(RelayCa::load(&certificate, &key), Err(CaError::Malformed(path, _)) if path == key));
         let leaf = ca
             .issue_server(&spki, &["a.example".into()], at(1_700_000_000), at(1_800_000_000))

@@ -1,26 +1,41 @@
-//! Stored containers, and their evidence and reports beside them, through the `object_store` joint.
+//! Stored containers, and their evidence and reports beside them, through the `object_store` joint. All of it is sealed
+//! ([`crate::keys`], `CONTRACTS.md` §10): a container has a data key of its own, what lies beside it another, so that a container
+//! can be erased by its key while its report stays.
 //!
 //! Every write returns only when file and folder are on disk: the trail may speak of what is here.
 
-use std::fs::File;
+mod moving;
+mod stored;
+
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use formats::wire::SubmissionId;
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use object_store::{ObjectStore, ObjectStoreExt as _};
 
-use crate::folder::{create_private, make_private, private_file};
+use crate::folder::{create_private, make_private, sync_folder};
+use crate::keys::{DataKey, Keys, KeysError};
+use crate::seal::{Seal, SealedReader};
+pub(crate) use stored::Stored;
 
-/// File name of the container in its folder.
+/// Name of the container in its folder.
 pub(crate) const CONTAINER: &str = "container.asice";
+/// The file of the key the container is sealed with.
+pub(crate) const CONTAINER_KEY: &str = "container.key";
+/// The file of the key that everything beside it is sealed with.
+pub(crate) const BESIDE_KEY: &str = "beside.key";
 /// Folder of what no record names, among those of containers.
 pub(crate) const ORPHANS: &str = "orphans";
+/// Data keys kept in memory: a token is not asked for each range of a study.
+const KNOWN: usize = 1024;
 
 /// Why a container or what lies beside it was not stored or opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +46,10 @@ pub enum ContainerError {
     /// The disk is full; nothing was kept.
     #[error("no space left for containers")]
     Full,
-    /// Everything else the disk or the object store says.
+    /// Its key cannot be used.
+    #[error(transparent)]
+    Key(KeysError),
+    /// Everything else the disk or the object store says; also of a file that is damaged, cut or exchanged.
     #[error("container store: {0}")]
     Store(String),
 }
@@ -41,6 +59,11 @@ pub enum ContainerError {
 pub struct Containers {
     store: Arc<dyn ObjectStore>,
     folder: PathBuf,
+    keys: Keys,
+    /// Data keys by container and file.
+    known: Arc<Mutex<HashMap<(String, &'static str), DataKey>>>,
+    /// Held by who makes the key of what lies beside a container.
+    making: Arc<Mutex<()>>,
 }
 
 /// A container opened for reading.
@@ -56,7 +79,7 @@ impl Containers {
     ///
     /// # Errors
     /// [`ContainerError`] if the folder cannot be made.
-    pub fn open(data: &Path) -> Result<Self, ContainerError> {
+    pub fn open(data: &Path, keys: Keys) -> Result<Self, ContainerError> {
         let folder = data.join("containers");
         create_private(&folder).map_err(from_io)?;
         sync_folder(data).map_err(from_io)?;
@@ -66,70 +89,60 @@ impl Containers {
         Ok(Self {
             store: Arc::new(store),
             folder,
+            keys,
+            known: Arc::default(),
+            making: Arc::default(),
         })
     }
 
-    /// A new name to store a container of this submission under. Two uploads of one id never share a name, so that the
-    /// one which loses the race removes only its own.
+    /// The name to store a finished upload under. Two uploads of one id never share a name, so that the one which loses the race
+    /// removes only its own; and the upload's id, to which its segments are bound, ends it.
     #[must_use]
-    pub fn name(id: &SubmissionId) -> String {
-        format!("{id}.{}", uuid::Uuid::now_v7().simple())
+    pub fn name(id: &SubmissionId, upload: &str) -> String {
+        format!("{id}.{upload}")
     }
 
-    /// Makes a finished upload the stored container `stored_as`, durably. The upload's file is moved, not copied, where
-    /// both lie on one file system.
+    /// Makes a finished upload the stored container `stored_as`, durably. The upload's folder is moved, not copied, where both
+    /// lie on one file system.
     ///
     /// # Errors
     /// [`ContainerError`]; the upload is then still where it was.
     pub async fn adopt(&self, upload: PathBuf, stored_as: &str) -> Result<(), ContainerError> {
         let folder = self.folder.join(checked(stored_as)?);
-        let parent = self.folder.clone();
-        blocking(move || {
-            File::open(&upload)?.sync_all()?;
-            make_private(&upload)?;
-            create_private(&folder)?;
-            let target = folder.join(CONTAINER);
-            if let Err(error) = std::fs::rename(&upload, &target) {
-                if error.kind() != io::ErrorKind::CrossesDevices {
-                    return Err(error);
-                }
-                copy_over(&upload, &folder, &target)?;
-            }
-            sync_folder(&folder)?;
-            sync_folder(&parent)
-        })
-        .await
+        blocking(move || moving::adopt(&upload, &folder)).await
     }
 
-    /// Opens a container: all of it, or these bytes of it.
+    /// Makes a container an upload again, after its record was not committed; what was put beside it goes.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub async fn give_back(&self, stored_as: &str, upload: PathBuf) -> Result<(), ContainerError> {
+        let folder = self.folder.join(checked(stored_as)?);
+        self.forget(stored_as);
+        blocking(move || moving::give_back(&folder, &upload)).await
+    }
+
+    /// Opens a container: all of it, or these bytes of it. Only the segments they lie in are read.
     ///
     /// # Errors
     /// [`ContainerError::Absent`], or what the store says; a range beyond its end is an error too.
     pub async fn open_range(&self, stored_as: &str, range: Option<Range<u64>>) -> Result<Opened, ContainerError> {
-        let key = self.key(stored_as, CONTAINER)?;
-        let options = GetOptions {
-            range: range.map(GetRange::Bounded),
-            ..GetOptions::default()
-        };
-        let found = self.store.get_opts(&key, options).await.map_err(from_store)?;
-        let size = found.meta.size;
-        Ok(Opened {
-            size,
-            stream: found.into_stream().map(|part| part.map_err(from_store)).boxed(),
-        })
+        let reader = self.read(stored_as, CONTAINER).await?;
+        let size = reader.size();
+        let range = range.unwrap_or(0..size);
+        if range.end > size || range.start > range.end {
+            return Err(ContainerError::Store(format!("no bytes {range:?} in {size}")));
+        }
+        let stream = Box::pin(stored::stream(reader, range).map_err(from_io));
+        Ok(Opened { size, stream })
     }
 
-    /// Where the container lies as a file, for readers that must seek.
+    /// Opens a container for readers that must seek, which block.
     ///
     /// # Errors
-    /// [`ContainerError::Absent`] if it is not there.
-    pub fn file(&self, stored_as: &str) -> Result<PathBuf, ContainerError> {
-        let path = self.folder.join(checked(stored_as)?).join(CONTAINER);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            Err(ContainerError::Absent)
-        }
+    /// [`ContainerError::Absent`], or what the store says.
+    pub(crate) async fn reader(&self, stored_as: &str) -> Result<SealedReader<Stored>, ContainerError> {
+        self.read(stored_as, CONTAINER).await
     }
 
     /// Writes a file beside a container (`evidence.json`, `report.json`), durably. What was there is replaced whole.
@@ -139,11 +152,14 @@ impl Containers {
     pub async fn put_beside(&self, stored_as: &str, file: &str, content: Bytes) -> Result<(), ContainerError> {
         let key = self.key(stored_as, file)?;
         let folder = self.folder.join(stored_as);
-        let made = folder.clone();
-        // Before the object store makes it for everybody.
-        blocking(move || create_private(&made)).await?;
-        self.store.put(&key, content.into()).await.map_err(from_store)?;
-        let path = folder.join(file);
+        let data_key = match self.data_key(stored_as, BESIDE_KEY).await {
+            Err(ContainerError::Absent) => self.make_key(stored_as).await?,
+            known => known?,
+        };
+        let seal = Seal::new(&data_key, bound_to(stored_as), file).map_err(from_io)?;
+        let sealed = blocking(move || seal.whole(&content)).await?;
+        self.store.put(&key, sealed.into()).await.map_err(from_store)?;
+        let path = folder.join(sealed_name(file));
         blocking(move || make_private(&path)).await
     }
 
@@ -152,27 +168,9 @@ impl Containers {
     /// # Errors
     /// [`ContainerError::Absent`], or what the store says.
     pub async fn beside(&self, stored_as: &str, file: &str) -> Result<Bytes, ContainerError> {
-        let key = self.key(stored_as, file)?;
-        self.store
-            .get(&key)
-            .await
-            .map_err(from_store)?
-            .bytes()
-            .await
-            .map_err(from_store)
-    }
-
-    /// Removes a container alone; what lies beside it stays.
-    ///
-    /// # Errors
-    /// [`ContainerError::Absent`] if there is none, or what the disk says.
-    pub async fn erase(&self, stored_as: &str) -> Result<(), ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
-        blocking(move || {
-            std::fs::remove_file(folder.join(CONTAINER))?;
-            sync_folder(&folder)
-        })
-        .await
+        let (_, stream) = self.stream_beside(stored_as, file).await?;
+        let parts: Vec<Bytes> = stream.try_collect().await.map_err(from_io)?;
+        Ok(parts.concat().into())
     }
 
     /// The same as it is read, with its size.
@@ -184,19 +182,25 @@ impl Containers {
         stored_as: &str,
         file: &str,
     ) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), ContainerError> {
-        let key = self.key(stored_as, file)?;
-        let found = self.store.get(&key).await.map_err(from_store)?;
-        let size = found.meta.size;
-        let parts = found.into_stream().map(|part| part.map_err(io::Error::other));
-        Ok((size, parts.boxed()))
+        let reader = self.read(stored_as, file).await?;
+        let size = reader.size();
+        Ok((size, Box::pin(stored::stream(reader, 0..size))))
     }
 
-    /// Removes a file beside a container.
+    /// Removes a container alone, its key first; what lies beside it stays.
     ///
     /// # Errors
-    /// [`ContainerError::Absent`] if there is none, or what the store says.
-    pub async fn drop_beside(&self, stored_as: &str, file: &str) -> Result<(), ContainerError> {
-        self.store.delete(&self.key(stored_as, file)?).await.map_err(from_store)
+    /// [`ContainerError::Absent`] if there is none, or what the disk says.
+    pub async fn erase(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let folder = self.folder.join(checked(stored_as)?);
+        let keys = self.keys.clone();
+        self.forget(stored_as);
+        blocking(move || {
+            keys.destroy(&folder.join(CONTAINER_KEY))?;
+            std::fs::remove_file(folder.join(sealed_name(CONTAINER)))?;
+            sync_folder(&folder)
+        })
+        .await
     }
 
     /// Removes a container and everything beside it; one that is not there is no error.
@@ -206,6 +210,7 @@ impl Containers {
     pub async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
         let folder = self.folder.join(checked(stored_as)?);
         let parent = self.folder.clone();
+        self.forget(stored_as);
         blocking(move || match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => sync_folder(&parent),
@@ -221,6 +226,7 @@ impl Containers {
         let folder = self.folder.join(checked(stored_as)?);
         let (aside, parent) = (self.folder.join(ORPHANS), self.folder.clone());
         let target = aside.join(stored_as);
+        self.forget(stored_as);
         blocking(move || {
             create_private(&aside)?;
             std::fs::rename(&folder, target)?;
@@ -244,9 +250,79 @@ impl Containers {
         .await
     }
 
-    fn key(&self, stored_as: &str, file: &str) -> Result<Key, ContainerError> {
-        Ok(Key::from_iter([checked(stored_as)?, checked(file)?]))
+    async fn read(&self, stored_as: &str, file: &str) -> Result<SealedReader<Stored>, ContainerError> {
+        let key = self.key(stored_as, file)?;
+        let (stored, sealed) = Stored::open(Arc::clone(&self.store), key).await.map_err(from_store)?;
+        let size = crate::seal::content_size(sealed);
+        let size = size.ok_or_else(|| from_io(crate::seal::damaged("no file has this size")))?;
+        let data_key = self.data_key(stored_as, key_file(file)).await?;
+        let seal = Seal::new(&data_key, bound_to(stored_as), file).map_err(from_io)?;
+        Ok(SealedReader::new(stored, seal, size))
     }
+
+    async fn data_key(&self, stored_as: &str, file: &'static str) -> Result<DataKey, ContainerError> {
+        let entry = (stored_as.to_owned(), file);
+        let known = self.known().get(&entry).cloned();
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        let (path, keys) = (self.folder.join(checked(stored_as)?).join(file), self.keys.clone());
+        let key = with_key(move || keys.kept(&path)).await?;
+        let mut known = self.known();
+        if known.len() >= KNOWN {
+            known.clear();
+        }
+        known.insert(entry, key.clone());
+        Ok(key)
+    }
+
+    /// The key of what lies beside a container, made where there is none.
+    async fn make_key(&self, stored_as: &str) -> Result<DataKey, ContainerError> {
+        let folder = self.folder.join(checked(stored_as)?);
+        let (keys, making) = (self.keys.clone(), Arc::clone(&self.making));
+        with_key(move || {
+            let path = folder.join(BESIDE_KEY);
+            let _one = making.lock().unwrap_or_else(PoisonError::into_inner);
+            // Before the object store makes it for everybody.
+            create_private(&folder)?;
+            match keys.kept(&path) {
+                Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    let new = DataKey::generate()?;
+                    keys.keep(&path, &new)?;
+                    Ok(new)
+                }
+                kept => kept,
+            }
+        })
+        .await
+    }
+
+    /// What is moved or erased is not opened from memory.
+    fn forget(&self, stored_as: &str) {
+        self.known().retain(|(name, _), _| name != stored_as);
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<(String, &'static str), DataKey>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, stored_as: &str, file: &str) -> Result<Key, ContainerError> {
+        Ok(Key::from_iter([checked(stored_as)?, &sealed_name(checked(file)?)]))
+    }
+}
+
+/// The name of a file as it lies on the disk.
+pub(crate) fn sealed_name(file: &str) -> String {
+    format!("{file}.sealed")
+}
+
+fn key_file(file: &str) -> &'static str {
+    if file == CONTAINER { CONTAINER_KEY } else { BESIDE_KEY }
+}
+
+/// What the segments of a container's files are bound to: the id of the upload it was, with which its name ends.
+fn bound_to(stored_as: &str) -> &str {
+    stored_as.rsplit_once('.').map_or(stored_as, |(_, upload)| upload)
 }
 
 /// Names are made by the relay; that one leads out of the folder is refused all the same.
@@ -261,30 +337,22 @@ fn checked(name: &str) -> Result<&str, ContainerError> {
     }
 }
 
-/// The slow way, where uploads lie on another file system: a whole copy beside the target, then its name.
-fn copy_over(upload: &Path, folder: &Path, target: &Path) -> io::Result<()> {
-    let half = folder.join("container.part");
-    let mut copy = private_file().write(true).create(true).truncate(true).open(&half)?;
-    io::copy(&mut File::open(upload)?, &mut copy)?;
-    copy.sync_all()?;
-    std::fs::rename(&half, target)?;
-    std::fs::remove_file(upload)
-}
-
-/// Makes renames and new files in a folder durable; Windows does this by itself and has no handle for it.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, ContainerError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(from_io),
+        Err(_) => Err(ContainerError::Store("the disk task stopped".into())),
+    }
+}
+
+async fn with_key(
+    work: impl FnOnce() -> Result<DataKey, KeysError> + Send + 'static,
+) -> Result<DataKey, ContainerError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(key)) => Ok(key),
+        Ok(Err(KeysError::Io(error))) => Err(from_io(error)),
+        Ok(Err(error)) => Err(ContainerError::Key(error)),
         Err(_) => Err(ContainerError::Store("the disk task stopped".into())),
     }
 }
@@ -315,91 +383,4 @@ fn from_store(error: object_store::Error) -> ContainerError {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::TryStreamExt as _;
-
-    use super::*;
-
-    async fn read(containers: &Containers, name: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, ContainerError> {
-        let opened = containers.open_range(name, range).await?;
-        let parts: Vec<Bytes> = opened.stream.try_collect().await?;
-        Ok(parts.concat())
-    }
-
-    #[tokio::test]
-    async fn an_upload_becomes_a_container_with_files_beside_it() {
-        let data = tempfile::tempdir().unwrap();
-        let upload = data.path().join("upload");
-        std::fs::write(&upload, b"0123456789").unwrap();
-        let containers = Containers::open(data.path()).unwrap();
-        let id: SubmissionId = "0193569a-7c00-7000-8000-000000000001".parse().unwrap();
-        let name = Containers::name(&id);
-        assert_ne!(name, Containers::name(&id));
-
-        containers.adopt(upload.clone(), &name).await.unwrap();
-        assert!(!upload.exists());
-        assert_eq!(read(&containers, &name, None).await.unwrap(), b"0123456789");
-        assert_eq!(read(&containers, &name, Some(3..5)).await.unwrap(), b"34");
-        assert_eq!(containers.open_range(&name, Some(3..5)).await.unwrap().size, 10);
-        assert!(containers.open_range(&name, Some(10..12)).await.is_err());
-        assert_eq!(std::fs::read(containers.file(&name).unwrap()).unwrap(), b"0123456789");
-
-        containers
-            .put_beside(&name, "report.json", Bytes::from_static(b"{}"))
-            .await
-            .unwrap();
-        containers
-            .put_beside(&name, "report.json", Bytes::from_static(b"[]"))
-            .await
-            .unwrap();
-        assert_eq!(containers.beside(&name, "report.json").await.unwrap(), &b"[]"[..]);
-        assert!(matches!(
-            containers.beside(&name, "evidence.json").await,
-            Err(ContainerError::Absent)
-        ));
-
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let folder = data.path().join("containers").join(&name);
-            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-            assert_eq!((mode(&data.path().join("containers")), mode(&folder)), (0o700, 0o700));
-            for file in [CONTAINER, "report.json"] {
-                assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
-            }
-        }
-
-        containers.delete(&name).await.unwrap();
-        containers.delete(&name).await.unwrap();
-        assert!(matches!(
-            read(&containers, &name, None).await,
-            Err(ContainerError::Absent)
-        ));
-        assert!(matches!(containers.file(&name), Err(ContainerError::Absent)));
-    }
-
-    #[tokio::test]
-    async fn no_name_leads_out_of_the_folder() {
-        let data = tempfile::tempdir().unwrap();
-        let containers = Containers::open(data.path()).unwrap();
-        for name in ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "名前"] {
-            assert!(
-                matches!(read(&containers, name, None).await, Err(ContainerError::Absent)),
-                "{name}"
-            );
-            assert!(
-                containers.put_beside(name, "report.json", Bytes::new()).await.is_err(),
-                "{name}"
-            );
-            assert!(containers.delete(name).await.is_err(), "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_missing_upload_leaves_nothing() {
-        let data = tempfile::tempdir().unwrap();
-        let containers = Containers::open(data.path()).unwrap();
-        assert!(containers.adopt(data.path().join("nothing"), "x").await.is_err());
-        assert!(containers.file("x").is_err());
-    }
-}
+pub(crate) mod tests;

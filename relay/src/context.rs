@@ -13,7 +13,6 @@ use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
 use crate::evidence::news::News;
 use crate::intake::Plan;
-use crate::keys::Keys;
 use crate::store::Store;
 use crate::timestamps::Stamps;
 use crate::trust::CurrentTrust;
@@ -27,9 +26,6 @@ pub struct Context(Arc<Rooms>);
 pub struct Rooms {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
-    /// Keys of what lies at rest.
-    #[expect(dead_code, reason = "those who seal hold their own clone")]
-    pub(crate) keys: Keys,
     pub(crate) containers: Containers,
     pub(crate) trust: Arc<CurrentTrust>,
     pub(crate) ca: RelayCa,

@@ -100,7 +100,7 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// Its mode and the remedy; or what the disk says.
-pub(crate) fn owners_alone(path: &Path) -> io::Result<()> {
+pub fn owners_alone(path: &Path) -> io::Result<()> {
     let metadata = std::fs::metadata(path)?;
     #[cfg(unix)]
     {
@@ -109,10 +109,7 @@ pub(crate) fn owners_alone(path: &Path) -> io::Result<()> {
         if mode & 0o077 != 0 {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                format!(
-                    "this key file is open to other users (mode {mode:04o}): chmod 600 {}",
-                    path.display()
-                ),
+                format!("open to other users (mode {mode:04o}): chmod 600 {}", path.display()),
             ));
         }
     }

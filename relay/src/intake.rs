@@ -38,7 +38,7 @@ use refusal::Refusal;
 pub(crate) use arriving::{complete, look};
 pub(crate) use orphans::sweep;
 pub(crate) use pending::{Plan, answer as pending_answer, retry};
-pub(crate) use refusal::{REFUSED, drop_report, file_name as refused_report, kept_report};
+pub(crate) use refusal::{REFUSED, drop_report, kept_report};
 
 /// Name of the report beside a container.
 pub(crate) const REPORT: &str = "report.json";
@@ -175,7 +175,7 @@ async fn accept(
     verified: &Verified,
 ) -> Result<Response, Problem> {
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
-    let stored_as = Containers::name(&envelope.id);
+    let stored_as = Containers::name(&envelope.id, &upload.id);
     keep(context, upload, &stored_as).await?;
     let beside = put_beside(context, &stored_as, verified.evidence(), verified.report()).await;
     let batch = beside.and_then(|digests| {
@@ -254,7 +254,7 @@ fn locate(response: &mut Response, id: &SubmissionId) {
 }
 
 async fn keep(context: &Context, upload: &Upload, stored_as: &str) -> Result<(), Problem> {
-    Ok(context.containers.adopt(upload.path.clone(), stored_as).await?)
+    Ok(context.containers.adopt(upload.folder.clone(), stored_as).await?)
 }
 
 /// SHA-256 of what lies beside a container, hex.
@@ -310,14 +310,8 @@ async fn explain(
 
 /// After a failed commit the upload is an upload again, so that the client can ask once more.
 async fn give_back(context: &Context, upload: &Upload, stored_as: &str) {
-    if let Ok(stored) = context.containers.file(stored_as)
-        && let Err(error) = tokio::fs::rename(stored, &upload.path).await
-    {
+    if let Err(error) = context.containers.give_back(stored_as, upload.folder.clone()).await {
         tracing::error!(%error, stored_as, "a container that was not committed cannot be given back");
-        return;
-    }
-    if let Err(error) = context.containers.delete(stored_as).await {
-        tracing::warn!(%error, stored_as, "the folder of a container that was not committed stays");
     }
 }
 

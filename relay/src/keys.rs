@@ -7,6 +7,7 @@
 mod kept;
 mod prompt;
 mod ring;
+mod rotate;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::config::KeyPaths;
 pub use ring::NewIdentity;
 use ring::Ring;
+pub use rotate::{Rotated, rotate};
 
 /// A wrapped key is no longer than this, bytes: room for hundreds of recipients.
 pub const WRAPPED: usize = 64 << 10;

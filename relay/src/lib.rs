@@ -6,8 +6,8 @@
 //!    device table. First of all, because nothing below should ever run for a stranger or a revoked device.
 //! 2. **An upload is announced** ([`upload`]). Its length is held against the largest size, the facility's quota and the free
 //!    space. Before any byte, because refusing gigabytes after they arrived helps nobody.
-//! 3. **Bytes arrive, are read and become durable** ([`upload`]). Each byte passes once: to the disk, through the reader of the
-//!    intake profile, through the hash of its file, past the look for what must not travel. A PATCH is answered after the disk
+//! 3. **Bytes arrive, are read and become durable** ([`upload`]). Each byte passes once: sealed to the disk, through the reader of
+//!    the intake profile, through the hash of its file, past the look for what must not travel. A PATCH is answered after the disk
 //!    has it, because the client forgets what was acknowledged. A newer request takes over from one that hangs, because radio
 //!    links die without saying so. After a restart the stored bytes are read again, because the reading is not state.
 //! 4. **What cannot be accepted ends at once** ([`intake`]): sender, recipients and signature as soon as META-INF and envelope
@@ -61,6 +61,7 @@ pub mod problem;
 mod retention;
 mod revise;
 pub mod routes;
+mod seal;
 pub mod server;
 pub mod store;
 mod syslog;

@@ -59,6 +59,8 @@ enum Verb {
     /// The audit trail.
     #[command(subcommand)]
     Trail(TrailVerb),
+    /// Wrap every data key to the recipients of now, also while the relay runs; what is sealed with them stays as it is.
+    RotateKeys(Place),
     /// Make the index anew from the trail; the relay must not be running.
     Rebuild(Place),
     /// Compare trail, index, containers and evidence; the relay may be running. Exit code 1 if something differs.
@@ -221,6 +223,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::CheckConfig(place) => check(&place),
         Verb::Rebuild(place) => rebuild(&place),
         Verb::Check { rate, scratch, place } => compare(&place, &rate, scratch.as_deref()),
+        Verb::RotateKeys(place) => rotate(&place),
         Verb::Facility(FacilityVerb::Add { code, name, place }) => tell(&place, Command::FacilityAdd { code, name }),
         Verb::Facility(FacilityVerb::List(place)) => tell(&place, Command::FacilityList {}),
         Verb::Facility(FacilityVerb::Code { code, place }) => tell(&place, Command::FacilityCode { code }),
@@ -276,6 +279,7 @@ fn check(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
     let key = LogSigner::open(&config)?;
+    relay::folder::owners_alone(&config.tls.key).with_context(|| config.tls.key.display().to_string())?;
     for path in [&config.tls.certificate, &config.tls.key, &config.trust.directory] {
         path.metadata().with_context(|| path.display().to_string())?;
     }
@@ -337,7 +341,7 @@ fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<
     let key = LogSigner::open(&config)?;
     let keys = Keys::open(&config.keys)?;
     let scratch = Scratch::new(scratch)?;
-    let containers = Containers::open(&config.data)?;
+    let containers = Containers::open(&config.data, keys.clone())?;
     let watch = words::Watch::new(place.json);
     let told = |step: &str, bytes| watch.tell(step, bytes);
     let mut pace = Pace::new(rate, &told);
@@ -389,6 +393,28 @@ fn reload(config: &Config) -> anyhow::Result<serde_json::Value> {
     relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
     let store: Arc<dyn Store> = Arc::new(open(config)?);
     Ok(runtime()?.block_on(admin::reload(&store, &trust))?)
+}
+
+/// Tells the running relay, which seals to the new recipients at once; else works in its folder.
+fn rotate(place: &Place) -> anyhow::Result<()> {
+    let config = Config::load(&place.config)?;
+    #[cfg(unix)]
+    {
+        let command = Command::RotateKeys {
+            paths: config.keys.clone(),
+        };
+        if let Some(answer) = admin::ask(&config.data.join("admin.sock"), &command, &mut |_| Ok(()))? {
+            return words::answer(&answer, &config.portal.url, place.json);
+        }
+    }
+    let keys = Keys::open(&config.keys)?;
+    // Its lock keeps a relay from starting meanwhile.
+    let _store = SledStore::open(&config.data, LogSigner::open(&config)?, &keys)?;
+    words::answer(
+        &admin::rotate_keys(&config.data, &keys)?,
+        &config.portal.url,
+        place.json,
+    )
 }
 
 fn look(place: &Place) -> anyhow::Result<()> {

@@ -1,9 +1,11 @@
 //! Uploads: tus 1.0 with creation, creation-with-upload, checksum (sha256), expiration and termination.
 //!
-//! An upload is a file that grows and a small file that says what it is; both are on disk before the client hears of them, so
-//! that a restart loses no acknowledged byte. A newer request takes the upload over from an older one that hangs.
+//! An upload is a folder whose file grows, sealed, and a small file that says what it is; both are on disk before the client
+//! hears of them, so that a restart loses no acknowledged byte. A newer request takes the upload over from an older one that
+//! hangs.
 
 mod append;
+mod growing;
 mod headers;
 mod progress;
 mod reading;

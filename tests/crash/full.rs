@@ -29,7 +29,7 @@ fn a_disk_that_fills_during_an_upload_is_said_and_deliveries_go_on() {
     let first = https.send(append(&place, 0), &container[..half]).unwrap();
     assert_eq!(first.status, 204, "{}", first.json());
     let (_, id) = place.rsplit_once('/').unwrap();
-    let bytes = relay.data().join("uploads").join(format!("{id}.part"));
+    let bytes = relay.data().join("uploads").join(id).join("container.asice.sealed");
     let writes = "write,writev,pwrite64,pwritev";
     let mut tracer = Tracer::on(relay, writes, "error=ENOSPC", &[bytes]);
     let full = https.send(append(&place, half as u64), &container[half..]).unwrap();

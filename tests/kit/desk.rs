@@ -253,7 +253,7 @@ pub fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
             let path = entry.expect("an entry of a folder").path();
             if path.is_dir() {
                 open.push(path);
-            } else {
+            } else if path.is_file() {
                 let name = path.strip_prefix(folder).expect("below the folder");
                 let bytes = fs::read(&path).expect("a file can be read");
                 found.push((name.to_string_lossy().replace('\\', "/"), bytes));

@@ -13,6 +13,8 @@ fn a_key_in_a_token_signs_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let pin = folder.path().join("log.pin");
     fs::write(&pin, format!("{}\n", SoftHsm::PIN)).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&pin, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let mut place = Table::new();
     for (key, value) in [("module", module), ("pin", &pin)] {
         place.insert(key.into(), value.to_str().unwrap().into());

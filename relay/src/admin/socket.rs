@@ -1,7 +1,7 @@
 //! The way to a running relay: a Unix socket in its data folder that its owner alone may open; JSON lines.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use super::{AdminError, Command};
 use crate::check::CheckError;
+use crate::config::KeyPaths;
+use crate::keys::Keys;
 use crate::store::Store;
 use crate::trust::CurrentTrust;
 
@@ -29,12 +31,27 @@ enum Line {
     Failed(String),
 }
 
+/// What commands are about.
+#[derive(Clone)]
+pub struct Served {
+    /// The trail and its index.
+    pub store: Arc<dyn Store>,
+    /// Pin of the relay's CA, for one-time codes.
+    pub pin: String,
+    /// Whom the relay trusts.
+    pub trust: Arc<CurrentTrust>,
+    /// Keys of what lies at rest.
+    pub keys: Keys,
+    /// The data folder.
+    pub data: PathBuf,
+}
+
 /// Answers commands on `path` until the task is dropped.
 ///
 /// # Errors
 /// If the socket cannot be made.
 #[cfg(unix)]
-pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String, trust: Arc<CurrentTrust>) -> io::Result<()> {
+pub async fn serve(path: &Path, served: Served) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     // The store's lock says that no other relay runs here: what lies there is left over.
     match std::fs::remove_file(path) {
@@ -45,9 +62,9 @@ pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String, trust: Arc<C
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let (store, pin, trust) = (Arc::clone(&store), pin.clone(), Arc::clone(&trust));
+        let served = served.clone();
         tokio::spawn(async move {
-            if let Err(error) = answer(&store, &pin, &trust, stream).await {
+            if let Err(error) = answer(served, stream).await {
                 tracing::warn!(%error, "an administration connection ended early");
             }
         });
@@ -55,26 +72,18 @@ pub async fn serve(store: Arc<dyn Store>, path: &Path, pin: String, trust: Arc<C
 }
 
 #[cfg(unix)]
-async fn answer(
-    store: &Arc<dyn Store>,
-    pin: &str,
-    trust: &Arc<CurrentTrust>,
-    stream: tokio::net::UnixStream,
-) -> io::Result<()> {
+async fn answer(served: Served, stream: tokio::net::UnixStream) -> io::Result<()> {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
     BufReader::new(reading.take(MAX_COMMAND)).read_line(&mut line).await?;
     // Bounded, so that a long export waits for its reader instead of gathering in memory.
     let (lines, mut written) = tokio::sync::mpsc::channel::<Line>(4);
-    let (store, pin, trust) = (Arc::clone(store), pin.to_owned(), Arc::clone(trust));
     let work = tokio::spawn(async move {
         let end = match serde_json::from_str::<Command>(&line) {
             Err(_) => Line::Failed("the command is not one this relay knows".into()),
-            Ok(Command::TrustReload {}) => match super::reload(&store, &trust).await {
-                Ok(value) => Line::Done(value),
-                Err(error) => Line::Failed(error.to_string()),
-            },
+            Ok(Command::TrustReload {}) => super::reload(&served.store, &served.trust).await.into(),
+            Ok(Command::RotateKeys { paths }) => rotate(served, paths).await.into(),
             Ok(command) => {
                 let parts = lines.clone();
                 let mut part = |bytes: &[u8]| {
@@ -82,10 +91,9 @@ async fn answer(
                     let sent = tokio::task::block_in_place(|| parts.blocking_send(Line::Part(text)));
                     sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
                 };
-                match super::execute(&store, &pin, command, &mut part).await {
-                    Ok(value) => Line::Done(value),
-                    Err(error) => Line::Failed(error.to_string()),
-                }
+                super::execute(&served.store, &served.pin, command, &mut part)
+                    .await
+                    .into()
             }
         };
         let _gone = lines.send(end).await;
@@ -96,6 +104,26 @@ async fn answer(
         writing.write_all(text.as_bytes()).await?;
     }
     work.await.map_err(io::Error::other)
+}
+
+#[cfg(unix)]
+async fn rotate(served: Served, paths: KeyPaths) -> Result<Value, AdminError> {
+    let work = tokio::task::spawn_blocking(move || {
+        let reloaded = served.keys.reload(&paths);
+        reloaded.map_err(|error| AdminError::Argument(format!("nothing was changed: {error}")))?;
+        super::rotate_keys(&served.data, &served.keys)
+    });
+    work.await.map_err(io::Error::other)?
+}
+
+#[cfg(unix)]
+impl From<Result<Value, AdminError>> for Line {
+    fn from(answer: Result<Value, AdminError>) -> Self {
+        match answer {
+            Ok(value) => Self::Done(value),
+            Err(error) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// Asks the relay that listens on `path`; `None` if none does. Exported bytes go to `export`.

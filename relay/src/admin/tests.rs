@@ -95,7 +95,14 @@ async fn a_running_relay_is_asked_through_its_socket() {
     let serving = {
         let (store, path) = (store(), path.clone());
         let trust = Arc::new(crate::trust::CurrentTrust::open(folder.path()).unwrap());
-        tokio::spawn(async move { serve(store, &path, "PIN".into(), trust).await })
+        let served = Served {
+            store,
+            pin: "PIN".into(),
+            trust,
+            keys: crate::keys::for_tests(),
+            data: folder.path().into(),
+        };
+        tokio::spawn(async move { serve(&path, served).await })
     };
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         tokio::task::yield_now().await;

@@ -1,7 +1,5 @@
 //! One archive: evidence gathered while everything is valid, a stamp over all of it, and the verdict on the result.
 
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use formats::asice::archive::{Archive, ArchiveError};
@@ -183,8 +181,8 @@ fn verdict(trust: &TrustStore, applied: Container, now: OffsetDateTime) -> Resul
 /// The stored container from its first bytes: META-INF and envelope come first in it, and its files are what the manifests say of
 /// them, because all of it was judged before it was accepted. So no archive reads the gigabytes again.
 async fn read(context: &Context, row: &SubmissionRow) -> Result<Container, NotMade> {
-    let path = context.containers.file(&row.submission.stored_as)?;
-    let head = tokio::task::spawn_blocking(move || head(&path)).await;
+    let stored = context.containers.reader(&row.submission.stored_as).await?;
+    let head = tokio::task::spawn_blocking(move || head(stored)).await;
     let mut container = head.map_err(|error| NotMade::Unreadable(error.to_string()))??;
     container.size = row.submission.size;
     hex::decode_to_slice(&row.submission.container_sha256, &mut container.sha256)
@@ -200,16 +198,15 @@ async fn read(context: &Context, row: &SubmissionRow) -> Result<Container, NotMa
     }
 }
 
-fn head(path: &Path) -> Result<Container, NotMade> {
+fn head(mut stored: impl std::io::Read) -> Result<Container, NotMade> {
     let unreadable = |error: &dyn std::fmt::Display| NotMade::Unreadable(error.to_string());
-    let mut file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
     let mut intake = Intake::new(Limits {
         container: u64::MAX,
         ..Limits::default()
     });
     let mut block = vec![0; 64 << 10];
     while !intake.has_head() {
-        let count = file.read(&mut block).map_err(|error| unreadable(&error))?;
+        let count = stored.read(&mut block).map_err(|error| unreadable(&error))?;
         if count == 0 {
             return Err(NotMade::Unreadable("it ends before its files".to_owned()));
         }

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{CheckError, Code, Difference, Leftover, Place, RESTORE, Report, follow};
 use crate::archive::ARCHIVE;
-use crate::containers::{CONTAINER, ContainerError, Containers, ORPHANS};
-use crate::intake::{self, EVIDENCE, GATHERED, REFUSED, REPORT};
+use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, Containers, ORPHANS, sealed_name};
+use crate::intake::{EVIDENCE, GATHERED, REFUSED, REPORT};
 use crate::pace::Pace;
 use crate::revise::{evidence_name, report_name};
 use crate::store::{Replica, SubmissionRow};
@@ -152,7 +152,9 @@ fn difference(
     };
     Difference {
         code,
-        file: folder(place).join(&row.submission.stored_as).join(&named.file),
+        file: folder(place)
+            .join(&row.submission.stored_as)
+            .join(sealed_name(&named.file)),
         position: Some(named.position),
         offset: None,
         what: format!("{what} (submission {})", row.submission.submission),
@@ -193,20 +195,12 @@ async fn refusals(
     pace: &mut Pace<'_>,
     report: &mut Report,
 ) -> Result<(), CheckError> {
-    let folder = folder(place).join(REFUSED);
-    for name in names(&folder)? {
-        let expected = name
-            .strip_suffix(".json")
-            .filter(|digest| intake::refused_report(digest) == name);
-        let Some(expected) = expected.filter(|digest| digest.len() == 64) else {
-            report.leftovers.push(Leftover {
-                file: folder.join(name),
-                what: "no report of a refusal has such a name",
-            });
+    for name in containers.names().await? {
+        let Some(expected) = name.strip_prefix(REFUSED) else {
             continue;
         };
         report.files += 1;
-        let what = match digest(containers, REFUSED, &name, pace).await {
+        let what = match digest(containers, &name, REPORT, pace).await {
             Ok(found) if found == expected => continue,
             Err(ContainerError::Absent) => continue,
             Ok(found) => format!("SHA-256 is {found}, its name says {expected}"),
@@ -214,7 +208,7 @@ async fn refusals(
         };
         report.differs(Difference {
             code: Code::FileChanged,
-            file: folder.join(&name),
+            file: folder(place).join(&name).join(sealed_name(REPORT)),
             position: None,
             offset: None,
             what,
@@ -234,7 +228,7 @@ async fn leftovers(
     let folder = folder(place);
     for name in containers.names().await? {
         let path = folder.join(&name);
-        if name == REFUSED || young(&path) {
+        if name.starts_with(REFUSED) || young(&path) {
             continue;
         }
         if name == ORPHANS {
@@ -258,13 +252,16 @@ async fn leftovers(
             continue;
         };
         for file in names(&path)? {
-            let usual = matches!(file.as_str(), EVIDENCE | REPORT | GATHERED | ARCHIVE)
-                || (file == CONTAINER && row.erased.is_none())
-                || (file.ends_with(".json") && (file.starts_with("evidence.") || file.starts_with("report.")));
+            let content = file.strip_suffix(".sealed").unwrap_or_default();
+            let of_container = content == CONTAINER || file == CONTAINER_KEY;
+            let usual = matches!(content, EVIDENCE | REPORT | GATHERED | ARCHIVE)
+                || file == BESIDE_KEY
+                || (of_container && row.erased.is_none())
+                || (content.ends_with(".json") && (content.starts_with("evidence.") || content.starts_with("report.")));
             if !usual {
                 report.leftovers.push(Leftover {
                     file: path.join(&file),
-                    what: if file == CONTAINER {
+                    what: if of_container {
                         "its erasure is recorded; the next start of the relay removes it"
                     } else {
                         "not one of a submission's files"

@@ -36,7 +36,7 @@ async fn fill(data: &Path, name: &str, count: u64) {
 
 async fn look(data: &Path, vkey: &str) -> Report {
     let scratch = tempfile::tempdir().unwrap();
-    let containers = Containers::open(data).unwrap();
+    let containers = Containers::open(data, crate::keys::for_tests()).unwrap();
     let place = Place {
         data,
         vkey,
@@ -135,8 +135,15 @@ async fn a_running_relay_writes_on_and_nothing_differs() {
     let store: Arc<dyn Store> = Arc::new(SledStore::open(data.path(), key(), &keys()).unwrap());
     let trust = tempfile::tempdir().unwrap();
     let trust = Arc::new(crate::trust::CurrentTrust::open(trust.path()).unwrap());
-    let (served, socket) = (Arc::clone(&store), data.path().join("admin.sock"));
-    let serving = tokio::spawn(async move { crate::admin::serve(served, &socket, String::new(), trust).await });
+    let served = crate::admin::Served {
+        store: Arc::clone(&store),
+        pin: String::new(),
+        trust,
+        keys: crate::keys::for_tests(),
+        data: data.path().into(),
+    };
+    let socket = data.path().join("admin.sock");
+    let serving = tokio::spawn(async move { crate::admin::serve(&socket, served).await });
     while std::os::unix::net::UnixStream::connect(data.path().join("admin.sock")).is_err() {
         tokio::task::yield_now().await;
     }

@@ -4,7 +4,8 @@ use formats::trail::{Checkpoint, Event};
 
 use super::index::Source;
 use super::{CheckError, Code, Difference, MOST, Place, RESTORE, Report};
-use crate::intake;
+use crate::containers::sealed_name;
+use crate::intake::{REFUSED, REPORT};
 use crate::pace::{Pace, STEP};
 use crate::store::{Replica, ReplicaError};
 use crate::trail::{TrailError, TrailReader};
@@ -53,7 +54,7 @@ pub(super) fn read(
     pace: &mut Pace<'_>,
     report: &mut Report,
 ) -> Result<(), CheckError> {
-    let refused = place.data.join("containers").join(intake::REFUSED);
+    let containers = place.data.join("containers");
     let mut missing = Vec::new();
     let ended = replica.follow(until.unwrap_or(u64::MAX), |applied| {
         pace.spend("trail", applied.bytes);
@@ -62,7 +63,8 @@ pub(super) fn read(
             ..
         }) = applied.record.map(|record| &record.event)
         {
-            let file = refused.join(intake::refused_report(digest));
+            let folder = containers.join(format!("{REFUSED}{digest}"));
+            let file = folder.join(sealed_name(REPORT));
             if missing.len() < MOST && !file.exists() {
                 missing.push((applied.position, file));
             }

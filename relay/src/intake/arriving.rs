@@ -75,10 +75,14 @@ pub(crate) async fn complete(
 async fn finish(
     context: &Context,
     peer: &Peer,
-    upload: &Upload,
+    upload: &Arc<Upload>,
     progress: &mut Progress,
 ) -> Result<Container, Problem> {
     let mut reading = progress.read_up(upload).await?;
+    if progress.offset != upload.length {
+        progress.keep(reading);
+        return Err(Code::UploadIncomplete.into());
+    }
     look(context, peer, upload, &mut reading).await?;
     let arrived = reading.arrived().cloned();
     let container = match reading.finish() {

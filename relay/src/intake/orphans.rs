@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use formats::wire::SubmissionId;
 
-use super::refusal::REFUSED;
 use crate::clock;
 use crate::containers::Containers;
 use crate::problem::Problem;
@@ -22,9 +21,7 @@ pub(crate) async fn sweep(store: &dyn Store, containers: &Containers, account: D
     let mut moved = 0_u64;
     for name in containers.names().await? {
         let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
-        let Some(id) = id.filter(|_| name != REFUSED) else {
-            continue;
-        };
+        let Some(id) = id else { continue };
         let named = store
             .submission(&id)
             .await?
@@ -58,39 +55,38 @@ mod tests {
 
     use super::*;
     use crate::containers::ContainerError;
+    use crate::containers::tests::{name as stored, upload};
     use crate::store::MemoryStore;
 
     #[tokio::test]
     async fn what_an_older_trail_does_not_name_is_kept() {
         let data = tempfile::tempdir().unwrap();
-        let containers = Containers::open(data.path()).unwrap();
-        let id: SubmissionId = "0193569a-7c00-7000-8000-000000000001".parse().unwrap();
-        let name = Containers::name(&id);
-        let upload = data.path().join("upload");
-        std::fs::write(&upload, b"a letter").unwrap();
-        containers.adopt(upload, &name).await.unwrap();
+        let keys = crate::keys::for_tests();
+        let containers = Containers::open(data.path(), keys.clone()).unwrap();
+        let name = stored();
         containers
-            .put_beside(REFUSED, "a.json", bytes::Bytes::from_static(b"{}"))
+            .adopt(upload(data.path(), &keys, b"a letter"), &name)
             .await
             .unwrap();
+        let report = containers.put_beside("refused.ab", "report.json", bytes::Bytes::from_static(b"{}"));
+        report.await.unwrap();
         let store = MemoryStore::new(LogKey::from_seed("relay.example/trail", &[7; 32]).unwrap().0).unwrap();
         for _ in 0..2 {
             sweep(&store, &containers, Duration::from_secs(100 * 365 * 86_400))
                 .await
                 .unwrap();
-            assert!(matches!(containers.file(&name), Err(ContainerError::Absent)));
-            let aside = data
-                .path()
-                .join("containers/orphans")
-                .join(&name)
-                .join("container.asice");
-            assert_eq!(std::fs::read(aside).unwrap(), b"a letter");
-            assert_eq!(containers.beside(REFUSED, "a.json").await.unwrap(), &b"{}"[..]);
+            assert!(matches!(containers.reader(&name).await, Err(ContainerError::Absent)));
+            let aside = data.path().join("containers/orphans").join(&name);
+            assert!(aside.join("container.asice.sealed").exists() && aside.join("container.key").exists());
+            assert_eq!(
+                containers.beside("refused.ab", "report.json").await.unwrap(),
+                &b"{}"[..]
+            );
         }
-        let upload = data.path().join("upload");
-        std::fs::write(&upload, b"a letter").unwrap();
-        let old = format!("{id}.0193569a7c0070008000000000000002");
-        containers.adopt(upload, &old).await.unwrap();
+        let old = name.replace("0009", "0002");
+        assert_ne!(old, name);
+        let finished = upload(data.path(), &keys, b"a letter");
+        containers.adopt(finished, &old).await.unwrap();
         sweep(&store, &containers, Duration::from_secs(365 * 86_400))
             .await
             .unwrap();

@@ -62,7 +62,7 @@ pub(super) async fn hold(
     }
     let now = clock::now();
     let deadline = clock::rfc3339(now + limits.pending_deadline);
-    let stored_as = Containers::name(&envelope.id);
+    let stored_as = Containers::name(&envelope.id, &upload.id);
     keep(context, upload, &stored_as).await?;
     let beside = put_beside(context, &stored_as, validated.evidence(), validated.report()).await;
     let batch = beside.map(|digests| {
@@ -224,8 +224,12 @@ enum Judged {
 /// What the evidence says now.
 async fn judged(context: &Context, row: &SubmissionRow) -> Result<Judged, Problem> {
     let stored_as = &row.submission.stored_as;
-    let path = context.containers.file(stored_as)?;
-    let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
+    let stored = context.containers.reader(stored_as).await?;
+    let read = tokio::task::spawn_blocking(move || {
+        let size = stored.size();
+        Reading::whole(stored, size)
+    });
+    let read = read.await;
     let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
     let mut kept = Evidence::default();

@@ -9,7 +9,7 @@ use formats::wire::{FacilityCode, SubmissionId};
 use futures_util::stream::BoxStream;
 use trust_store::ValidationReport;
 
-use super::record;
+use super::{REPORT, record};
 use crate::clock;
 use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
@@ -17,8 +17,8 @@ use crate::observe;
 use crate::problem::{Code, Problem};
 use crate::store::{Batch, StoreError};
 
-/// Folder of the reports of refused submissions, among those of containers.
-pub(crate) const REFUSED: &str = "refused";
+/// Names of the reports of refused submissions, among those of containers, begin so; their SHA-256 follows.
+pub(crate) const REFUSED: &str = "refused.";
 
 /// Why a submission is not taken, with the report where a verdict says so.
 pub(crate) struct Refusal {
@@ -90,9 +90,7 @@ impl Refusal {
 pub(super) async fn keep_report(containers: &Containers, report: &ValidationReport) -> Result<String, Problem> {
     let bytes = serde_json::to_vec(report).map_err(|error| Problem::internal(&error))?;
     let digest = hex::encode(sha256(&bytes));
-    containers
-        .put_beside(REFUSED, &file_name(&digest), bytes.into())
-        .await?;
+    containers.put_beside(&place(&digest), REPORT, bytes.into()).await?;
     Ok(digest)
 }
 
@@ -104,21 +102,21 @@ pub(crate) async fn kept_report(
     containers: &Containers,
     report_sha256: &str,
 ) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), Problem> {
-    match containers.stream_beside(REFUSED, &file_name(report_sha256)).await {
+    match containers.stream_beside(&place(report_sha256), REPORT).await {
         Err(ContainerError::Absent) => Err(Code::NotFound.into()),
         other => Ok(other?),
     }
 }
 
-/// Removes the report of a refusal whose record is erased.
+/// Removes the report of a refusal whose record is erased; one that is not there is no error.
 ///
 /// # Errors
-/// [`ContainerError::Absent`] if there is none, or what the disk says.
+/// What the disk says.
 pub(crate) async fn drop_report(containers: &Containers, report_sha256: &str) -> Result<(), ContainerError> {
-    containers.drop_beside(REFUSED, &file_name(report_sha256)).await
+    containers.delete(&place(report_sha256)).await
 }
 
-/// Name of a report among those of refusals.
-pub(crate) fn file_name(digest: &str) -> String {
-    format!("{digest}.json")
+/// Where the report of a refusal lies, among the containers and with a key of its own.
+fn place(digest: &str) -> String {
+    format!("{REFUSED}{digest}")
 }

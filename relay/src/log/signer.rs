@@ -4,6 +4,7 @@ use formats::trail::{CheckpointError, LogKey};
 
 use super::TokenKey;
 use crate::config::Config;
+use crate::folder::owners_alone;
 
 /// What signs checkpoints. The committer thread owns it.
 pub enum LogSigner {
@@ -36,6 +37,7 @@ impl LogSigner {
                     place: path.display().to_string(),
                     reason,
                 };
+                owners_alone(path).map_err(|error| refused(error.to_string()))?;
                 let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
                 let key = LogKey::parse(text.trim()).map_err(|error| refused(error.to_string()))?;
                 if key.name() != config.log.name {

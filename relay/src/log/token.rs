@@ -93,6 +93,7 @@ fn log_in(place: &TokenPlace) -> Result<(Open, [u8; 32]), String> {
     });
     let slot = labelled.ok_or_else(|| format!("there is no token {:?}", place.token))?;
     let session = module.open_ro_session(slot).map_err(|error| error.to_string())?;
+    crate::folder::owners_alone(&place.pin).map_err(|error| format!("{}: {error}", place.pin.display()))?;
     let pin = std::fs::read_to_string(&place.pin).map_err(|error| format!("{}: {error}", place.pin.display()))?;
     match session.login(
         UserType::User,

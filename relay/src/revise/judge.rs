@@ -80,9 +80,12 @@ pub(super) async fn again(
         return Ok(Verdict::Gone);
     };
     let stored_as = &row.submission.stored_as;
-    let path = context.containers.file(stored_as)?;
-    let read = tokio::task::spawn_blocking(move || Reading::whole(&path)).await;
-    let container = read.map_err(|error| Problem::internal(&error))??;
+    let stored = context.containers.reader(stored_as).await?;
+    let read = tokio::task::spawn_blocking(move || {
+        let size = stored.size();
+        Reading::whole(stored, size)
+    });
+    let container = read.await.map_err(|error| Problem::internal(&error))??;
     let kept = context.containers.beside(stored_as, EVIDENCE).await?;
     let kept = str::from_utf8(&kept)
         .ok()

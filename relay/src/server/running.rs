@@ -70,6 +70,8 @@ pub struct Running {
     store: Arc<dyn Store>,
     #[cfg_attr(not(unix), expect(dead_code, reason = "commands come over a Unix socket"))]
     trust: Arc<CurrentTrust>,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "commands come over a Unix socket"))]
+    keys: Keys,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: Vec<JoinHandle<()>>,
@@ -85,7 +87,8 @@ impl Relay {
         let vkey = key.vkey().to_owned();
         create_or_close(&data)?;
         let keys = open_keys(&config.keys).await?;
-        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key, &keys)).await;
+        let shared = keys.clone();
+        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key, &shared)).await;
         let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
         if let Some(torn) = &store.torn {
@@ -96,10 +99,10 @@ impl Relay {
         }
         #[cfg(unix)]
         let admin = (
-            config.data.join("admin.sock"),
+            config.data.clone(),
             RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?,
         );
-        let running = Self::start_with(config, Arc::new(store), vkey).await?;
+        let running = Self::start_with(config, Arc::new(store), vkey, keys).await?;
         #[cfg(unix)]
         let running = running.administered(admin.0, admin.1);
         Ok(running)
@@ -111,11 +114,17 @@ impl Relay {
     /// [`StartError`].
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
         let vkey = LogSigner::open(&config)?.vkey().to_owned();
-        Self::start_with(config, store, vkey).await
+        let keys = open_keys(&config.keys).await?;
+        Self::start_with(config, store, vkey, keys).await
     }
 
-    /// Starts on a store that signs with the key `log_vkey` verifies.
-    async fn start_with(config: Config, store: Arc<dyn Store>, log_vkey: String) -> Result<Running, StartError> {
+    /// Starts on a store that signs with the key `log_vkey` verifies and seals with `keys`: they are rotated and destroyed as one.
+    async fn start_with(
+        config: Config,
+        store: Arc<dyn Store>,
+        log_vkey: String,
+        keys: Keys,
+    ) -> Result<Running, StartError> {
         observe::count();
         let trust = Arc::new(CurrentTrust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
@@ -124,8 +133,7 @@ impl Relay {
         let api = bind(config.api.listen).await?;
         let portal = bind(config.portal.listen).await?;
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
-        let keys = open_keys(&config.keys).await?;
-        let containers = Containers::open(&config.data)?;
+        let containers = Containers::open(&config.data, keys.clone())?;
         if let Err(problem) = intake::sweep(&*store, &containers, config.retention.account).await {
             tracing::warn!(
                 code = problem.code().as_str(),
@@ -146,9 +154,8 @@ impl Relay {
         let fetcher = Arc::new(Fetcher::open(kept, config.trust.clone(), rest, Arc::clone(&news))?);
         let context = Context::new(Rooms {
             log_vkey,
-            keys,
             containers,
-            uploads: Uploads::open(&config.data, config.limits.upload_expiry)?,
+            uploads: Uploads::open(&config.data, keys.clone(), config.limits.upload_expiry)?,
             store: Arc::clone(&store),
             trust: Arc::clone(&trust),
             ca,
@@ -206,6 +213,7 @@ impl Relay {
             portal: portal_address,
             store,
             trust: Arc::clone(&context.trust),
+            keys,
             stop,
             listeners,
             background,
@@ -216,10 +224,16 @@ impl Relay {
 impl Running {
     /// Takes the operator's commands on a socket too.
     #[cfg(unix)]
-    fn administered(mut self, path: std::path::PathBuf, pin: String) -> Self {
-        let (store, trust) = (self.store(), Arc::clone(&self.trust));
+    fn administered(mut self, data: std::path::PathBuf, pin: String) -> Self {
+        let served = crate::admin::Served {
+            store: self.store(),
+            pin,
+            trust: Arc::clone(&self.trust),
+            keys: self.keys.clone(),
+            data,
+        };
         self.background.push(tokio::spawn(async move {
-            if let Err(error) = crate::admin::serve(store, &path, pin, trust).await {
+            if let Err(error) = crate::admin::serve(&served.data.join("admin.sock"), served.clone()).await {
                 tracing::error!(%error, "commands cannot be taken while the relay runs");
             }
         }));

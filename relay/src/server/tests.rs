@@ -158,7 +158,7 @@ fn facility() -> FacilityCode {
 
 /// Keys and certificates of a relay; returns the CA's certificate.
 fn keys(folder: &Path) -> String {
-    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let write = |name: &str, text: &str| crate::folder::replace(&folder.join(name), text.as_bytes()).unwrap();
     let (from, to) = (
         clock::now() - time::Duration::hours(1),
         clock::now() + time::Duration::days(30),
@@ -173,7 +173,7 @@ fn keys(folder: &Path) -> String {
     write("tls.pem", &certificate_pem(&tls).unwrap());
     write("tls.key", &tls_key.pem);
     let identity = crate::keys::NewIdentity::generate();
-    crate::folder::replace(&folder.join("identity.txt"), identity.file.as_bytes()).unwrap();
+    write("identity.txt", &identity.file);
     write("recipients.txt", &identity.recipient);
     write(
         "log.key",

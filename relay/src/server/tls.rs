@@ -11,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::CertificatePaths;
+use crate::folder::owners_alone;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +68,7 @@ pub(crate) fn connector(ca: &Path, own: Option<&CertificatePaths>) -> Result<Tls
     let config = match own {
         None => builder.with_no_client_auth(),
         Some(own) => {
-            let key = PrivateKeyDer::from_pem_file(&own.key).map_err(|error| unreadable(&own.key, error))?;
+            let key = private_key(&own.key)?;
             let chain = certificates(&own.certificate)?;
             builder.with_client_auth_cert(chain, key).map_err(unusable)?
         }
@@ -88,13 +89,18 @@ fn with_own(
     own: &CertificatePaths,
 ) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&own.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&own.key).map_err(|error| unreadable(&own.key, error))?;
+    let key = private_key(&own.key)?;
     let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // A resumed session would skip the look at the client certificate's validity.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    owners_alone(path).map_err(|error| unreadable(path, error))?;
+    PrivateKeyDer::from_pem_file(path).map_err(|error| unreadable(path, error))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

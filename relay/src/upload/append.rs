@@ -57,21 +57,22 @@ async fn take(
     if let Some(refused) = &progress.refused {
         return Err(refused.clone());
     }
+    let reading = progress.read_up(upload).await?;
     if progress.offset != at {
+        progress.reading = Some(reading);
         return Err(Problem::new(Code::OffsetMismatch).detail(
             format!("中継所の位置は {} です。", progress.offset),
             format!("The relay stands at {}.", progress.offset),
         ));
     }
-    let reading = progress.read_up(upload).await?;
-    let station = Station::open(upload.path.clone(), at, reading).await?;
+    let station = Station::open(Arc::clone(upload), at, reading).await?;
     // Before its first byte, so that no restart takes for checked what is not.
     upload.note_checked(checksum.is_some().then_some(at)).await?;
     let (station, ended) = receive(context, peer, upload, station, body, checksum).await?;
     upload.touch();
-    progress.offset = station.end;
+    progress.offset = station.end();
     progress.reading = Some(station.reading);
-    metrics::counter!(observe::UPLOAD_BYTES).increment(station.end.saturating_sub(at));
+    metrics::counter!(observe::UPLOAD_BYTES).increment(progress.offset.saturating_sub(at));
     match ended {
         Ok(()) => {}
         Err(Stop::Broken(problem)) => return Err(problem),
@@ -106,7 +107,7 @@ async fn receive(
     mut body: Body,
     checksum: Option<Vec<u8>>,
 ) -> Result<(Station, Result<(), Stop>), Problem> {
-    let start = station.end;
+    let start = station.end();
     let mut taken_over = upload.watch();
     taken_over.mark_unchanged();
     // Bytes whose hash is stated are read once it was found right: a broken line must not become a refusal.
@@ -156,7 +157,7 @@ async fn receive(
     if matches {
         station = station.sync().await?.catch_up().await?;
         if !reads {
-            upload.note_checked(Some(station.end)).await?;
+            upload.note_checked(Some(station.end())).await?;
         }
         if let Err(problem) = intake::look(context, peer, upload, &mut station.reading).await {
             ended = Err(Stop::Refused(problem));

@@ -1,9 +1,12 @@
 //! How far an upload is, and what has been read of it.
 
+use std::io;
 use std::sync::Arc;
 
 use formats::asice::Container;
 
+use super::growing::{self, Growing};
+use super::station::blocking;
 use super::{Reading, Upload};
 use crate::problem::Problem;
 
@@ -28,19 +31,26 @@ impl Progress {
         }
     }
 
-    /// Takes out the reading, brought up to the offset from the disk where it is behind.
+    /// Takes out the reading, brought up to the offset from the disk where it is behind. Bytes that a power cut has torn, and of
+    /// which nobody was told, are found here: the offset is then before them.
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) async fn read_up(&mut self, upload: &Upload) -> Result<Box<Reading>, Problem> {
+    pub(crate) async fn read_up(&mut self, upload: &Arc<Upload>) -> Result<Box<Reading>, Problem> {
         let kept = self.reading.take().filter(|reading| reading.position() <= self.offset);
-        let mut reading = kept.unwrap_or_else(|| Box::new(Reading::new(upload.length)));
+        let reading = kept.unwrap_or_else(|| Box::new(Reading::new(upload.length)));
         if reading.position() == self.offset {
             return Ok(reading);
         }
-        let (path, end) = (upload.path.clone(), self.offset);
-        let caught_up = tokio::task::spawn_blocking(move || reading.catch_up(&path, end).map(|()| reading));
-        Ok(caught_up.await.map_err(|error| Problem::internal(&error))??)
+        let (upload, end) = (Arc::clone(upload), self.offset);
+        let (reading, end) = blocking(move || up_to(&upload, reading, end)).await?;
+        self.offset = end;
+        Ok(reading)
+    }
+
+    /// Puts a reading back that is to go on.
+    pub(crate) fn keep(&mut self, reading: Box<Reading>) {
+        self.reading = Some(reading);
     }
 
     /// Ends the upload for a fault of its own; a fault of the relay's may pass.
@@ -50,5 +60,32 @@ impl Progress {
             self.reading = None;
             self.container = None;
         }
+    }
+}
+
+/// Reads on up to `end`, or up to what is good.
+fn up_to(upload: &Upload, mut reading: Box<Reading>, mut end: u64) -> io::Result<(Box<Reading>, u64)> {
+    let seals = upload.seals()?;
+    loop {
+        let passed = Growing::open(&upload.folder, &seals, upload.length, end)
+            .map_err(|error| (error, end))
+            .and_then(|growing| reading.catch_up(&growing).map_err(|error| (error, reading.position())));
+        let (error, bad) = match passed {
+            Ok(()) => return Ok((reading, end)),
+            Err(failed) => failed,
+        };
+        let good = match error.kind() {
+            io::ErrorKind::InvalidData => growing::before(&upload.folder, &seals, bad)?,
+            _ => return Err(error),
+        };
+        if good >= end {
+            return Err(error);
+        }
+        tracing::warn!(
+            id = upload.id,
+            from = good,
+            "bytes of an upload that a power cut has torn are asked for again"
+        );
+        end = good;
     }
 }

@@ -3,16 +3,15 @@
 //!
 //! Nothing but the bytes decides, so that after a restart the stored ones are pushed again and the reading stands where it was.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, Read};
 
 use formats::asice::{Container, Intake, IntakeError, IntakeEvent, Limits};
 use formats::content::{Hazard, Sniffer};
 
+use super::growing::Growing;
 use crate::problem::{Code, Problem};
 
-const BUFFER: usize = 256 * 1024;
+const BUFFER: usize = 64 * 1024;
 
 /// A container that is read while it arrives. Memory: META-INF, envelope and a line per file.
 pub(crate) struct Reading {
@@ -38,14 +37,20 @@ impl Reading {
         }
     }
 
-    /// Reads all of a stored container. Blocking.
+    /// Reads all of a stored container of `size` bytes. Blocking.
     ///
     /// # Errors
     /// What is wrong with it, or what the disk says.
-    pub(crate) fn whole(path: &Path) -> Result<Container, Problem> {
-        let size = std::fs::metadata(path)?.len();
+    pub(crate) fn whole(mut from: impl Read, size: u64) -> Result<Container, Problem> {
         let mut reading = Self::new(size);
-        reading.catch_up(path, size)?;
+        let mut buffer = vec![0; BUFFER];
+        while reading.refused.is_none() {
+            let read = from.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            reading.push(buffer.get(..read).unwrap_or_default());
+        }
         reading.finish()
     }
 
@@ -73,23 +78,18 @@ impl Reading {
         self.refused = pushed.err();
     }
 
-    /// Takes from the file at `path` what it has not seen yet, up to `end`. Blocking.
+    /// Takes from the file of its upload what it has not seen yet. Blocking.
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) fn catch_up(&mut self, path: &Path, end: u64) -> io::Result<()> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(self.intake.position()))?;
-        let mut buffer = vec![0; BUFFER];
-        let mut rest = file.take(end.saturating_sub(self.intake.position()));
-        while self.refused.is_none() {
-            let read = rest.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            self.push(&buffer[..read]);
+    pub(super) fn catch_up(&mut self, growing: &Growing) -> io::Result<()> {
+        if self.refused.is_some() {
+            return Ok(());
         }
-        Ok(())
+        growing.pass(self.position(), &mut |part| {
+            self.push(part);
+            self.refused.is_none()
+        })
     }
 
     /// How many bytes it has seen.
@@ -177,14 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_taken_up_from_the_disk_ends_where_one_in_memory_does() {
+    fn a_reading_in_pieces_ends_where_one_at_once_does() {
         let bytes = container(b"%PDF-1.7 a letter");
-        let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), &bytes).unwrap();
-        let whole = Reading::whole(path.path()).unwrap();
+        let whole = Reading::whole(bytes.as_slice(), bytes.len() as u64).unwrap();
         for cut in [0, 1, 40, bytes.len() / 2, bytes.len() - 1, bytes.len()] {
             let mut reading = Reading::new(bytes.len() as u64);
-            reading.catch_up(path.path(), cut as u64).unwrap();
+            reading.push(&bytes[..cut]);
             assert_eq!(reading.position(), cut as u64);
             reading.push(&bytes[cut..]);
             let container = reading.finish().unwrap();

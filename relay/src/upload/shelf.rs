@@ -5,20 +5,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use formats::wire::{FacilityCode, SubmissionId};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 
+use super::growing::{Seals, body};
 use super::headers::Wish;
 use super::progress::Progress;
-use super::slip::{Slip, remove_if_there, restored, write_slip};
+use super::slip::{Slip, remove_folder_if_there, remove_if_there, restored, write_slip};
 use super::station::blocking;
 use crate::clock;
 use crate::context::Context;
-use crate::folder::{create_private, private_file};
+use crate::folder::create_private;
+use crate::keys::Keys;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
@@ -41,8 +43,12 @@ pub(crate) struct Upload {
     pub(crate) facility: FacilityCode,
     pub(crate) length: u64,
     pub(crate) sha256: Option<String>,
-    pub(crate) path: PathBuf,
+    /// Its key, its file and its tail.
+    pub(crate) folder: PathBuf,
     slip: PathBuf,
+    keys: Keys,
+    /// Opened when first needed.
+    seals: OnceLock<Seals>,
     /// The submission it became; its bytes are then a stored container.
     became: Mutex<Option<SubmissionId>>,
     /// As [`Slip`] has it. Written by who holds the lock of the progress.
@@ -111,6 +117,18 @@ impl Upload {
         blocking(move || write_slip(&path, &slip)).await
     }
 
+    /// With what it is sealed. Blocking.
+    ///
+    /// # Errors
+    /// What the disk says, or why its key cannot be opened.
+    pub(super) fn seals(&self) -> io::Result<Seals> {
+        if let Some(seals) = self.seals.get() {
+            return Ok(seals.clone());
+        }
+        let seals = Seals::open(&self.folder, &self.id, &self.keys)?;
+        Ok(self.seals.get_or_init(|| seals).clone())
+    }
+
     /// Ends it for a fault of its own, and gives its room back; a fault of the relay's may pass.
     pub(crate) async fn give_up(&self, progress: &mut Progress, problem: &Problem) {
         progress.refuse(problem);
@@ -123,8 +141,8 @@ impl Upload {
 
     /// Removes its bytes from the disk, if they are still an upload's.
     pub(crate) async fn drop_bytes(&self) {
-        let path = self.path.clone();
-        if let Err(problem) = blocking(move || remove_if_there(&path)).await {
+        let folder = self.folder.clone();
+        if let Err(problem) = blocking(move || remove_folder_if_there(&folder)).await {
             let code = problem.code().as_str();
             tracing::warn!(id = self.id, code, "the bytes of an upload cannot be removed");
         }
@@ -153,6 +171,7 @@ impl Upload {
 /// All uploads.
 pub(crate) struct Uploads {
     folder: PathBuf,
+    keys: Keys,
     expiry: Duration,
     known: Mutex<HashMap<String, Arc<Upload>>>,
     /// Held by who admits a new one: room and quota are counted and taken by one at a time.
@@ -164,11 +183,12 @@ impl Uploads {
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) fn open(data: &Path, expiry: Duration) -> io::Result<Self> {
+    pub(crate) fn open(data: &Path, keys: Keys, expiry: Duration) -> io::Result<Self> {
         let folder = data.join("uploads");
         create_private(&folder)?;
         let shelf = Self {
             folder,
+            keys,
             expiry,
             known: Mutex::default(),
             admitting: AsyncMutex::default(),
@@ -180,12 +200,16 @@ impl Uploads {
                 .and_then(|stem| stem.to_str())
                 .unwrap_or_default()
                 .to_owned();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                // A crash leaves bytes that nobody was told of between the two files of a new upload, and half a slip.
-                let half = path.extension().is_some_and(|extension| extension == "new");
-                if half || !shelf.file(&id, "json").exists() {
-                    fs::remove_file(&path)?;
+            if path.is_dir() {
+                // A crash leaves a folder that nobody was told of before the slip of a new upload is there.
+                if !shelf.slip(&id).exists() {
+                    fs::remove_dir_all(&path)?;
                 }
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "json") {
+                // And half a slip.
+                fs::remove_file(&path)?;
                 continue;
             }
             let Ok(slip) = serde_json::from_slice::<Slip>(&fs::read(&path)?) else {
@@ -193,7 +217,7 @@ impl Uploads {
                 shelf.forget(&id);
                 continue;
             };
-            let (offset, touched) = match restored(&shelf.file(&id, "part"), &slip) {
+            let (offset, touched) = match restored(&shelf.folder.join(&id), &slip) {
                 Ok(found) => found,
                 Err(_) if slip.submission.is_some() => (slip.length, clock::now()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -228,10 +252,11 @@ impl Uploads {
         };
         let upload = self.upload(uuid::Uuid::now_v7().simple().to_string(), slip, 0, clock::now());
         self.admit(&upload, most).await?;
-        let (part, slip_path, slip) = (upload.path.clone(), upload.slip.clone(), upload.slip());
+        let made = Arc::clone(&upload);
         let written = blocking(move || {
-            private_file().write(true).create_new(true).open(part)?.sync_all()?;
-            write_slip(&slip_path, &slip)
+            let seals = Seals::create(&made.folder, &made.id, &made.keys)?;
+            made.seals.get_or_init(|| seals);
+            write_slip(&made.slip, &made.slip())
         });
         if let Err(problem) = written.await {
             self.remove(&upload).await;
@@ -257,8 +282,9 @@ impl Uploads {
             known.remove(&upload.id);
             metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
         }
-        let (part, slip) = (upload.path.clone(), upload.slip.clone());
-        if let Err(problem) = blocking(move || remove_if_there(&part).and(remove_if_there(&slip))).await {
+        let (folder, slip) = (upload.folder.clone(), upload.slip.clone());
+        let removed = blocking(move || remove_folder_if_there(&folder).and(remove_if_there(&slip)));
+        if let Err(problem) = removed.await {
             let code = problem.code().as_str();
             tracing::warn!(id = upload.id, code, "an upload cannot be removed");
         }
@@ -324,8 +350,10 @@ impl Uploads {
 
     fn upload(&self, id: String, slip: Slip, offset: u64, touched: OffsetDateTime) -> Arc<Upload> {
         Arc::new(Upload {
-            path: self.file(&id, "part"),
-            slip: self.file(&id, "json"),
+            folder: self.folder.join(&id),
+            slip: self.slip(&id),
+            keys: self.keys.clone(),
+            seals: OnceLock::new(),
             facility: slip.facility,
             length: slip.length,
             sha256: slip.sha256,
@@ -340,33 +368,33 @@ impl Uploads {
         })
     }
 
-    fn file(&self, id: &str, extension: &str) -> PathBuf {
-        self.folder.join(format!("{id}.{extension}"))
+    fn slip(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
     }
 
     fn forget(&self, id: &str) {
-        for extension in ["part", "json"] {
-            if let Err(error) = remove_if_there(&self.file(id, extension)) {
-                tracing::warn!(id, %error, "an upload cannot be removed");
-            }
+        if let Err(error) = remove_folder_if_there(&self.folder.join(id)).and(remove_if_there(&self.slip(id))) {
+            tracing::warn!(id, %error, "an upload cannot be removed");
         }
     }
 }
 
 impl Upload {
     fn on_disk(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+        fs::metadata(body(&self.folder)).map_or(0, |metadata| metadata.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::growing::Growing;
     use super::*;
+    use crate::keys::for_tests;
 
     #[test]
     fn a_restart_keeps_what_was_written_but_nothing_whose_hash_was_not_compared() {
         let data = tempfile::tempdir().unwrap();
-        let folder = data.path().join("uploads");
+        let (folder, keys) = (data.path().join("uploads"), for_tests());
         fs::create_dir(&folder).unwrap();
         let leave = |id: &str, checked: Option<u64>| {
             let slip = Slip {
@@ -376,20 +404,32 @@ mod tests {
                 submission: None,
                 checked,
             };
-            fs::write(folder.join(format!("{id}.part")), b"0123456").unwrap();
+            let seals = Seals::create(&folder.join(id), id, &keys).unwrap();
+            let mut growing = Growing::open(&folder.join(id), &seals, 10, 0).unwrap();
+            growing.write(&[b"0123456"]).unwrap();
+            growing.sync().unwrap();
             write_slip(&folder.join(format!("{id}.json")), &slip).unwrap();
         };
         leave("plain", None);
         leave("hashed", Some(4));
         leave("ahead", Some(9));
-        fs::write(folder.join("plain.new"), b"{").unwrap();
-        fs::write(folder.join("nobody.part"), b"0").unwrap();
-        let shelf = Uploads::open(data.path(), Duration::from_secs(60)).unwrap();
+        fs::write(folder.join("plain.json.new"), b"{").unwrap();
+        Seals::create(&folder.join("nobody"), "nobody", &keys).unwrap();
+        let shelf = Uploads::open(data.path(), keys, Duration::from_secs(60)).unwrap();
         let known = shelf.known.lock().unwrap();
         let offset = |id: &str| known[id].progress.try_lock().unwrap().offset;
         assert_eq!((offset("plain"), offset("hashed"), offset("ahead")), (7, 4, 7));
-        assert_eq!(fs::read(folder.join("hashed.part")).unwrap(), b"0123");
+        let hashed = &known["hashed"];
+        let growing = Growing::open(&hashed.folder, &hashed.seals().unwrap(), 10, 4).unwrap();
+        let mut kept = Vec::new();
+        growing
+            .pass(0, &mut |part| {
+                kept.extend_from_slice(part);
+                true
+            })
+            .unwrap();
+        assert_eq!(kept, b"0123");
         assert_eq!(known.len(), 3);
-        assert!(!folder.join("plain.new").exists() && !folder.join("nobody.part").exists());
+        assert!(!folder.join("plain.json.new").exists() && !folder.join("nobody").exists());
     }
 }

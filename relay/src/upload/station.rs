@@ -1,20 +1,19 @@
-//! Where bytes become durable and are read, off the async workers: the growing file and its reading, moved through blocking tasks.
+//! Where bytes become durable and are read, off the async workers: the growing file and its reading, moved through
+//! blocking tasks.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Reading;
+use super::growing::Growing;
+use super::{Reading, Upload};
 use crate::problem::Problem;
 
 /// The file of one upload while a request writes to it.
 pub(super) struct Station {
-    file: File,
-    path: PathBuf,
-    /// Bytes in the file.
-    pub(super) end: u64,
+    growing: Growing,
+    upload: Arc<Upload>,
     pub(super) reading: Box<Reading>,
 }
 
@@ -23,19 +22,21 @@ impl Station {
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) async fn open(path: PathBuf, at: u64, reading: Box<Reading>) -> Result<Self, Problem> {
+    pub(super) async fn open(upload: Arc<Upload>, at: u64, reading: Box<Reading>) -> Result<Self, Problem> {
         blocking(move || {
-            let mut file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(at)?;
-            file.seek(SeekFrom::Start(at))?;
+            let growing = Growing::open(&upload.folder, &upload.seals()?, upload.length, at)?;
             Ok(Self {
-                file,
-                path,
-                end: at,
+                growing,
+                upload,
                 reading,
             })
         })
         .await
+    }
+
+    /// Bytes of the upload that are here.
+    pub(super) fn end(&self) -> u64 {
+        self.growing.end()
     }
 
     /// Writes, and reads if `reads`.
@@ -45,12 +46,11 @@ impl Station {
     pub(super) async fn write(mut self, chunks: Vec<Bytes>, reads: bool) -> Result<Self, Problem> {
         blocking(move || {
             for chunk in &chunks {
-                self.file.write_all(chunk)?;
-                self.end += chunk.len() as u64;
                 if reads {
                     self.reading.push(chunk);
                 }
             }
+            self.growing.write(&chunks)?;
             Ok(self)
         })
         .await
@@ -61,21 +61,16 @@ impl Station {
     /// # Errors
     /// As [`Station::write`].
     pub(super) async fn sync(self) -> Result<Self, Problem> {
-        blocking(move || self.file.sync_data().map(|()| self)).await
+        blocking(move || self.growing.sync().map(|()| self)).await
     }
 
     /// Cuts the file back.
     ///
     /// # Errors
     /// As [`Station::write`].
-    pub(super) async fn cut(mut self, at: u64) -> Result<Self, Problem> {
-        blocking(move || {
-            self.file.set_len(at)?;
-            self.file.seek(SeekFrom::Start(at))?;
-            self.end = at;
-            Ok(self)
-        })
-        .await
+    pub(super) async fn cut(self, at: u64) -> Result<Self, Problem> {
+        let Self { upload, reading, .. } = self;
+        Self::open(upload, at, reading).await
     }
 
     /// Reads what was written without being read.
@@ -83,7 +78,7 @@ impl Station {
     /// # Errors
     /// As [`Station::write`].
     pub(super) async fn catch_up(mut self) -> Result<Self, Problem> {
-        blocking(move || self.reading.catch_up(&self.path, self.end).map(|()| self)).await
+        blocking(move || self.reading.catch_up(&self.growing).map(|()| self)).await
     }
 }
 
