@@ -3,6 +3,7 @@
 mod check;
 mod code;
 mod export;
+mod hold;
 mod init;
 mod shortcomings;
 mod socket;
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use formats::trail::{Actor, Checkpoint, Event};
-use formats::wire::{DeviceId, FacilityCode, MemberId};
+use formats::wire::{DeviceId, FacilityCode, MemberId, SubmissionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -68,6 +69,12 @@ pub enum Command {
     RotateKeys { paths: KeyPaths },
     /// Part of the trail.
     TrailExport(Export),
+    /// Holds a submission.
+    HoldSet { submission: SubmissionId, reason: String },
+    /// Ends a hold.
+    HoldLift { submission: SubmissionId, reason: String },
+    /// What is held.
+    HoldList {},
     /// The newest signed checkpoint.
     Checkpoint {},
     /// Rows of the index from this key (hex) on, for `check`.
@@ -204,6 +211,9 @@ pub async fn execute(
             "trust is read anew by the relay or from its directory, not from its store".into(),
         )),
         Command::TrailExport(asked) => export::export(store, asked, export).await,
+        Command::HoldSet { submission, reason } => hold::set(store, submission, reason).await,
+        Command::HoldLift { submission, reason } => hold::lift(store, submission, reason).await,
+        Command::HoldList {} => hold::list(store).await,
         Command::Checkpoint {} => Ok(json!({ "checkpoint": store.checkpoint().await? })),
         Command::IndexRows { from, limit } => {
             let from = hex::decode(&from).map_err(|_| AdminError::Argument("from must be hex".into()))?;
@@ -291,6 +301,8 @@ fn in_words(error: &StoreError) -> String {
     match error {
         StoreError::Conflict(Condition::FacilityAbsent(code)) => format!("the facility {code} is already there"),
         StoreError::Conflict(Condition::MemberAbsent(_, member)) => format!("the person {member} is already there"),
+        StoreError::Conflict(Condition::NotHeld(id)) => format!("{id} is held already"),
+        StoreError::Conflict(Condition::Held(id)) => format!("{id} is not held"),
         StoreError::Conflict(Condition::DeviceActive(_, device)) => format!("there is no active device {device}"),
         other => other.to_string(),
     }

@@ -58,6 +58,7 @@ pub mod observe;
 pub mod pace;
 pub mod peer;
 pub mod problem;
+mod reserve;
 mod retention;
 mod revise;
 pub mod routes;

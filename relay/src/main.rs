@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use formats::wire::{DeviceId, FacilityCode, MemberId};
+use formats::wire::{DeviceId, FacilityCode, MemberId, SubmissionId};
 use relay::admin::{self, Command, TrustPurpose};
 use relay::ca::RelayCa;
 use relay::config::Config;
@@ -61,6 +61,9 @@ enum Verb {
     Trail(TrailVerb),
     /// Wrap every data key to the recipients of now, also while the relay runs; what is sealed with them stays as it is.
     RotateKeys(Place),
+    /// What law or dispute needs is kept, whatever its time.
+    #[command(subcommand)]
+    Hold(HoldVerb),
     /// Make the index anew from the trail; the relay must not be running.
     Rebuild(Place),
     /// Compare trail, index, containers and evidence; the relay may be running. Exit code 1 if something differs.
@@ -174,6 +177,32 @@ enum TrustVerb {
 }
 
 #[derive(Subcommand)]
+enum HoldVerb {
+    /// Hold a submission: neither its container nor its records are erased.
+    Set {
+        /// The submission's id.
+        submission: SubmissionId,
+        /// Why; kept for ever, so without names.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// End a hold: its time counts again.
+    Lift {
+        /// The submission's id.
+        submission: SubmissionId,
+        /// Why; kept for ever, so without names.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List what is held, since when and why.
+    List(Place),
+}
+
+#[derive(Subcommand)]
 enum TrailVerb {
     /// Write the proof of one record (C2SP tlog-proof), to standard output or into a file.
     Prove {
@@ -240,6 +269,17 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             place,
         }) => tell(&place, Command::MemberAdd { facility, member, name }),
         Verb::Member(MemberVerb::List { facility, place }) => tell(&place, Command::MemberList { facility }),
+        Verb::Hold(HoldVerb::Set {
+            submission,
+            reason,
+            place,
+        }) => tell(&place, Command::HoldSet { submission, reason }),
+        Verb::Hold(HoldVerb::Lift {
+            submission,
+            reason,
+            place,
+        }) => tell(&place, Command::HoldLift { submission, reason }),
+        Verb::Hold(HoldVerb::List(place)) => tell(&place, Command::HoldList {}),
         Verb::Trust(TrustVerb::List(place)) => {
             let config = Config::load(&place.config)?;
             let listed = admin::list(&config.trust.directory, OffsetDateTime::now_utc())?;

@@ -60,11 +60,16 @@ pub trait Shelf: Send + Sync + 'static {
     /// # Errors
     /// [`MonthKeyError::Full`] or [`MonthKeyError::Unusable`].
     fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError>;
-    /// Removes one, durably; one that is not there is no error.
+    /// Removes one, durably, and keeps in mind that it was destroyed; one that is not there is no error.
     ///
     /// # Errors
     /// [`MonthKeyError::Unusable`].
     fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError>;
+    /// Which were destroyed: a trail restored from before their destruction does not know it.
+    ///
+    /// # Errors
+    /// [`MonthKeyError::Unlisted`].
+    fn destroyed(&self) -> Result<Vec<KeyId>, MonthKeyError>;
 }
 
 /// The keys of the trail's records.
@@ -99,6 +104,15 @@ impl MonthKeys {
     /// Which there are.
     pub(crate) fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
         self.shelf.ids()
+    }
+
+    /// Which were destroyed. One that came back, with a copy of the keys, is destroyed again.
+    pub(crate) fn destroyed(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        let (destroyed, there) = (self.shelf.destroyed()?, self.ids()?);
+        for id in destroyed.iter().filter(|id| there.contains(id)) {
+            self.destroy(*id)?;
+        }
+        Ok(destroyed)
     }
 
     /// The key, to open with; `None` if it is not there.
@@ -149,24 +163,38 @@ impl fmt::Debug for MonthKeys {
     }
 }
 
+/// `None`: destroyed.
 #[derive(Default)]
-struct Memory(Mutex<BTreeMap<KeyId, DataKey>>);
+struct Memory(Mutex<BTreeMap<KeyId, Option<DataKey>>>);
 
 impl Shelf for Memory {
     fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(keys.keys().copied().collect())
+        Ok(keys
+            .iter()
+            .filter(|(_, key)| key.is_some())
+            .map(|(id, _)| *id)
+            .collect())
     }
     fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned())
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.get(&id).cloned().flatten())
+    }
+    fn destroyed(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys
+            .iter()
+            .filter(|(_, key)| key.is_none())
+            .map(|(id, _)| *id)
+            .collect())
     }
     fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError> {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.entry(id).or_insert_with(|| key.clone());
+        keys.entry(id).or_insert_with(|| Some(key.clone()));
         Ok(())
     }
     fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, None);
         Ok(())
     }
 }
@@ -191,5 +219,6 @@ mod tests {
         keys.destroy(id).unwrap();
         assert!(keys.of(id).unwrap().is_none());
         assert!(keys.ids().unwrap().is_empty());
+        assert_eq!(keys.destroyed().unwrap(), [id]);
     }
 }

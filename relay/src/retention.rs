@@ -35,7 +35,7 @@ pub(crate) async fn keep(context: Context) {
         .min(retention.offer)
         .min(retention.containers)
         .max(Duration::from_millis(200));
-    let mut waits = None;
+    let mut waits = months::Waits::default();
     loop {
         let now = clock::now();
         // Offered in the last days of its time.

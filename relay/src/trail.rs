@@ -19,6 +19,7 @@ pub(crate) use sealed::{OpenKey, SealedRecord};
 use segment::segments;
 
 use crate::folder::{create_private, private_file};
+use crate::reserve;
 
 /// A segment that has grown beyond this is closed, and the next begun.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -160,7 +161,14 @@ impl Trail {
     /// Begins a group at the end of the trail, in a new segment if the last one has grown enough.
     pub(crate) fn begin(&mut self) -> Result<Group, AppendError> {
         if self.length >= self.roll_at && self.size > self.segment {
-            let (file, length) = segment::create(&self.folder, self.size).map_err(|error| match full(&error) {
+            let created = segment::create(&self.folder, self.size).or_else(|error| {
+                if full(&error) && reserve::give_up(&self.folder) {
+                    segment::create(&self.folder, self.size)
+                } else {
+                    Err(error)
+                }
+            });
+            let (file, length) = created.map_err(|error| match full(&error) {
                 true => AppendError::Full,
                 false => AppendError::Broken(format!("new segment: {error}")),
             })?;
@@ -173,16 +181,9 @@ impl Trail {
     pub(crate) fn append(&mut self, group: Group) -> Result<(), AppendError> {
         let count = group.count();
         let bytes = group.finish();
-        if let Err(error) = self.medium.write(&mut self.file, &bytes) {
-            let cut = self
-                .file
-                .set_len(self.length)
-                .and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
-            return Err(match (cut, full(&error)) {
-                (Ok(_), true) => AppendError::Full,
-                _ => AppendError::Broken(format!("write: {error}")),
-            });
-        }
+        let written = self.write(&bytes);
+        let again = matches!(written, Err(AppendError::Full)) && reserve::give_up(&self.folder);
+        if again { self.write(&bytes) } else { written }?;
         if let Err(error) = self.medium.sync(&self.file) {
             // After a failed sync nobody knows what is on disk. Cut off what was not acknowledged, as well as it goes.
             let _unsure = self.file.set_len(self.length);
@@ -191,6 +192,21 @@ impl Trail {
         self.length += bytes.len() as u64;
         self.size += count;
         Ok(())
+    }
+
+    /// Appends bytes, or leaves the file as it was.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        let Err(error) = self.medium.write(&mut self.file, bytes) else {
+            return Ok(());
+        };
+        let cut = self
+            .file
+            .set_len(self.length)
+            .and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
+        Err(match (cut, full(&error)) {
+            (Ok(_), true) => AppendError::Full,
+            _ => AppendError::Broken(format!("write: {error}")),
+        })
     }
 
     /// Closes a segment once it has so many bytes, instead of [`SEGMENT_BYTES`].

@@ -17,12 +17,14 @@ use formats::wire::{
 use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::Deserialize;
+use time::OffsetDateTime;
 
+use crate::clock;
 use crate::context::Context;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::revise::{evidence_name, report_name};
-use crate::store::SubmissionRow;
+use crate::store::{Month, SubmissionRow};
 
 /// Largest page of an inbox.
 const PAGE: usize = 200;
@@ -84,7 +86,9 @@ enum Standing {
 /// A recipient sees it once it is accepted: before, nothing has been sent to it.
 async fn visible(context: &Context, peer: &Peer, id: &str) -> Result<(SubmissionRow, Standing), Problem> {
     let id: SubmissionId = id.parse().map_err(|_| Code::NotFound)?;
-    let row = context.store.submission(&id).await?.ok_or(Code::NotFound)?;
+    let Some(row) = context.store.submission(&id).await? else {
+        return Err(unknown(context, &id).await?.into());
+    };
     let facility = &peer.facility.code;
     if row.submission.sender.facility == *facility {
         return Ok((row, Standing::Sender));
@@ -94,6 +98,26 @@ async fn visible(context: &Context, peer: &Peer, id: &str) -> Result<(Submission
         return Ok((row, Standing::Recipient));
     }
     Err(Code::NotFound.into())
+}
+
+/// Why there is no such submission: its id tells of a time whose records are erased, whoever asks and whether it ever was; else
+/// there is none.
+async fn unknown(context: &Context, id: &SubmissionId) -> Result<Code, Problem> {
+    let made = uuid::Uuid::try_parse(id.as_str())
+        .ok()
+        .and_then(|id| id.get_timestamp());
+    let seconds = made.and_then(|made| i64::try_from(made.to_unix().0).ok());
+    let made = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let Some(made) = made.map(clock::rfc3339) else {
+        return Ok(Code::NotFound);
+    };
+    let months = context.store.months().await?;
+    let erased = |month: &Month| month.destroyed && made.starts_with(&month.month);
+    Ok(if months.iter().any(erased) {
+        Code::RecordsErased
+    } else {
+        Code::NotFound
+    })
 }
 
 /// `GET /v1/submissions/{id}`
@@ -210,7 +234,13 @@ pub(crate) async fn report(
             let name = newest.map_or_else(|| crate::intake::REPORT.to_owned(), |sha256| report_name(sha256));
             beside(&context, &row, &name).await
         }
-        Err(problem) if problem.code() == Code::NotFound => refused(&context, &peer, &id).await,
+        // Its id is free: a later refusal under it may have a report.
+        Err(problem) if matches!(problem.code(), Code::NotFound | Code::RecordsErased) => {
+            match refused(&context, &peer, &id).await {
+                Err(other) if other.code() == Code::NotFound => Err(problem),
+                report => report,
+            }
+        }
         Err(problem) => Err(problem),
     }
 }

@@ -85,6 +85,7 @@ async fn an_index_that_lags_agrees_and_one_that_leads_does_not() {
         super::index::copy_folder(from, to, &mut Pace::new(None, &|_, _| {})).unwrap();
     };
     copy(&data.path().join("trail"), &longer.path().join("trail"));
+    copy(&data.path().join("keys"), &longer.path().join("keys"));
     copy(&data.path().join("index"), &longer.path().join("lagging"));
     {
         let store = SledStore::open(longer.path(), key(), &keys()).unwrap();

@@ -1,11 +1,15 @@
-//! Month keys as files: `<month>.<class>.key`, each an `age` file to the relay's recipients.
+//! Month keys as files: `<month>.<class>.key`, each an `age` file to the relay's recipients; `<month>.<class>.destroyed`, empty, for one
+//! that was destroyed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{KeyId, MonthKeyError, Shelf};
-use crate::folder::{create_private, sync_folder};
+use crate::folder::{create_private, replace, sync_folder};
 use crate::keys::{DataKey, Keys, KeysError};
+
+/// How files end that stand for a destroyed key.
+const DESTROYED: &str = ".destroyed";
 
 /// The folder `keys` of the relay's data folder.
 pub struct Folder {
@@ -26,10 +30,9 @@ impl Folder {
     fn file(&self, id: KeyId) -> PathBuf {
         self.path.join(format!("{id}.key"))
     }
-}
 
-impl Shelf for Folder {
-    fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+    /// Files named by a key, with this ending.
+    fn named(&self, ending: &str) -> Result<Vec<KeyId>, MonthKeyError> {
         let unlisted = |error: io::Error| MonthKeyError::Unlisted(format!("{}: {error}", self.path.display()));
         let mut ids = Vec::new();
         let entries = match std::fs::read_dir(&self.path) {
@@ -38,11 +41,21 @@ impl Shelf for Folder {
         };
         for entry in entries {
             let name = entry.map_err(unlisted)?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            let id = name.to_str().and_then(|name| name.strip_suffix(ending));
             ids.extend(id.and_then(|id| id.parse::<KeyId>().ok()));
         }
         ids.sort_unstable();
         Ok(ids)
+    }
+}
+
+impl Shelf for Folder {
+    fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        self.named(".key")
+    }
+
+    fn destroyed(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        self.named(DESTROYED)
     }
 
     fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
@@ -62,8 +75,10 @@ impl Shelf for Folder {
     }
 
     fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
-        self.keys
-            .destroy(&self.file(id))
-            .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))
+        let unusable = |error: io::Error| MonthKeyError::Unusable(id, error.to_string());
+        // An empty file in its place: this key is not lost.
+        create_private(&self.path).map_err(unusable)?;
+        replace(&self.path.join(format!("{id}{DESTROYED}")), &[]).map_err(unusable)?;
+        self.keys.destroy(&self.file(id)).map_err(unusable)
     }
 }

@@ -108,6 +108,9 @@ problems! {
     ContainerErased "container_erased" 410
         ["コンテナは保存期間を過ぎて消去されました", "The container was erased after its time was over"]
         ["取得済みの控えを使ってください。検証結果・証拠・アーカイブは残っています。", "Use the copy fetched before; report, evidence and archive are still here."]
+    RecordsErased "records_erased" 410
+        ["この時期の記録は保存期間を過ぎて消去されました", "The records of that time were erased after their time was over"]
+        ["手元の受付証と監査証跡の写しを使ってください。証明は今も検証できます。", "Use the receipts and exports kept before; their proofs still verify."]
     MethodNotAllowed "method_not_allowed" 405
         ["この操作はできません", "Method not allowed"]
         ["`/v1/openapi.json` を参照してください。", "See `/v1/openapi.json`."]

@@ -23,8 +23,9 @@ const PAGE: usize = 500;
 /// Facilities one record of an erasure speaks of: it stays far below the largest body.
 const FACILITIES: usize = 10_000;
 
-/// Why a month waits, as it was last said, so that it is not said every minute.
-pub(super) type Waits = Option<(String, Waiting)>;
+/// Why each month waits, as it was last said, so that it is not said every minute.
+#[derive(Default)]
+pub(super) struct Waits(BTreeMap<String, Waiting>);
 
 /// What keeps a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,10 +69,8 @@ pub(super) async fn erase(context: &Context, now: OffsetDateTime, waits: &mut Wa
         match gather(context, &month).await? {
             Ok(found) => destroy(context, &month, found, seen, now).await?,
             Err((id, waiting)) => {
-                let said = Some((month.month.clone(), waiting));
-                if *waits != said {
+                if waits.0.insert(month.month.clone(), waiting) != Some(waiting) {
                     tracing::warn!(month = month.month, %id, ?waiting, "records whose time is over are kept for this submission");
-                    *waits = said;
                 }
             }
         }

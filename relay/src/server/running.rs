@@ -21,7 +21,7 @@ use crate::store::{SledStore, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
 use crate::upload::Uploads;
-use crate::{archive, expiry, intake, observe, retention, revise, routes, syslog};
+use crate::{archive, expiry, intake, observe, reserve, retention, revise, routes, syslog};
 
 /// Why the relay does not start. Each says which file, key or address is in the way.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,8 @@ impl Relay {
         let (reaping, stamping) = (context.clone(), context.clone());
         let background = vec![
             tokio::spawn(fetcher.watch()),
-            tokio::spawn(async move { reaping.uploads.reap().await }),
+            tokio::spawn(async move { reaping.uploads.reap(reaping.config.limits.reserve).await }),
+            tokio::spawn(reserve::keep(context.clone())),
             tokio::spawn(intake::retry(context.clone())),
             tokio::spawn(revise::watch(context.clone())),
             tokio::spawn(expiry::watch(context.clone())),

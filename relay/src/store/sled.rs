@@ -86,6 +86,8 @@ impl SledStore {
     fn with(data: &Path, key: LogSigner, keys: &Keys, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
         let keys = Arc::new(MonthKeys::of_data(data, keys));
+        // Before anything is read with one that was destroyed.
+        keys.destroyed().map_err(StoreError::from)?;
         let index = data.join("index");
         let open = || -> Result<SealedTable, OpenError> {
             Ok(SealedTable::over(Arc::new(SledTable::open(&index)?), Arc::clone(&keys)))

@@ -18,6 +18,7 @@ use super::progress::Progress;
 use super::slip::{Slip, remove_folder_if_there, remove_if_there, restored, write_slip};
 use super::station::blocking;
 use crate::clock;
+use crate::config::Limits;
 use crate::context::Context;
 use crate::folder::create_private;
 use crate::keys::Keys;
@@ -29,8 +30,8 @@ use crate::problem::{Code, Problem};
 pub(crate) const PER_FACILITY: usize = 64;
 /// Containers of the largest size one facility may have under way at the same time.
 const LARGEST_AT_ONCE: u64 = 4;
-/// Room left for the trail and the index.
-const HEADROOM: u64 = 256 << 20;
+/// Where room is short, an upload that has brought no byte for so long is given up.
+const STALE: Duration = Duration::from_secs(600);
 
 /// Bytes of unfinished uploads one facility may have together, where a container has `most` at most.
 pub(crate) fn bytes_per_facility(most: u64) -> u64 {
@@ -251,7 +252,11 @@ impl Uploads {
             checked: None,
         };
         let upload = self.upload(uuid::Uuid::now_v7().simple().to_string(), slip, 0, clock::now());
-        self.admit(&upload, most).await?;
+        let stored = match context.config.limits.quota_per_facility {
+            Some(_) => context.store.stored_bytes(&upload.facility).await?,
+            None => 0,
+        };
+        self.admit(&upload, &context.config.limits, stored).await?;
         let made = Arc::clone(&upload);
         let written = blocking(move || {
             let seals = Seals::create(&made.folder, &made.id, &made.keys)?;
@@ -290,9 +295,10 @@ impl Uploads {
         }
     }
 
-    /// Removes what has expired, again and again.
-    pub(crate) async fn reap(&self) {
+    /// Removes what has expired, again and again; where less than `reserve` is free, also what is stale, the oldest first.
+    pub(crate) async fn reap(&self, reserve: u64) {
         loop {
+            self.make_room(reserve).await;
             let expired: Vec<_> = {
                 let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 known
@@ -311,7 +317,33 @@ impl Uploads {
         }
     }
 
-    async fn admit(&self, upload: &Arc<Upload>, most: u64) -> Result<(), Problem> {
+    /// `stored`: bytes of the facility's that are stored already.
+    async fn make_room(&self, reserve: u64) {
+        for upload in self.stale(clock::now()) {
+            let folder = self.folder.clone();
+            let free = blocking(move || fs4::available_space(&folder)).await;
+            if free.is_ok_and(|free| free >= reserve) {
+                return;
+            }
+            if let Ok(_free) = Arc::clone(&upload.progress).try_lock_owned() {
+                tracing::warn!(id = upload.id, "an unfinished upload was given up: room is short");
+                self.remove(&upload).await;
+            }
+        }
+    }
+
+    /// Unfinished uploads nobody adds to, the oldest first.
+    fn stale(&self, now: OffsetDateTime) -> Vec<Arc<Upload>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let touched = |upload: &Upload| upload.touched.load(Ordering::Relaxed);
+        let before = (now - STALE).unix_timestamp();
+        let unfinished = |upload: &&Arc<Upload>| upload.became().is_none() && touched(upload) < before;
+        let mut stale: Vec<_> = known.values().filter(unfinished).cloned().collect();
+        stale.sort_by_key(|upload| touched(upload));
+        stale
+    }
+
+    async fn admit(&self, upload: &Arc<Upload>, limits: &Limits, stored: u64) -> Result<(), Problem> {
         let _one = self.admitting.lock().await;
         let open: Vec<Arc<Upload>> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -323,8 +355,16 @@ impl Uploads {
             .map(|other| other.length)
             .sum::<u64>()
             .saturating_add(upload.length);
-        if own().count() >= PER_FACILITY || bytes > bytes_per_facility(most) {
+        if own().count() >= PER_FACILITY || bytes > bytes_per_facility(limits.max_container) {
             return Err(Code::Quota.into());
+        }
+        if let Some(quota) = limits.quota_per_facility
+            && stored.saturating_add(bytes) > quota
+        {
+            return Err(Problem::new(Code::Quota).detail(
+                format!("保存中と送信中の合計が、医療機関ごとの上限 {quota} バイトを超えます。受信側の取得後、保存期間を過ぎると空きます。"),
+                format!("What is stored and announced would be more than the {quota} bytes of a facility. Room comes back as letters are fetched and their time ends."),
+            ));
         }
         let folder = self.folder.clone();
         let room = blocking(move || {
@@ -335,7 +375,7 @@ impl Uploads {
                 .sum();
             Ok(fs4::available_space(&folder)?.saturating_sub(promised))
         });
-        if room.await? < upload.length.saturating_add(HEADROOM) {
+        if room.await? < upload.length.saturating_add(limits.reserve) {
             return Err(Code::NoSpace.into());
         }
         self.put(Arc::clone(upload));
@@ -416,6 +456,14 @@ mod tests {
         fs::write(folder.join("plain.json.new"), b"{").unwrap();
         Seals::create(&folder.join("nobody"), "nobody", &keys).unwrap();
         let shelf = Uploads::open(data.path(), keys, Duration::from_secs(60)).unwrap();
+        let aged = clock::now() + STALE + Duration::from_secs(60);
+        assert!(shelf.stale(clock::now()).is_empty(), "what came just now is not stale");
+        let stale: Vec<_> = shelf
+            .stale(aged)
+            .iter()
+            .map(|upload| upload.touched.load(Ordering::Relaxed))
+            .collect();
+        assert!(stale.len() == 3 && stale.is_sorted());
         let known = shelf.known.lock().unwrap();
         let offset = |id: &str| known[id].progress.try_lock().unwrap().offset;
         assert_eq!((offset("plain"), offset("hashed"), offset("ahead")), (7, 4, 7));

@@ -103,7 +103,8 @@ pub(in crate::store) fn holds(index: &impl Fetch, condition: &Condition) -> Resu
             seen,
         } => match KeyId::of(*class, name) {
             Some(id) => {
-                let same = |row: MonthRow| row.state == State::Read && row.last == *last;
+                let open = |state| matches!(state, State::Read | State::Unread);
+                let same = |row: MonthRow| open(row.state) && row.last == *last;
                 month(index, id)?.is_some_and(same) && number(index, &Key::held())? <= *seen
             }
             None => false,

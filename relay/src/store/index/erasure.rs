@@ -104,12 +104,14 @@ fn unfinished(table: &dyn Table) -> Result<Swept, StoreError> {
 /// A month that the index and the keys do not agree about: read without its key, or its rows not removed before its key went.
 ///
 /// # Errors
-/// [`StoreError::Broken`] if a key is not there that no record says to be destroyed.
+/// [`StoreError::Broken`] if a key is not there that nothing says to be destroyed.
 pub(in crate::store) fn without_key(table: &dyn Table, keys: &MonthKeys) -> Result<Option<KeyId>, StoreError> {
-    let there = keys.ids()?;
+    let (destroyed, there) = (keys.destroyed()?, keys.ids()?);
     for (id, row) in super::months(table)? {
         match row.state {
+            State::Unread if destroyed.contains(&id) => {}
             State::Unread | State::Mixed => return Ok(Some(id)),
+            State::Read if destroyed.contains(&id) => return Ok(Some(id)),
             State::Destroyed if !there.contains(&id) => return Ok(Some(id)),
             State::Read if !there.contains(&id) => return Err(missing(id)),
             State::Read | State::Destroyed | State::Gone => {}

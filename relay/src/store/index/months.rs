@@ -21,7 +21,7 @@ pub(in crate::store) struct MonthRow {
 pub(in crate::store) enum State {
     /// All of it was read when it was applied.
     Read = 0,
-    /// None of it could be: its key was not there. Good if a later record says that the key was destroyed.
+    /// None of it could be: its key was not there. Good if a later record or the keys say that it was destroyed.
     Unread = 1,
     /// Some of it could be, some not. The index cannot stand so.
     Mixed = 2,
@@ -106,15 +106,15 @@ pub(super) fn count_in(index: &mut Pending<'_>, id: KeyId, position: u64, read: 
     Ok(())
 }
 
-/// Whether the trail says that the key of a month is destroyed.
+/// Whether a month's key is rightly not there: the trail says that it is destroyed, or the keys do and the trail is older.
 pub(super) fn destroyed(from: &(impl Fetch + ?Sized), id: KeyId) -> Result<bool, StoreError> {
-    Ok(month(from, id)?.is_some_and(|row| row.state.is_destroyed()))
+    Ok(month(from, id)?.is_some_and(|row| row.state.is_destroyed() || row.state == State::Unread))
 }
 
-/// A key is not there although the trail does not say that it was destroyed.
+/// A key is not there although neither trail nor keys say that it was destroyed.
 pub(in crate::store) fn missing(id: KeyId) -> StoreError {
     StoreError::Broken(format!(
-        "the key of the records of {id} is missing, and the trail does not say that it was destroyed; restore \
+        "the key of the records of {id} is missing, and nothing says that it was destroyed; restore \
          data/keys/{id}.key from the newest backup of the keys"
     ))
 }

@@ -55,6 +55,7 @@ async fn nothing_of_a_patient_is_readable_and_a_rebuild_restores_the_rest() {
     assert_eq!(
         key_files(data.path()),
         [
+            "2026-11.account.destroyed",
             "2026-11.standing.key",
             "2026-12.account.key",
             "2027-03.account.key",
