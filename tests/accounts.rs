@@ -241,6 +241,36 @@ fn the_printed_page_has_the_figures_of_the_table() {
 }
 
 #[test]
+fn an_officer_takes_an_account_away_that_another_verifies() {
+    let stage = Stage::shared(|_| {});
+    let (pair, id) = exchanged(&stage);
+    let out = pair.hospital.path("account");
+    let folder = out.to_str().unwrap();
+    let arguments = [
+        "trail", "export", "--out", folder, "--person", "staff", "--format", "fhir",
+    ];
+    let taken = pair.hospital.json(arguments).expect(0);
+    assert_eq!(taken.json["extract"], false, "{}", taken.text);
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert!(read("account.fhir.ndjson").contains(&id) && read("README.txt").contains("trail verify"));
+    let (records, key) = (out.join("trail.jsonl"), out.join("log.vkey"));
+    let (records, key) = (records.to_str().unwrap(), key.to_str().unwrap());
+    // Another desk, which knows nothing of this relay.
+    let elsewhere = kit::Desk::new();
+    let verify = || elsewhere.json(["trail", "verify", records, "--log-key", key]);
+    verify().expect(0);
+    let whole = read("trail.jsonl");
+    assert!(whole.contains(&id));
+    std::fs::write(records, whole.replacen("Delivered", "Delivers!", 1)).unwrap();
+    verify().expect(1);
+    // An extract says so, in every file.
+    let arguments = ["trail", "export", "--out", folder, "--patient", PATIENT_ID];
+    let taken = pair.hospital.json(arguments).expect(0);
+    assert_eq!(taken.json["extract"], true, "{}", taken.text);
+    assert!(read("account.csv").contains("extract, not complete") && read("trail.jsonl").contains("\"extract\":true"));
+}
+
+#[test]
 fn an_officer_narrows_goes_on_and_reads_in_shift_jis_over_http() {
     let stage = Stage::shared(|_| {});
     let (pair, id) = exchanged(&stage);

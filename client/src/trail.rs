@@ -1,5 +1,6 @@
 //! `hikyaku trail verify`: whether an export of the trail, or one record's proof, is what the relay's log signed. Offline.
 
+mod export;
 mod lines;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Write the facility's own account, with what proves it, into a folder. The reading is recorded.
+    Export(export::Options),
     /// Verify an export (.jsonl) or a record's proof (.tlog-proof), offline
     Verify(Verify),
 }
@@ -51,7 +54,10 @@ struct Verify {
 /// # Errors
 /// What could not be tried: files, keys. A trail that is not what was signed is no error but a finding.
 pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
-    let Verb::Verify(options) = &options.verb;
+    let options = match &options.verb {
+        Verb::Export(options) => return export::run(context, options),
+        Verb::Verify(options) => options,
+    };
     let log_key = key(&options.log_key);
     let mut witnesses = Vec::new();
     for witness in &options.witness {
