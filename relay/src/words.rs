@@ -71,6 +71,10 @@ pub(crate) fn next_steps(folder: &Path) {
         "  5. hikyaku-relay facility add --config {} CODE NAME",
         config.display()
     );
+    println!(
+        "  6. Keep a copy of {}/keys/identity.txt where copies of the data folder are not: without it nothing there can be read.",
+        folder.display()
+    );
 }
 
 /// What `check-config` found: no mistake, else it had failed; what is `missing` all the same.
