@@ -37,7 +37,7 @@ impl Watched {
         let options = RelayOptions {
             more: vec![
                 ("log", "witness", toml::Value::Array(named.collect())),
-                ("log", "witness_every", "200ms".into()),
+                ("log", "witness_every", "1s".into()),
             ],
             ..RelayOptions::default()
         };

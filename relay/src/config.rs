@@ -3,6 +3,7 @@
 //! Secrets are paths, never values. Paths are relative to the folder of the file. Every error names the key and what it may be.
 
 mod file;
+mod log;
 mod network;
 mod quantity;
 
@@ -14,6 +15,7 @@ pub use file::{
     ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, SyslogFile,
     TimestampsFile, TokenFile, TrustFile, WitnessFile,
 };
+pub use log::{Log, TokenPlace, Witness};
 pub use network::PrivateTarget;
 pub use quantity::bytes;
 use serde::{Deserialize, Serialize};
@@ -144,45 +146,6 @@ pub struct CertificatePaths {
     pub key: PathBuf,
 }
 
-/// The trail's log.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// Origin in checkpoints, C2SP signed-note key name.
-    pub name: String,
-    /// File with the signed-note signing key (`PRIVATE+KEY+…`); not read where there is a token.
-    pub key: PathBuf,
-    /// The token that has the key instead.
-    pub token: Option<TokenPlace>,
-    /// The checkpoint is time-stamped so often; a day at most.
-    pub stamp_every: Duration,
-    /// The checkpoint is handed to the witnesses so often at most.
-    pub witness_every: Duration,
-    /// Who cosigns it.
-    pub witnesses: Vec<Witness>,
-}
-
-/// An Ed25519 key in a PKCS #11 token.
-#[derive(Debug, Clone)]
-pub struct TokenPlace {
-    /// The PKCS #11 module.
-    pub module: PathBuf,
-    /// Label of the token.
-    pub token: String,
-    /// Label of private and public key.
-    pub key: String,
-    /// File with the user's PIN.
-    pub pin: PathBuf,
-}
-
-/// A witness of the log, C2SP tlog-witness.
-#[derive(Debug, Clone)]
-pub struct Witness {
-    /// Where it takes checkpoints: its submission prefix and `/add-checkpoint`.
-    pub add_checkpoint: http::Uri,
-    /// By what its cosignatures are checked.
-    pub key: formats::trail::WitnessKey,
-}
-
 /// Keys of what lies at rest: `age` identities and recipients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -287,7 +250,7 @@ impl Config {
             portal: listener("portal.listen", "portal.url", file.portal)?,
             tls: file.tls.under(base),
             ca: file.ca.under(base),
-            log: log(file.log, base)?,
+            log: log::log(file.log, base)?,
             keys: file.keys.ok_or(ConfigError::NoKeys)?.under(base)?,
             trust: trust(file.trust, base)?,
             timestamps,
@@ -361,60 +324,6 @@ fn upstream(text: &str) -> Result<http::Uri, ConfigError> {
         Ok(uri)
     } else {
         Err(refused(key, text, allowed))
-    }
-}
-
-fn log(file: LogFile, base: &Path) -> Result<Log, ConfigError> {
-    let key = file.key.unwrap_or_default();
-    if key.as_os_str().is_empty() == file.token.is_none() {
-        let allowed = "must be the file of the log's key, and left out where log.token names a token that has it";
-        return Err(refused("log.key", &key.display().to_string(), allowed));
-    }
-    let stamp_every = duration("log.stamp_every", &file.stamp_every)?;
-    if stamp_every > Duration::from_secs(86_400) {
-        return Err(refused("log.stamp_every", &file.stamp_every, "must be 24h at most"));
-    }
-    Ok(Log {
-        name: log_name(file.name)?,
-        key: base.join(key),
-        token: file.token.map(|token| TokenPlace {
-            module: base.join(token.module),
-            token: token.token,
-            key: token.key,
-            pin: base.join(token.pin),
-        }),
-        stamp_every,
-        witness_every: duration("log.witness_every", &file.witness_every)?,
-        witnesses: file.witness.iter().map(witness).collect::<Result<_, _>>()?,
-    })
-}
-
-/// Checkpoint and cosignature are signed: TLS would add a second question of trust and no safety.
-fn witness(file: &WitnessFile) -> Result<Witness, ConfigError> {
-    let allowed = "must be the http:// submission prefix of a witness (C2SP tlog-witness); https:// is not supported";
-    let url = format!("{}/add-checkpoint", file.url.trim_end_matches('/'));
-    let uri: Option<http::Uri> = url.parse().ok();
-    let uri = uri.filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
-    let key = formats::trail::WitnessKey::parse(&file.vkey);
-    Ok(Witness {
-        add_checkpoint: uri.ok_or_else(|| refused("log.witness.url", &file.url, allowed))?,
-        key: key.map_err(|_| {
-            refused(
-                "log.witness.vkey",
-                &file.vkey,
-                "must be the verification key of a witness (type 0x04)",
-            )
-        })?,
-    })
-}
-
-fn log_name(name: String) -> Result<String, ConfigError> {
-    let good = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+');
-    let allowed = "must be a name without spaces and without +, such as relay.example/trail";
-    if good {
-        Ok(name)
-    } else {
-        Err(refused("log.name", &name, allowed))
     }
 }
 
