@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 use crate::anchors::Anchors;
 use crate::evidence::{Evidence, EvidenceQuery};
 use crate::policy::Policy;
-use crate::report::{Indication, SubIndication, ValidationReport};
+use crate::report::{Indication, ValidationReport};
 use archive::Carrier;
 use existence::Existence;
 use ledger::Row;
@@ -140,9 +140,9 @@ impl TrustStore {
         let judged = self.judge_container(arrived, Extent::Arriving, &evidence, now, false);
         let subject = Subject::Container(Box::new(arrived.clone()));
         // Only the report leaves: a container that is not whole is never `Verified`.
-        let report = verdict::sum_up(self, &subject, Extent::Arriving, evidence, now, judged).into_report();
-        let hopeless = !report.passed() && report.sub_indication != Some(SubIndication::TryLater);
-        hopeless.then(|| Box::new(report))
+        let validated = verdict::sum_up(self, &subject, Extent::Arriving, evidence, now, judged);
+        let hopeless = !validated.report().passed() && !validated.may_pass_later();
+        hopeless.then(|| Box::new(validated.into_report()))
     }
 
     /// One judgement per signature, at least one.

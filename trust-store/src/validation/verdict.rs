@@ -3,7 +3,7 @@
 use formats::digest::{DigestAlgorithm, sha256};
 use time::OffsetDateTime;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Row};
 use super::signature::Judged;
 use super::{Extent, Snapshot, Subject, TrustStore, container};
 use crate::evidence::Evidence;
@@ -14,6 +14,7 @@ pub struct Validated {
     report: ValidationReport,
     evidence: Evidence,
     seal: Option<Seal>,
+    may_pass_later: bool,
 }
 
 /// A validation of a container that passed (検証合格). Only this crate makes one.
@@ -45,6 +46,13 @@ impl Validated {
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
+    }
+
+    /// Whether it does not pass, and evidence that may still come is all that is in its way: every signature passes or is
+    /// TRY_LATER. The report's own sub-indication tells of the deciding signature alone, and another may have failed for good.
+    #[must_use]
+    pub fn may_pass_later(&self) -> bool {
+        self.may_pass_later
     }
 
     pub(super) fn into_report(self) -> ValidationReport {
@@ -165,6 +173,7 @@ pub(super) fn sum_up(
     } else {
         Vec::new()
     };
+    let may_pass_later = may_pass_later(&judged);
     let deciding = judged.iter().position(|one| one.ledger.row().is_some()).unwrap_or(0);
     let deciding = if judged.is_empty() {
         Judged::without_signature(Ledger::default())
@@ -199,19 +208,52 @@ pub(super) fn sum_up(
             .map(|container| hex::encode(container.sha256)),
         diagnostic,
     };
-    Validated { report, evidence, seal }
+    Validated {
+        report,
+        evidence,
+        seal,
+        may_pass_later,
+    }
+}
+
+fn may_pass_later(judged: &[Judged]) -> bool {
+    let rows = || judged.iter().map(|one| one.ledger.row());
+    rows().any(|row| row.is_some()) && rows().all(|row| matches!(row, None | Some(Row::TryLater)))
 }
 
 fn one(judged: Judged) -> SignatureReport {
     let row = judged.ledger.row();
     SignatureReport {
         name: judged.name,
-        indication: row.map_or(Indication::TotalPassed, super::Row::indication),
-        sub_indication: row.map(super::Row::sub_indication),
+        indication: row.map_or(Indication::TotalPassed, Row::indication),
+        sub_indication: row.map(Row::sub_indication),
         level: judged.level.map(|level| level.name().to_owned()),
         best_signature_time: judged.best_signature_time.map(rfc3339),
         signer: judged.signer,
         timestamps: judged.timestamps,
         checks: judged.ledger.into_checks(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_signature_that_failed_for_good_leaves_nothing_to_wait_for() {
+        let of = |row: Option<Row>| {
+            let mut ledger = Ledger::default();
+            if let Some(row) = row {
+                ledger.fail("check", row, "why");
+            }
+            Judged::without_signature(ledger)
+        };
+        let later = |rows: &[Option<Row>]| may_pass_later(&rows.iter().copied().map(of).collect::<Vec<_>>());
+        let try_later = Some(Row::TryLater);
+        assert!(later(&[try_later]) && later(&[None, try_later]) && later(&[try_later, None]));
+        assert!(!later(&[None]) && !later(&[]));
+        for row in [Row::HashFailure, Row::Revoked, Row::ChainConstraintsFailure] {
+            assert!(!later(&[try_later, Some(row)]) && !later(&[Some(row), try_later]));
+        }
     }
 }
