@@ -138,6 +138,11 @@ fn some_crates_are_used_in_one_place_only() {
             "the index can change its engine",
         ),
         (
+            "tokio_postgres",
+            &["relay/src/store/postgres"][..],
+            "what the database may do to a trail is judged in one place",
+        ),
+        (
             "object_store",
             &["relay/src/containers"][..],
             "containers have one door",

@@ -46,6 +46,10 @@ pub(crate) async fn keep(context: Context) {
     // While no authority gives stamps, nothing is tried: each try reads a whole container.
     let mut rest = (Instant::now(), first);
     loop {
+        if !context.leads("archive").await {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
         let due = due(&context, &mut plan).await;
         let ready = due
             .into_iter()

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::{
-    ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, SyslogFile,
-    TimestampsFile, TokenFile, TrustFile, WitnessFile,
+    ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, StoreFile,
+    SyslogFile, TimestampsFile, TokenFile, TrustFile, WitnessFile,
 };
 pub use log::{Log, TokenPlace, Witness};
 pub use network::PrivateTarget;
 pub use quantity::bytes;
+
+use crate::store::PostgresAddress;
 use serde::{Deserialize, Serialize};
 
 /// Why there is no configuration.
@@ -90,6 +92,8 @@ pub struct Config {
     pub retention: Retention,
     /// Where the trail is fed to.
     pub syslog: Option<Syslog>,
+    /// The store that several relays share; `None`: the embedded one, in the data folder.
+    pub store: Option<PostgresAddress>,
 }
 
 /// Archives.
@@ -260,8 +264,17 @@ impl Config {
             },
             retention: retention(&file.retention)?,
             syslog: file.syslog.map(|file| syslog(file, base)).transpose()?,
+            store: file.store.map(|file| shared(file, base)).transpose()?,
         })
     }
+}
+
+fn shared(file: StoreFile, base: &Path) -> Result<PostgresAddress, ConfigError> {
+    let below = |path: PathBuf| base.join(path);
+    let (password, ca) = (file.password.map(below), file.ca.map(below));
+    // What was typed may hold a password: it is not repeated.
+    PostgresAddress::parse(&file.postgres, password, ca, file.private_network)
+        .map_err(|allowed| refused("store.postgres", "…", allowed))
 }
 
 impl CertificateFile {

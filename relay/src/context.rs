@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -17,6 +18,9 @@ use crate::store::Store;
 use crate::timestamps::Stamps;
 use crate::trust::CurrentTrust;
 use crate::upload::Uploads;
+
+/// Background work of a relay that ended is taken over after this long.
+const LEAD: Duration = Duration::from_secs(180);
 
 /// The rooms, behind one pointer.
 #[derive(Clone)]
@@ -45,6 +49,12 @@ pub struct Rooms {
 impl Context {
     pub(crate) fn new(rooms: Rooms) -> Self {
         Self(Arc::new(rooms))
+    }
+
+    /// Whether this relay does a piece of background work, where several share a store. Asked before each turn of it. Two may
+    /// still do it at once where a turn outlasts the lease: what they commit has conditions.
+    pub(crate) async fn leads(&self, work: &'static str) -> bool {
+        self.store.lease(work, LEAD).await.unwrap_or(false)
     }
 
     /// Why the relay cannot work now; empty if it can.

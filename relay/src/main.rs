@@ -18,7 +18,7 @@ use relay::folder::Scratch;
 use relay::keys::Keys;
 use relay::log::LogSigner;
 use relay::pace::Pace;
-use relay::store::{Embedded as _, SledStore, Store};
+use relay::store::{self, Embedded as _, PostgresStore, SledStore, Store};
 use relay::trust::CurrentTrust;
 use time::OffsetDateTime;
 
@@ -358,18 +358,18 @@ fn verify(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
     words::verified(&answer, place.json)
 }
 
-fn open(config: &Config) -> anyhow::Result<SledStore> {
-    Ok(SledStore::open(
-        &config.data,
-        LogSigner::open(config)?,
-        &Keys::open(&config.keys)?,
-    )?)
+fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let (key, keys) = (LogSigner::open(config)?, Keys::open(&config.keys)?);
+    Ok(store::open(&config.data, config.store.as_ref(), key, &keys)?)
 }
 
 fn rebuild(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    let store = SledStore::rebuild(&config.data, LogSigner::open(&config)?, &Keys::open(&config.keys)?)?;
-    let rows = store.dump()?.len();
+    let (key, keys) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
+    let rows = match &config.store {
+        Some(shared) => PostgresStore::rebuild(shared, key, &keys)?,
+        None => SledStore::rebuild(&config.data, key, &keys)?.dump()?.len(),
+    };
     words::rebuilt(rows, place.json);
     Ok(())
 }
@@ -431,7 +431,7 @@ fn reload(config: &Config) -> anyhow::Result<serde_json::Value> {
     }
     let trust = CurrentTrust::open(&config.trust.directory)?;
     relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
-    let store: Arc<dyn Store> = Arc::new(open(config)?);
+    let store = open(config)?;
     Ok(runtime()?.block_on(admin::reload(&store, &trust))?)
 }
 
@@ -449,7 +449,10 @@ fn rotate(place: &Place) -> anyhow::Result<()> {
     }
     let keys = Keys::open(&config.keys)?;
     // Its lock keeps a relay from starting meanwhile.
-    let _store = SledStore::open(&config.data, LogSigner::open(&config)?, &keys)?;
+    let _store = match &config.store {
+        Some(_) => None,
+        None => Some(SledStore::open(&config.data, LogSigner::open(&config)?, &keys)?),
+    };
     words::answer(
         &admin::rotate_keys(&config.data, &keys)?,
         &config.portal.url,
@@ -505,6 +508,6 @@ fn ask(
     }
     let pin = RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?;
     relay::folder::create_or_close(&config.data).with_context(|| config.data.display().to_string())?;
-    let store: Arc<dyn Store> = Arc::new(open(config)?);
+    let store = open(config)?;
     Ok(runtime()?.block_on(admin::execute(&store, &pin, command, out))?)
 }

@@ -144,6 +144,11 @@ impl MonthKeys {
         Ok(key)
     }
 
+    /// Forgets what was opened: another process may have made keys, or destroyed some.
+    pub(crate) fn forget(&self) {
+        self.opened.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Destroys a key: what is sealed under it can be read by nobody any more.
     pub(crate) fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);

@@ -37,6 +37,10 @@ pub(crate) async fn keep(context: Context) {
         .max(Duration::from_millis(200));
     let mut waits = months::Waits::default();
     loop {
+        if !context.leads("retention").await {
+            tokio::time::sleep(look).await;
+            continue;
+        }
         let now = clock::now();
         // Offered in the last days of its time.
         let before = now - retention.containers.saturating_sub(retention.offer);

@@ -9,17 +9,22 @@ mod engine;
 mod faulty;
 mod index;
 mod memory;
+mod open;
+mod postgres;
 mod replica;
 mod round;
 mod sled;
 
 use std::fmt;
+use std::time::Duration;
 
 pub(crate) use committer::format_time;
 pub use engine::{Embedded, Engine};
 pub use faulty::{Fault, FaultyStore};
 pub use index::Row;
 pub use memory::MemoryStore;
+pub use open::{StoreOpenError, open};
+pub use postgres::{PostgresAddress, PostgresError, PostgresStore};
 pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
 pub use sled::{OpenError, SledStore};
 
@@ -38,6 +43,10 @@ use crate::month_keys::{KeyId, MonthKeyError};
 pub trait Store: Send + Sync + 'static {
     /// Hands a batch to the committer. The ticket resolves when all of it is durable and visible, or nothing of it is.
     fn commit(&self, batch: Batch) -> Ticket;
+
+    /// Whether this relay may do what only one of those that share the store does at a time. Once it may, it may for `length`
+    /// from now, and others may not; asking again in that time keeps it. An embedded store has one relay.
+    fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool>;
 
     /// One facility.
     fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>>;

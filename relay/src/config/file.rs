@@ -30,6 +30,7 @@ pub struct File {
     #[serde(default)]
     pub retention: RetentionFile,
     pub syslog: Option<SyslogFile>,
+    pub store: Option<StoreFile>,
 }
 
 /// `[api]`, `[portal]`.
@@ -147,6 +148,18 @@ fn default_fetch_timeout() -> String {
 #[expect(missing_docs, reason = "see `Config::timestamps`")]
 pub struct TimestampsFile {
     pub urls: Vec<String>,
+}
+
+/// `[store]`; without the table the store is embedded.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `PostgresAddress`")]
+pub struct StoreFile {
+    pub postgres: String,
+    pub password: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    #[serde(default)]
+    pub private_network: bool,
 }
 
 /// `[archive]`.

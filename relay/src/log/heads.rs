@@ -21,7 +21,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Writes heads at start-up and whenever a day of Japan ends, until the task is dropped.
 pub(crate) async fn keep(context: Context) {
     loop {
-        match write(&*context.store, clock::now()).await {
+        let written = match context.leads("heads").await {
+            true => write(&*context.store, clock::now()).await,
+            false => Ok(0),
+        };
+        match written {
             Ok(0) => {}
             Ok(heads) => tracing::info!(heads, "the day's heads are in the trail"),
             Err(error) => tracing::warn!(%error, "the day's heads could not be written"),

@@ -17,7 +17,7 @@ use crate::evidence::news::News;
 use crate::folder::create_or_close;
 use crate::keys::{Keys, KeysError};
 use crate::log::{self, LogSigner, SignerError};
-use crate::store::{SledStore, Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
 use crate::upload::Uploads;
@@ -78,31 +78,25 @@ pub struct Running {
 }
 
 impl Relay {
-    /// Starts on the embedded store in the data folder.
+    /// Starts on the store the configuration names.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let (data, key) = (config.data.clone(), LogSigner::open(&config)?);
+        let (data, shared, key) = (config.data.clone(), config.store.clone(), LogSigner::open(&config)?);
         let vkey = key.vkey().to_owned();
         create_or_close(&data)?;
         let keys = open_keys(&config.keys).await?;
-        let shared = keys.clone();
-        let opened = tokio::task::spawn_blocking(move || SledStore::open(&data, key, &shared)).await;
+        let at_rest = keys.clone();
+        let opened = tokio::task::spawn_blocking(move || store::open(&data, shared.as_ref(), key, &at_rest)).await;
         let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
-        if let Some(torn) = &store.torn {
-            tracing::warn!(
-                ?torn,
-                "the trail's torn tail was cut: a write that was never acknowledged"
-            );
-        }
         #[cfg(unix)]
         let admin = (
             config.data.clone(),
             RelayCa::load(&config.ca.certificate, &config.ca.key)?.pin()?,
         );
-        let running = Self::start_with(config, Arc::new(store), vkey, keys).await?;
+        let running = Self::start_with(config, store, vkey, keys).await?;
         #[cfg(unix)]
         let running = running.administered(admin.0, admin.1);
         Ok(running)

@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use formats::trail::{Record, Trusted};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
@@ -26,6 +27,13 @@ pub struct Engine {
     /// Hands a job to the committer; dropping it ends the committer.
     submit: Mutex<Option<Box<dyn Fn(Job) + Send>>>,
     thread: Option<JoinHandle<()>>,
+    leases: Option<Arc<dyn Lease>>,
+}
+
+/// What is held apart where several relays share a store.
+pub(super) trait Lease: Send + Sync + 'static {
+    /// Whether this relay holds it, for this long from now.
+    fn hold(&self, name: &str, length: Duration) -> Result<bool, StoreError>;
 }
 
 /// A store that is an [`Engine`].
@@ -87,7 +95,14 @@ impl Engine {
             keys,
             submit: Mutex::new(Some(submit)),
             thread: Some(thread),
+            leases: None,
         }
+    }
+
+    /// Where several relays share the store.
+    pub(super) fn shared(mut self, leases: Arc<dyn Lease>) -> Self {
+        self.leases = Some(leases);
+        self
     }
 
     fn read<T: Send + 'static>(
@@ -162,6 +177,13 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
             submit(Job { batch, answer });
         }
         Ticket(ticket)
+    }
+
+    fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool> {
+        match self.engine().leases.clone() {
+            None => Box::pin(std::future::ready(Ok(true))),
+            Some(leases) => self.engine().read(move |_| leases.hold(name, length)),
+        }
     }
 
     fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>> {

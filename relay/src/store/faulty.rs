@@ -1,6 +1,7 @@
 //! `FaultyStore`: any store, whose n-th write fails; to see that nothing is lost when the world fails.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use formats::trail::Trusted;
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
@@ -55,6 +56,9 @@ impl<S: Store> Store for FaultyStore<S> {
         Ticket(ticket)
     }
 
+    fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool> {
+        self.inner.lease(name, length)
+    }
     fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>> {
         self.inner.facility(code)
     }

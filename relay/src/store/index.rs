@@ -17,7 +17,7 @@ pub(super) use erasure::{Swept, sweep};
 pub(super) use keys::Key;
 pub(super) use months::months;
 pub(super) use query::{Bodies, Query, open, place};
-pub(super) use sealed::SealedTable;
+pub(super) use sealed::{SealedTable, open_row, seal_row};
 
 use super::{StoreError, SubmissionRow};
 use crate::month_keys::KeyId;
@@ -42,7 +42,7 @@ pub(super) trait Fetch {
 }
 
 /// An ordered table of small rows. The engine's part of the index.
-pub(super) trait Table: Fetch + Send + Sync + 'static {
+pub(super) trait Table: Fetch + Send + Sync {
     /// Rows whose keys begin with `prefix`, from `from` on, ascending, at most `limit`.
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
     /// Writes all rows or none.

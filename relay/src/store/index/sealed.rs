@@ -33,30 +33,47 @@ impl SealedTable {
     }
 
     fn seal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let (id, row) = split(value)?;
-        let open = self.keys.of(id)?.ok_or_else(|| missing(id))?;
-        let mut sealed = id.as_bytes().to_vec();
-        open.seal_row(key, row, &mut sealed)
-            .map_err(|error| StoreError::Broken(error.to_string()))?;
-        Ok(sealed)
+        seal_row(&self.keys, key, value)
     }
 
-    /// `None` if its key is destroyed.
     fn open(&self, key: &[u8], value: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        if !is_sealed(key) {
-            return Ok(Some(value));
-        }
-        let (id, sealed) = split(&value)?;
-        let Some(open) = self.keys.of(id)? else {
-            return if destroyed(&*self.below, id)? {
-                Ok(None)
-            } else {
-                Err(missing(id))
-            };
-        };
-        let row = open.open_row(key, sealed).ok_or_else(unreadable)?;
-        Ok(Some([id.as_bytes().as_slice(), &row].concat()))
+        open_row(&self.keys, &*self.below, key, value)
     }
+}
+
+/// The value of a row as it lies in a table.
+pub(in crate::store) fn seal_row(keys: &MonthKeys, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+    if !is_sealed(key) {
+        return Ok(value.to_vec());
+    }
+    let (id, row) = split(value)?;
+    let open = keys.of(id)?.ok_or_else(|| missing(id))?;
+    let mut sealed = id.as_bytes().to_vec();
+    open.seal_row(key, row, &mut sealed)
+        .map_err(|error| StoreError::Broken(error.to_string()))?;
+    Ok(sealed)
+}
+
+/// The value of a row that lies in a table; `None` if its key is destroyed.
+pub(in crate::store) fn open_row(
+    keys: &MonthKeys,
+    table: &(impl Fetch + ?Sized),
+    key: &[u8],
+    value: Vec<u8>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    if !is_sealed(key) {
+        return Ok(Some(value));
+    }
+    let (id, sealed) = split(&value)?;
+    let Some(open) = keys.of(id)? else {
+        return if destroyed(table, id)? {
+            Ok(None)
+        } else {
+            Err(missing(id))
+        };
+    };
+    let row = open.open_row(key, sealed).ok_or_else(unreadable)?;
+    Ok(Some([id.as_bytes().as_slice(), &row].concat()))
 }
 
 fn split(value: &[u8]) -> Result<(KeyId, &[u8]), StoreError> {

@@ -1,0 +1,102 @@
+//! The tables, and the steps that bring them to this release: one relay at a time, held apart by the lock of a row.
+
+use std::time::Duration;
+
+use super::PostgresError;
+use super::link::{Link, Session};
+use super::trouble::Trouble;
+
+/// Steps from one version to the next; the index is the version they start from. Each statement may be repeated: a step that
+/// was cut short is done again from its beginning. Definitions and rows are never changed in one transaction.
+const STEPS: &[&[&str]] = &[&[
+    // Who may write, and how far the trail goes.
+    "CREATE TABLE IF NOT EXISTS hikyaku_log (id int PRIMARY KEY, epoch bigint NOT NULL, size bigint NOT NULL)",
+    "INSERT INTO hikyaku_log (id, epoch, size) VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING",
+    // The trail: each record as in the segment files.
+    "CREATE TABLE IF NOT EXISTS hikyaku_records (position bigint PRIMARY KEY, frame bytea NOT NULL)",
+    // The index, made of the trail.
+    "CREATE TABLE IF NOT EXISTS hikyaku_rows (key bytea PRIMARY KEY, value bytea NOT NULL)",
+    // The keys of the months, wrapped.
+    "CREATE TABLE IF NOT EXISTS hikyaku_keys (id text PRIMARY KEY, wrapped bytea NOT NULL)",
+    // What relays want to happen, and what came of it.
+    "CREATE TABLE IF NOT EXISTS hikyaku_proposals (id uuid PRIMARY KEY, batch bytea NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS hikyaku_answers (id uuid PRIMARY KEY, answer bytea NOT NULL, \
+     made timestamptz NOT NULL DEFAULT now())",
+    "CREATE INDEX IF NOT EXISTS hikyaku_answers_made ON hikyaku_answers (made)",
+    // Who does what only one may do.
+    "CREATE TABLE IF NOT EXISTS hikyaku_leases (name text PRIMARY KEY, holder uuid, epoch bigint NOT NULL, \
+     expires timestamptz NOT NULL)",
+]];
+const VERSION: &str = "CREATE TABLE IF NOT EXISTS hikyaku_schema (id int PRIMARY KEY, version int NOT NULL)";
+const BEGIN: &str = "INSERT INTO hikyaku_schema (id, version) VALUES (1, 0) ON CONFLICT (id) DO NOTHING";
+const LOCK: &str = "SELECT version FROM hikyaku_schema WHERE id = 1 FOR UPDATE";
+const RAISE: &str = "UPDATE hikyaku_schema SET version = $1 WHERE id = 1";
+/// What must be on for a commit to last; databases that do not know a setting are taken at their word.
+const DURABLE: [&str; 2] = ["fsync", "synchronous_commit"];
+/// So often a start tries while the database is away or another start is in the way.
+const TRIES: u32 = 20;
+
+/// Looks whether the database keeps its word, and brings its tables to this release.
+pub(super) fn prepare(link: &Link) -> Result<(), PostgresError> {
+    let mut tries = 0;
+    loop {
+        let found = link.wait(async {
+            let locking = link.session(None).await?;
+            for setting in DURABLE {
+                if is_off(&locking, setting).await? {
+                    return Ok(Err(PostgresError::NotDurable(setting)));
+                }
+            }
+            migrate(&locking, &link.session(None).await?).await
+        });
+        tries += 1;
+        match found {
+            Ok(done) => return done,
+            // Two that make the same table at once: one is refused, and finds it when it comes again.
+            Err(trouble) if tries >= TRIES || matches!(trouble, Trouble::Refused(_)) && tries >= 5 => {
+                return Err(trouble.into());
+            }
+            Err(trouble) => {
+                tracing::info!(?trouble, "the database is not ready; trying again");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+    }
+}
+
+async fn is_off(session: &Session, setting: &'static str) -> Result<bool, Trouble> {
+    let sql = match setting {
+        "fsync" => "SHOW fsync",
+        _ => "SHOW synchronous_commit",
+    };
+    match session.query(sql, &[]).await {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.try_get::<_, String>(0).ok()).as_deref() == Some("off")),
+        Err(Trouble::Refused(_)) => Ok(false),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+async fn migrate(locking: &Session, making: &Session) -> Result<Result<(), PostgresError>, Trouble> {
+    making.say(VERSION).await?;
+    making.say(BEGIN).await?;
+    let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
+    locking.say("BEGIN").await?;
+    let rows = locking.query(LOCK, &[]).await?;
+    let found: i32 = match rows.first() {
+        Some(row) => row.try_get(0)?,
+        None => return Err(Trouble::Refused("hikyaku_schema has no row".into())),
+    };
+    if found > known {
+        return Ok(Err(PostgresError::Newer { found, known }));
+    }
+    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        for statement in *step {
+            making.say(statement).await?;
+        }
+    }
+    if found < known {
+        locking.execute(RAISE, &[&known]).await?;
+    }
+    locking.say("COMMIT").await?;
+    Ok(Ok(()))
+}

@@ -1,0 +1,70 @@
+//! The keys of the months as rows: each wrapped to the relays' recipients, so that the database alone opens nothing.
+
+use std::sync::Arc;
+
+use super::link::{Link, Session};
+use crate::keys::{DataKey, Keys};
+use crate::month_keys::{KeyId, MonthKeyError, Shelf};
+use crate::store::StoreError;
+
+const IDS: &str = "SELECT id FROM hikyaku_keys ORDER BY id";
+const KEY: &str = "SELECT wrapped FROM hikyaku_keys WHERE id = $1";
+const PUT: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+const DESTROY: &str = "DELETE FROM hikyaku_keys WHERE id = $1";
+
+/// The keys of the months in the database.
+pub(super) struct KeyTable {
+    pub(super) link: Arc<Link>,
+    pub(super) keys: Keys,
+}
+
+impl Shelf for KeyTable {
+    fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        let rows = self.link.read(async |session: &Session| session.query(IDS, &[]).await);
+        let rows = rows.map_err(|error| MonthKeyError::Unlisted(error.to_string()))?;
+        let id = |row: &tokio_postgres::Row| row.try_get::<_, String>(0).ok()?.parse().ok();
+        Ok(rows.iter().filter_map(id).collect())
+    }
+
+    fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
+        let name = id.to_string();
+        let rows = self
+            .link
+            .read(async |session: &Session| session.query(KEY, &[&name]).await);
+        let rows = rows.map_err(|error| unusable(id, &error))?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let wrapped: Vec<u8> = row
+            .try_get(0)
+            .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))?;
+        let key = self.keys.unwrap(&wrapped);
+        key.map(Some)
+            .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))
+    }
+
+    fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError> {
+        let wrapped = self
+            .keys
+            .wrap(key)
+            .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))?;
+        let name = id.to_string();
+        let put = self
+            .link
+            .read(async |session: &Session| session.execute(PUT, &[&name, &wrapped]).await);
+        put.map(drop).map_err(|error| unusable(id, &error))
+    }
+
+    fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
+        let name = id.to_string();
+        let gone = self
+            .link
+            .read(async |session: &Session| session.execute(DESTROY, &[&name]).await);
+        gone.map(drop).map_err(|error| unusable(id, &error))
+    }
+}
+
+fn unusable(id: KeyId, error: &StoreError) -> MonthKeyError {
+    match error {
+        StoreError::Full => MonthKeyError::Full,
+        other => MonthKeyError::Unusable(id, other.to_string()),
+    }
+}
