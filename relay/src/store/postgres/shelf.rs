@@ -7,10 +7,13 @@ use crate::keys::{DataKey, Keys};
 use crate::month_keys::{KeyId, MonthKeyError, Shelf};
 use crate::store::StoreError;
 
-const IDS: &str = "SELECT id FROM hikyaku_keys ORDER BY id";
-const KEY: &str = "SELECT wrapped FROM hikyaku_keys WHERE id = $1";
+const IDS: &str = "SELECT id FROM hikyaku_keys WHERE length(wrapped) > 0 ORDER BY id";
+const DESTROYED: &str = "SELECT id FROM hikyaku_keys WHERE length(wrapped) = 0 ORDER BY id";
+const KEY: &str = "SELECT wrapped FROM hikyaku_keys WHERE id = $1 AND length(wrapped) > 0";
 const PUT: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-const DESTROY: &str = "DELETE FROM hikyaku_keys WHERE id = $1";
+/// Its row stays, without the key, so that it is not made again.
+const DESTROY: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) \
+     ON CONFLICT (id) DO UPDATE SET wrapped = excluded.wrapped";
 
 /// The keys of the months in the database.
 pub(super) struct KeyTable {
@@ -20,10 +23,11 @@ pub(super) struct KeyTable {
 
 impl Shelf for KeyTable {
     fn ids(&self) -> Result<Vec<KeyId>, MonthKeyError> {
-        let rows = self.link.read(async |session: &Session| session.query(IDS, &[]).await);
-        let rows = rows.map_err(|error| MonthKeyError::Unlisted(error.to_string()))?;
-        let id = |row: &tokio_postgres::Row| row.try_get::<_, String>(0).ok()?.parse().ok();
-        Ok(rows.iter().filter_map(id).collect())
+        self.listed(IDS)
+    }
+
+    fn destroyed(&self) -> Result<Vec<KeyId>, MonthKeyError> {
+        self.listed(DESTROYED)
     }
 
     fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
@@ -54,11 +58,20 @@ impl Shelf for KeyTable {
     }
 
     fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
-        let name = id.to_string();
+        let (name, gone_key) = (id.to_string(), Vec::<u8>::new());
         let gone = self
             .link
-            .read(async |session: &Session| session.execute(DESTROY, &[&name]).await);
+            .read(async |session: &Session| session.execute(DESTROY, &[&name, &gone_key]).await);
         gone.map(drop).map_err(|error| unusable(id, &error))
+    }
+}
+
+impl KeyTable {
+    fn listed(&self, sql: &'static str) -> Result<Vec<KeyId>, MonthKeyError> {
+        let rows = self.link.read(async |session: &Session| session.query(sql, &[]).await);
+        let rows = rows.map_err(|error| MonthKeyError::Unlisted(error.to_string()))?;
+        let id = |row: &tokio_postgres::Row| row.try_get::<_, String>(0).ok()?.parse().ok();
+        Ok(rows.iter().filter_map(id).collect())
     }
 }
 
