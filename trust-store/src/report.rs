@@ -48,6 +48,9 @@ pub enum SubIndication {
     TryLater,
 }
 
+/// Greatest number of files a brief report speaks of. With names as long as they may be it stays near a mebibyte.
+pub const BRIEF_FILES: usize = 1_000;
+
 /// The report. Serialises to the JSON of `CONTRACTS.md` §4.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationReport {
@@ -63,8 +66,11 @@ pub struct ValidationReport {
     pub best_signature_time: Option<String>,
     /// The signer of the deciding signature.
     pub signer: Option<SignerSummary>,
-    /// Every file, on failure too.
+    /// Every file, on failure too; in a report made brief at most [`BRIEF_FILES`], those that do not match first.
     pub files: Vec<FileVerdict>,
+    /// How many files a brief report leaves out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub files_left_out: usize,
     /// Every time stamp of the deciding signature, then the archive time stamps, newest first.
     pub timestamps: Vec<TimestampSummary>,
     /// Every check in the order made, of the deciding signature and the container.
@@ -110,7 +116,7 @@ impl ValidationReport {
         sentence::sentence(self, language)
     }
 
-    /// The same report without what a replay needs: for an answer that must stay small.
+    /// The same report without what a replay needs and without the many files that only match: for an answer that must stay small.
     #[must_use]
     pub fn brief(&self) -> Self {
         Self {
@@ -120,7 +126,8 @@ impl ValidationReport {
             level: self.level.clone(),
             best_signature_time: self.best_signature_time.clone(),
             signer: self.signer.clone(),
-            files: self.files.clone(),
+            files: brief_files(&self.files),
+            files_left_out: self.files.len().saturating_sub(BRIEF_FILES),
             timestamps: self.timestamps.clone(),
             checks: self.checks.clone(),
             signatures: self.signatures.clone(),
@@ -200,6 +207,23 @@ impl SubIndication {
             Self::TryLater => "TRY_LATER",
         }
     }
+}
+
+/// As they are where they are few; else those that do not match, then the first of the others.
+fn brief_files(files: &[FileVerdict]) -> Vec<FileVerdict> {
+    if files.len() <= BRIEF_FILES {
+        return files.to_vec();
+    }
+    let (matching, wrong): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.digest_ok);
+    wrong.into_iter().chain(matching).take(BRIEF_FILES).cloned().collect()
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it may skip by reference"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A time as this house writes it: RFC 3339, UTC, `Z`, whole seconds unless there are fractions.
@@ -310,4 +334,27 @@ pub struct SignatureReport {
     pub timestamps: Vec<TimestampSummary>,
     /// Its checks.
     pub checks: Vec<Check>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brief_report_names_the_files_that_do_not_match_first() {
+        let file = |number: usize| FileVerdict {
+            path: format!("images/{number}"),
+            digest_ok: number % 1_000 != 7,
+        };
+        let few: Vec<FileVerdict> = (0..BRIEF_FILES).map(file).collect();
+        assert_eq!(brief_files(&few), few);
+        let many: Vec<FileVerdict> = (0..100 * BRIEF_FILES).map(file).collect();
+        let brief = brief_files(&many);
+        assert_eq!(brief.len(), BRIEF_FILES);
+        assert_eq!(brief.iter().take_while(|file| !file.digest_ok).count(), 100);
+        assert_eq!(
+            (brief[99].path.as_str(), brief[100].path.as_str()),
+            ("images/99007", "images/0")
+        );
+    }
 }

@@ -254,6 +254,7 @@ mod tests {
                 hc_roles: vec!["Medical Doctor".into()],
             }),
             files: Vec::new(),
+            files_left_out: 0,
             timestamps: Vec::new(),
             checks: vec![Check {
                 name: "role".into(),

@@ -198,6 +198,7 @@ pub(super) fn sum_up(
         files: container
             .map(|container| container::file_verdicts(container))
             .unwrap_or_default(),
+        files_left_out: 0,
         timestamps: deciding.timestamps,
         checks: deciding.checks,
         signatures,
