@@ -4,8 +4,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use formats::asice::MAX_FILES;
 use kit::stage::Stage;
 use kit::{RelayOptions, bin, letter_pdf};
+use trust_store::report::BRIEF_FILES;
 
 const MIB: u64 = 1 << 20;
 /// What the client may have resident, whatever it signs, sends, fetches or verifies.
@@ -113,6 +115,60 @@ fn half_a_gigabyte_is_sent_and_fetched_in_flat_memory() {
     assert!(sending < CLIENT, "send had {sending} bytes resident");
     assert!(fetching < CLIENT, "fetch had {fetching} bytes resident");
     assert!(relay < RELAY, "the relay had {relay} bytes resident");
+}
+
+/// As many files as a container may have, the last of them another than was signed: the answer must be one a client can read, and
+/// the relay must hold neither all their names as a tree of values nor the verdicts on them for ever.
+#[test]
+fn a_hundred_thousand_files_are_taken_and_refused_in_flat_memory() {
+    let stage = Stage::new(&RelayOptions::default());
+    let (pair, card) = (stage.pair(), stage.services.hpki().doctor());
+    let container = || {
+        stage.container(&pair, &card, |_, files| {
+            let more = files.len()..MAX_FILES;
+            files.extend(more.map(|number| (format!("images/FILE{number:06}"), number.to_string().into_bytes())));
+        })
+    };
+    let reply = pair.clinic.submit(&stage.relay, &container());
+    assert_eq!(reply.status, 201, "{}", reply.code());
+    let taking = stage.relay.peak_memory().expect("Linux tells");
+    let mut other = container();
+    exchange_last(&mut other, b"images/FILE099999", b"99998");
+    let reply = pair.clinic.submit(&stage.relay, &other);
+    assert_eq!((reply.status, reply.code()), (422, "validation_failed".into()));
+    let report = &reply.json()["report"];
+    let files = report["files"].as_array().expect("files").len();
+    assert_eq!(report["files"][0]["path"], "images/FILE099999");
+    assert_eq!(report["files"][0]["digest_ok"], false);
+    assert_eq!(
+        (files, &report["files_left_out"]),
+        (BRIEF_FILES, &(MAX_FILES + 1 - BRIEF_FILES).into())
+    );
+    let refusing = stage.relay.peak_memory().expect("Linux tells");
+    println!(
+        "taking: {} KiB, refusing: {} KiB, answer: {} KiB",
+        taking >> 10,
+        refusing >> 10,
+        reply.body.len() >> 10
+    );
+    assert!(reply.body.len() < 4 << 20, "no client reads so large a problem");
+    assert!(refusing < 2 * RELAY, "the relay had {refusing} bytes resident");
+}
+
+/// Writes other bytes into a container's last file, as many as there were, with their checksum in both headers (APPNOTE 4.3.7, 4.3.12).
+fn exchange_last(container: &mut [u8], name: &[u8], bytes: &[u8]) {
+    let mut places = container
+        .windows(name.len())
+        .enumerate()
+        .rev()
+        .filter(|(_, window)| *window == name);
+    let [central, local] = [(); 2].map(|()| places.next().expect("two headers").0);
+    let extra = usize::from(container[local - 2]) | usize::from(container[local - 1]) << 8;
+    let checksum = crc32fast::hash(bytes).to_le_bytes();
+    let data = local + name.len() + extra;
+    for (place, bytes) in [(central - 30, &checksum[..]), (local - 16, &checksum), (data, bytes)] {
+        container[place..place + bytes.len()].copy_from_slice(bytes);
+    }
 }
 
 /// A letter, and an attachment of zeros that takes no space.

@@ -1,5 +1,7 @@
 //! Whole submissions: envelope, files, signature and stamp, made with the house's own writer.
 
+use std::collections::HashMap;
+
 use formats::asice::{FilePlan, SignedManifest, manifest_for, write};
 use formats::cades::{Profile, SignatureScheme, SignedData, SigningIdentity, prepare, with_timestamp};
 use formats::digest::DigestAlgorithm;
@@ -56,15 +58,18 @@ impl TestHpki {
             .collect();
         let manifest = manifest_for(&plans);
         let signature = self.signature(card, &manifest, options);
+        let contents: HashMap<&str, &[u8]> = all
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+            .collect();
         let mut container = Vec::new();
         let signed = SignedManifest {
             manifest: &manifest,
             signature: &signature,
         };
         write(&mut container, &[signed], &plans, |path| {
-            let file = all.iter().find(|(known, _)| known == path);
-            file.map(|(_, bytes)| bytes.as_slice())
-                .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
+            let bytes = contents.get(path).copied();
+            bytes.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
         })
         .expect("a container of the profile");
         container
