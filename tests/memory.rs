@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use formats::asice::MAX_FILES;
+use kit::desk::append;
 use kit::stage::Stage;
 use kit::{RelayOptions, bin, letter_pdf};
 use trust_store::report::BRIEF_FILES;
@@ -120,21 +121,26 @@ fn half_a_gigabyte_is_sent_and_fetched_in_flat_memory() {
 /// As many files as a container may have, the last of them another than was signed: the answer must be one a client can read, and
 /// the relay must hold neither all their names as a tree of values nor the verdicts on them for ever.
 #[test]
-fn a_hundred_thousand_files_are_taken_and_refused_in_flat_memory() {
+fn a_hundred_thousand_files_are_refused_in_flat_memory() {
     let stage = Stage::new(&RelayOptions::default());
     let (pair, card) = (stage.pair(), stage.services.hpki().doctor());
-    let container = || {
-        stage.container(&pair, &card, |_, files| {
-            let more = files.len()..MAX_FILES;
-            files.extend(more.map(|number| (format!("images/FILE{number:06}"), number.to_string().into_bytes())));
-        })
+    let mut container = stage.container(&pair, &card, |_, files| {
+        let more = files.len()..MAX_FILES;
+        files.extend(more.map(|number| (format!("images/FILE{number:06}"), number.to_string().into_bytes())));
+    });
+    let end = exchange_last(&mut container, b"images/FILE099999", b"99998");
+    let begun = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+    assert_eq!(begun.status, 201, "{}", begun.code());
+    let https = pair.clinic.https(&stage.relay);
+    let send = |from: usize, to: usize| {
+        let request = append(begun.header("location"), from as u64);
+        https.send(request, &container[from..to]).expect("an answer to bytes")
     };
-    let reply = pair.clinic.submit(&stage.relay, &container());
-    assert_eq!(reply.status, 201, "{}", reply.code());
-    let taking = stage.relay.peak_memory().expect("Linux tells");
-    let mut other = container();
-    exchange_last(&mut other, b"images/FILE099999", b"99998");
-    let reply = pair.clinic.submit(&stage.relay, &other);
+    // Nothing is under way any more when it is refused: an answer is not overtaken by the end of its connection.
+    let mut reply = send(0, end);
+    if reply.status == 204 {
+        reply = send(end, container.len());
+    }
     assert_eq!((reply.status, reply.code()), (422, "validation_failed".into()));
     let report = &reply.json()["report"];
     let files = report["files"].as_array().expect("files").len();
@@ -146,8 +152,7 @@ fn a_hundred_thousand_files_are_taken_and_refused_in_flat_memory() {
     );
     let refusing = stage.relay.peak_memory().expect("Linux tells");
     println!(
-        "taking: {} KiB, refusing: {} KiB, answer: {} KiB",
-        taking >> 10,
+        "refusing: {} KiB, answer: {} KiB",
         refusing >> 10,
         reply.body.len() >> 10
     );
@@ -156,7 +161,8 @@ fn a_hundred_thousand_files_are_taken_and_refused_in_flat_memory() {
 }
 
 /// Writes other bytes into a container's last file, as many as there were, with their checksum in both headers (APPNOTE 4.3.7, 4.3.12).
-fn exchange_last(container: &mut [u8], name: &[u8], bytes: &[u8]) {
+/// Returns where the file ends.
+fn exchange_last(container: &mut [u8], name: &[u8], bytes: &[u8]) -> usize {
     let mut places = container
         .windows(name.len())
         .enumerate()
@@ -169,6 +175,7 @@ fn exchange_last(container: &mut [u8], name: &[u8], bytes: &[u8]) {
     for (place, bytes) in [(central - 30, &checksum[..]), (local - 16, &checksum), (data, bytes)] {
         container[place..place + bytes.len()].copy_from_slice(bytes);
     }
+    data + bytes.len()
 }
 
 /// A letter, and an attachment of zeros that takes no space.
