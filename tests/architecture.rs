@@ -30,10 +30,21 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// For each package the packages it reaches through ordinary dependencies.
+/// The platform this is compiled on, as the compiler names it.
+fn host() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.unwrap().to_owned()
+}
+
+/// For each package the packages it reaches through ordinary dependencies, on this platform: what only others need is not always
+/// at hand without a network.
 fn reach() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &host()])
         .current_dir(root())
         .output()
         .unwrap();
