@@ -561,8 +561,13 @@ mod tests {
             ),
             (
                 "keys/log.key\"",
-                "keys/log.key\", witness = [{ url = \"https://w.example\", vkey = \"w+1+A\" }]",
+                "keys/log.key\", witness = [{ url = \"http://w.example\", vkey = \"w+1+A\" }]",
                 "log.witness.vkey",
+            ),
+            (
+                "keys/log.key\"",
+                "keys/log.key\", witness = [{ url = \"https://w.example\", vkey = \"w+1+A\" }]",
+                "log.witness.url",
             ),
             (
                 "directory = \"trust\"",
