@@ -16,6 +16,7 @@ use super::{Batch, Condition, Store, StoreError};
 
 mod archived;
 pub mod erased;
+mod log;
 mod revised;
 
 /// Runs all of it on an empty store whose log has this verification key.
@@ -30,10 +31,13 @@ pub async fn all(store: Arc<dyn Store>, vkey: &str) {
     archived::what_needs_an_archive_is_found_the_most_urgent_first(&*store).await;
     archived::a_container_goes_step_by_step(&*store).await;
     revised::trust_is_what_was_recorded_last(&*store).await;
+    log::each_day_has_one_head(&*store).await;
+    log::a_stamp_follows_the_last_once(&*store).await;
     time_never_goes_back(&*store).await;
     concurrent_writers_lose_nothing(Arc::clone(&store), 200).await;
     sequences_are_gapless(&*store).await;
     receipts_verify(&*store, vkey).await;
+    log::nodes_make_the_signed_root(&*store, vkey).await;
 }
 
 /// A batch at a fixed time.
