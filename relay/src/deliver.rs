@@ -29,6 +29,7 @@ use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::store::{Batch, Condition, StoreError, SubmissionRow};
+use crate::view;
 pub(crate) use locate::entries_below;
 use range::Portion;
 
@@ -163,7 +164,9 @@ pub(crate) async fn acknowledge(
 /// The submission, if it is accepted and addressed to the peer; its sender has its own copy.
 async fn addressed(context: &Context, peer: &Peer, id: &str) -> Result<SubmissionRow, Problem> {
     let id: SubmissionId = id.parse().map_err(|_| Code::NotFound)?;
-    let row = context.store.submission(&id).await?.ok_or(Code::NotFound)?;
+    let Some(row) = context.store.submission(&id).await? else {
+        return Err(view::unknown(context, &id).await?.into());
+    };
     let ours = row
         .recipients
         .iter()

@@ -102,7 +102,7 @@ async fn visible(context: &Context, peer: &Peer, id: &str) -> Result<(Submission
 
 /// Why there is no such submission: its id tells of a time whose records are erased, whoever asks and whether it ever was; else
 /// there is none.
-async fn unknown(context: &Context, id: &SubmissionId) -> Result<Code, Problem> {
+pub(crate) async fn unknown(context: &Context, id: &SubmissionId) -> Result<Code, Problem> {
     let made = uuid::Uuid::try_parse(id.as_str())
         .ok()
         .and_then(|id| id.get_timestamp());
