@@ -131,7 +131,7 @@ fn of_path(
         for (index, certificate) in path.certificates.iter().enumerate() {
             match revocation::status(certificate, path.issuer_of(index), &sources, &times) {
                 RevocationStatus::Good { .. } => {}
-                RevocationStatus::Revoked(revocation) => {
+                RevocationStatus::Revoked { revocation, .. } => {
                     let reason = format!("{} was revoked at {}", certificate.subject, revocation.at);
                     return ChainVerdict::refused(ChainCode::Revoked, reason, names);
                 }
@@ -155,7 +155,7 @@ fn of_path(
 
 fn code_of(failure: &PathFailure) -> ChainCode {
     match failure {
-        PathFailure::NoChain(_) => ChainCode::NoPath,
+        PathFailure::NoChain(_) | PathFailure::GivenUp => ChainCode::NoPath,
         PathFailure::Algorithm(_) => ChainCode::AlgorithmNotAccepted,
         PathFailure::Constraints(_) | PathFailure::OutOfTime(_) => ChainCode::ConstraintsViolated,
         PathFailure::LeafExpired(_) => ChainCode::Expired,

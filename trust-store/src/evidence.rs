@@ -19,7 +19,7 @@ pub struct Evidence {
     pub certificates: Vec<Vec<u8>>,
     /// CRLs, DER.
     pub crls: Vec<Vec<u8>>,
-    /// OCSP responses, DER. Read and set aside: they cannot prove anything yet.
+    /// OCSP responses, DER.
     pub ocsp: Vec<Vec<u8>>,
     /// Time-stamp tokens, DER.
     pub tokens: Vec<Vec<u8>>,

@@ -72,12 +72,15 @@ impl CertificationPath {
     }
 }
 
-/// Why there is no valid path: of all failures met, the one that came furthest.
+/// Why there is no valid path: of all failures met, the one that came furthest, unless the search did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathFailure {
     /// No path of sound signatures and matching names to an anchor: NO_CERTIFICATE_CHAIN_FOUND.
     #[error("{0}")]
     NoChain(String),
+    /// None was found within the bounds of the search: there may be one. NO_CERTIFICATE_CHAIN_FOUND.
+    #[error("the search for a path was given up at its bound")]
+    GivenUp,
     /// A link is signed by an algorithm or key that is not accepted: CRYPTO_CONSTRAINTS_FAILURE.
     #[error("{0}")]
     Algorithm(String),
@@ -98,7 +101,7 @@ pub enum PathFailure {
 impl PathFailure {
     fn progress(&self) -> u8 {
         match self {
-            Self::NoChain(_) => 0,
+            Self::NoChain(_) | Self::GivenUp => 0,
             Self::Algorithm(_) => 1,
             Self::Constraints(_) | Self::OutOfTime(_) => 2,
             Self::LeafExpired(_) | Self::LeafNotYetValid(_) => 3,
@@ -115,6 +118,8 @@ pub struct CertificatePool {
     by_subject: HashMap<DistinguishedName, Vec<usize>>,
     /// Signatures verified in all searches so far.
     verified: Cell<usize>,
+    /// Some were not taken.
+    crowded: bool,
 }
 
 impl CertificatePool {
@@ -136,11 +141,19 @@ impl CertificatePool {
     /// Adds one, unless it is there.
     pub fn add(&mut self, certificate: Certificate) {
         // Compared by digest: thousands may have one subject.
-        if self.certificates.len() < Self::MAX && self.known.insert(sha256(certificate.der())) {
+        let digest = sha256(certificate.der());
+        if self.certificates.len() >= Self::MAX {
+            self.crowded |= !self.known.contains(&digest);
+        } else if self.known.insert(digest) {
             let same = self.by_subject.entry(certificate.subject.clone()).or_default();
             same.push(self.certificates.len());
             self.certificates.push(certificate);
         }
+    }
+
+    /// Whether there were more than are taken.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded
     }
 
     /// All of them.
@@ -226,9 +239,13 @@ fn search(
         steps: 0,
         verified: HashMap::new(),
         failure: None,
+        bounded: false,
     };
     search.extend(&mut vec![leaf]);
-    let met = search.failure.unwrap_or_else(failure);
+    let met = match search.bounded {
+        true => PathFailure::GivenUp,
+        false => search.failure.unwrap_or_else(failure),
+    };
     (search.found, met)
 }
 
@@ -244,6 +261,8 @@ struct Search<'a> {
     verified: HashMap<(usize, usize), Result<(), AlgorithmError>>,
     /// Of those met, the one that came furthest.
     failure: Option<PathFailure>,
+    /// A bound kept a link from being tried.
+    bounded: bool,
 }
 
 impl<'a> Search<'a> {
@@ -285,9 +304,7 @@ impl<'a> Search<'a> {
         for candidate in candidates {
             self.steps += 1;
             if self.steps > MAX_STEPS || links.len() >= MAX_DEPTH {
-                self.fail(PathFailure::NoChain(
-                    "the search for a path was given up at its bound".into(),
-                ));
+                self.bounded = true;
                 return;
             }
             let again = |link: &&Certificate| link.subject == candidate.subject && link.key == candidate.key;
@@ -313,7 +330,10 @@ impl<'a> Search<'a> {
         let bound = self.verified.len() >= MAX_VERIFICATIONS || of_all.get() >= MAX_VERIFICATIONS_OF_ALL;
         let verdict = match self.verified.get(&pair) {
             Some(verdict) => verdict.clone(),
-            None if bound => Err(AlgorithmError::BadSignature),
+            None if bound => {
+                self.bounded = true;
+                return false;
+            }
             None => {
                 let verdict = certificate.verify_accepting(&issuer.key, self.inputs.accepted);
                 of_all.set(of_all.get() + 1);

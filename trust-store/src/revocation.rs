@@ -12,8 +12,8 @@ use std::fmt::{self, Display};
 
 use time::{Duration, OffsetDateTime};
 
-pub(crate) use access::names_ocsp;
 pub use access::{issuer_urls, ocsp_urls};
+pub(crate) use access::{names_evidence, names_ocsp};
 pub use crl::CrlPool;
 pub use distribution_point::urls;
 pub use ocsp::{OcspPool, OcspRequest};
@@ -33,11 +33,16 @@ pub enum RevocationStatus {
         this_update: OffsetDateTime,
         /// Its nextUpdate.
         next_update: Option<OffsetDateTime>,
-        /// Set if it was revoked after the time asked.
+        /// Set if it was revoked after the time asked: the worst of what is stated.
         revoked_later: Option<Revocation>,
     },
     /// It was.
-    Revoked(Revocation),
+    Revoked {
+        /// Of all that is stated, the worst: for a reason that spares nothing made before, then the earliest.
+        revocation: Revocation,
+        /// Evidence that counts as fresh was there: nothing worse was known then.
+        current: bool,
+    },
     /// The evidence does not say.
     Unknown {
         /// Why, in one sentence.
@@ -90,6 +95,22 @@ impl Reason {
             10 => Self::AaCompromise,
             _ => Self::Unspecified,
         }
+    }
+
+    /// Whether what the key made before survives, RFC 3161 §4: for these reasons alone. No reason given counts as the worst.
+    #[must_use]
+    pub fn spares_earlier(self) -> bool {
+        matches!(
+            self,
+            Self::AffiliationChanged | Self::Superseded | Self::CessationOfOperation | Self::PrivilegeWithdrawn
+        )
+    }
+}
+
+impl Revocation {
+    /// The least is the worst: for a reason that spares nothing first, then the earliest.
+    fn mildness(&self) -> (bool, OffsetDateTime) {
+        (self.reason.spares_earlier(), self.at)
     }
 }
 
@@ -166,14 +187,12 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
     let decisive = usable
         .iter()
         .filter_map(|statement| statement.revocation.as_ref())
-        .find(|revocation| {
+        .filter(|revocation| {
             revocation.reason != Reason::RemoveFromCrl
                 && revocation.at <= times.judged_at
                 && !(revocation.reason == Reason::CertificateHold && lifted(revocation))
-        });
-    if let Some(revocation) = decisive {
-        return RevocationStatus::Revoked(revocation.clone());
-    }
+        })
+        .min_by_key(|revocation| revocation.mildness());
     let fresh = |statement: &&&Statement| match times.freshness {
         Freshness::Service => {
             // A responder that names no nextUpdate has newer knowledge all the time (RFC 6960 §4.2.2.1): fresh is what it says now.
@@ -195,6 +214,12 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
         .copied()
         .collect();
     let reasons = proving.iter().fold(0, |reasons, statement| reasons | statement.reasons);
+    if let Some(revocation) = decisive {
+        return RevocationStatus::Revoked {
+            revocation: revocation.clone(),
+            current: reasons & ALL_REASONS == ALL_REASONS,
+        };
+    }
     let newest = proving.iter().max_by_key(|statement| statement.this_update);
     match newest {
         Some(newest) if reasons & ALL_REASONS == ALL_REASONS => RevocationStatus::Good {
@@ -205,7 +230,7 @@ pub fn judge(statements: &[Statement], not_after: OffsetDateTime, times: &Times)
                 .iter()
                 .filter_map(|statement| statement.revocation.as_ref())
                 .filter(|revocation| revocation.reason != Reason::RemoveFromCrl && revocation.at > times.judged_at)
-                .min_by_key(|revocation| revocation.at)
+                .min_by_key(|revocation| revocation.mildness())
                 .cloned(),
         },
         Some(_) => unknown("the CRLs at hand do not cover all reasons for revocation"),
@@ -313,8 +338,40 @@ mod tests {
         let old = revoked(1, 2, 1, Reason::KeyCompromise);
         assert!(matches!(
             judged(&[good(10, 12), old], Freshness::Service),
-            RevocationStatus::Revoked(_)
+            RevocationStatus::Revoked { current: true, .. }
         ));
+    }
+
+    #[test]
+    fn of_several_revocations_the_worst_decides_in_any_order() {
+        let mild = revoked(9, 12, 8, Reason::Superseded);
+        let worst = revoked(4, 5, 3, Reason::KeyCompromise);
+        let milder = revoked(9, 12, 2, Reason::CessationOfOperation);
+        for statements in [
+            [mild.clone(), worst.clone(), milder.clone()],
+            [milder.clone(), mild.clone(), worst.clone()],
+            [worst.clone(), milder.clone(), mild.clone()],
+        ] {
+            let RevocationStatus::Revoked { revocation, current } = judged(&statements, Freshness::Service) else {
+                panic!("it is revoked");
+            };
+            assert_eq!(
+                (revocation.at, revocation.reason, current),
+                (day(3), Reason::KeyCompromise, true)
+            );
+        }
+        // What a list of long ago says of the reason may not be the last word.
+        let stale = judged(&[revoked(4, 5, 3, Reason::Superseded)], Freshness::Service);
+        assert!(matches!(stale, RevocationStatus::Revoked { current: false, .. }));
+        let later = |statements: &[Statement]| match judged(statements, Freshness::Service) {
+            RevocationStatus::Good { revoked_later, .. } => revoked_later.map(|one| (one.at, one.reason)),
+            other => panic!("{other:?}"),
+        };
+        let mild = revoked(18, 19, 11, Reason::Superseded);
+        let worst = revoked(18, 19, 13, Reason::KeyCompromise);
+        let expected = Some((day(13), Reason::KeyCompromise));
+        assert_eq!(later(&[mild.clone(), worst.clone()]), expected);
+        assert_eq!(later(&[worst, mild]), expected);
     }
 
     #[test]
@@ -335,12 +392,12 @@ mod tests {
         assert!(is_good(&judged(&[hold.clone(), good(9, 12)], Freshness::Service)));
         assert!(matches!(
             judged(&[hold, good(4, 12)], Freshness::Service),
-            RevocationStatus::Revoked(_)
+            RevocationStatus::Revoked { .. }
         ));
         let firm = revoked(5, 9, 5, Reason::Superseded);
         assert!(matches!(
             judged(&[firm, good(9, 12)], Freshness::Service),
-            RevocationStatus::Revoked(_)
+            RevocationStatus::Revoked { .. }
         ));
     }
 

@@ -8,6 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Evidence;
+use crate::path::CertificatePool;
 
 /// Why a text is not an evidence file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +37,8 @@ struct EvidenceFile {
     unreadable: Vec<String>,
 }
 
-/// Parts of one kind in one file; a validation reads fewer.
-const MAX_PARTS: usize = 10_000;
+/// Parts of one kind in one file: one more than a validation reads, so that what is too much stays too much when it is read again.
+const MAX_PARTS: usize = CertificatePool::MAX + 1;
 
 /// A list that ends at [`MAX_PARTS`], before more of it is held.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -86,7 +87,10 @@ impl<'de> Deserialize<'de> for Evidence {
 }
 
 fn encoded(evidence: &Evidence) -> EvidenceFile {
-    let encode = |parts: &[Vec<u8>]| parts.iter().map(|part| STANDARD.encode(part)).collect();
+    let encode = |parts: &[Vec<u8>]| {
+        let kept = parts.iter().take(MAX_PARTS);
+        kept.map(|part| STANDARD.encode(part)).collect()
+    };
     // Every field by name: one that is new does not compile until it is kept too, or the verdict could not be replayed.
     let Evidence {
         certificates,
@@ -101,7 +105,7 @@ fn encoded(evidence: &Evidence) -> EvidenceFile {
         crls: encode(crls),
         ocsp: encode(ocsp),
         tokens: encode(tokens),
-        unreadable: unreadable.clone(),
+        unreadable: unreadable.iter().take(MAX_PARTS).cloned().collect(),
     }
 }
 
@@ -150,6 +154,17 @@ mod tests {
         let mut other = sample();
         other.crls.push(vec![9]);
         assert_ne!(other.digest(), sample().digest());
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again_however_much_it_is() {
+        let crowd = Evidence {
+            certificates: vec![vec![1]; MAX_PARTS + 5],
+            ..Evidence::default()
+        };
+        let read = Evidence::from_json(&crowd.to_json()).unwrap();
+        assert_eq!(read.certificates.len(), MAX_PARTS);
+        assert_eq!(read.digest(), crowd.digest());
     }
 
     #[test]

@@ -31,6 +31,11 @@ pub(crate) fn names_ocsp(certificate: &Certificate) -> bool {
     }
 }
 
+/// Whether a certificate says where its CRL or its OCSP responder is.
+pub(crate) fn names_evidence(certificate: &Certificate) -> bool {
+    certificate.extension(&rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS).is_some() || names_ocsp(certificate)
+}
+
 fn web_addresses(certificate: &Certificate, wanted: &ObjectIdentifier) -> Vec<String> {
     let found = descriptions(certificate).unwrap_or_default();
     let of_method = found.into_iter().filter(|(method, _)| method == wanted);

@@ -1,12 +1,12 @@
 //! Which OCSP responses are authentic and speak of a certificate: RFC 6960 §3.2 and §4.2.2.2.
 
+use const_oid::db::rfc5912;
 use const_oid::db::rfc6960::ID_PKIX_OCSP_NOCHECK;
-use const_oid::db::{rfc5280, rfc5912};
 use time::OffsetDateTime;
 
 use super::ocsp::{BasicResponse, CertStatus, OcspPool, SingleResponse};
 use super::status::{Finder, GIVEN_UP, MAX_DEPTH, MAX_SIGNERS};
-use super::{ALL_REASONS, RevocationStatus, Source, Statement, names_ocsp};
+use super::{ALL_REASONS, Reason, RevocationStatus, Source, Statement, names_evidence};
 use crate::algorithm::AlgorithmError;
 use crate::certificate::Certificate;
 use crate::report::rfc3339;
@@ -24,7 +24,7 @@ impl<'a> Finder<'a> {
     ) -> (Vec<Statement>, Option<String>) {
         let pool: &'a OcspPool = self.sources.ocsp;
         let (mut statements, mut problem) = (Vec::new(), None);
-        let mut judged: Option<(usize, Result<(), String>)> = None;
+        let mut judged: Option<(usize, Result<bool, String>)> = None;
         for (position, response, single) in pool.about(&certificate.serial) {
             if !single.is_about(certificate, issuer) {
                 problem.get_or_insert_with(|| "the OCSP response at hand is about another certificate".to_owned());
@@ -36,7 +36,7 @@ impl<'a> Finder<'a> {
                 _ => self.is_authentic_response(response, issuer, under_way),
             };
             judged = Some((position, authentic.clone()));
-            match authentic.and_then(|()| self.statement(response, single)) {
+            match authentic.and_then(|vouched| self.statement(response, single, vouched)) {
                 Ok(statement) => statements.push(statement),
                 Err(why) => problem = Some(why),
             }
@@ -50,7 +50,8 @@ impl<'a> Finder<'a> {
         (statements, problem)
     }
 
-    fn statement(&self, response: &BasicResponse, single: &SingleResponse) -> Result<Statement, String> {
+    /// `vouched`: whether the response can prove *good*.
+    fn statement(&self, response: &BasicResponse, single: &SingleResponse, vouched: bool) -> Result<Statement, String> {
         let responder = &response.responder;
         if let Some(oid) = response.not_understood.or(single.not_understood) {
             return Err(format!(
@@ -84,32 +85,33 @@ impl<'a> Finder<'a> {
                 return Err(format!("the OCSP responder {responder} does not know the certificate"));
             }
         };
+        let vouched = !self.is_late(|| format!("OCSP response of {responder}"), &response.der) && vouched;
+        let lifts = revocation
+            .as_ref()
+            .is_some_and(|one| one.reason == Reason::RemoveFromCrl);
         Ok(Statement {
             source: Source::Ocsp,
             this_update: single.this_update,
             next_update: single.next_update,
-            revocation,
-            reasons: if self.is_late(|| format!("OCSP response of {responder}"), &response.der) {
-                0
-            } else {
-                ALL_REASONS
-            },
+            revocation: revocation.filter(|_| vouched || !lifts),
+            reasons: if vouched { ALL_REASONS } else { 0 },
             expired_since: single.archive_cutoff,
         })
     }
 
-    /// Signed by the CA's own key, by another key of the CA, or by a responder to whom this CA delegated it directly.
+    /// Signed by the CA's own key, by another key of the CA, or by a responder to whom this CA delegated it directly. If so, whether
+    /// it can also prove *good*: neither algorithm nor responder had ended when it became known.
     fn is_authentic_response(
         &self,
         response: &'a BasicResponse,
         issuer: &Certificate,
         under_way: &mut Vec<&'a Certificate>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let responder = &response.responder;
         let mut why = format!("no certificate at hand is that of the OCSP responder {responder}");
         if responder.is_of(issuer) {
             match self.signed_response(response, issuer) {
-                Ok(()) => return Ok(()),
+                Ok(vouched) => return Ok(vouched),
                 Err(problem) => why = problem,
             }
         }
@@ -118,15 +120,17 @@ impl<'a> Finder<'a> {
         }
         let at_hand = self.sources.certificates.certificates().iter();
         let of_this_ca = |one: &&Certificate| one.issuer == issuer.subject || one.subject == issuer.subject;
-        let candidates = response
-            .certificates
-            .iter()
-            .chain(at_hand.filter(of_this_ca).take(MAX_COMPARED));
-        for (tried, signer) in candidates
-            .filter(|one| responder.is_of(one) && *one != issuer)
-            .enumerate()
-        {
-            if tried >= MAX_SIGNERS {
+        let own = response.certificates.iter().map(|one| (0, one));
+        let candidates = own.chain((1..).zip(at_hand.filter(of_this_ca)));
+        let mut tried = 0;
+        for (compared, signer) in candidates {
+            if compared <= MAX_COMPARED {
+                if !responder.is_of(signer) || signer == issuer {
+                    continue;
+                }
+                tried += 1;
+            }
+            if tried > MAX_SIGNERS || compared > MAX_COMPARED {
                 self.given_up.set(true);
                 return Err(GIVEN_UP.into());
             }
@@ -134,33 +138,38 @@ impl<'a> Finder<'a> {
             if under_way.contains(&signer) {
                 continue;
             }
-            if let Err(problem) = self.signed_response(response, signer) {
-                why = problem;
-                continue;
-            }
+            let vouched = match self.signed_response(response, signer) {
+                Ok(vouched) => vouched,
+                Err(problem) => {
+                    why = problem;
+                    continue;
+                }
+            };
             under_way.push(signer);
             let verdict = if signer.subject == issuer.subject && signer.is_ca() {
                 self.is_good_signer(signer, response.produced_at, under_way)
+                    .map(|()| true)
             } else {
                 self.is_delegated(signer, issuer, response, under_way)
             };
             under_way.pop();
             match verdict {
-                Ok(()) => return Ok(()),
+                Ok(delegated) => return Ok(vouched && delegated),
                 Err(problem) => why = format!("the OCSP responder {responder}: {problem}"),
             }
         }
         Err(why)
     }
 
-    /// §4.2.2.2: issued directly, by the very key that issued the certificate in question, and for this purpose.
+    /// §4.2.2.2: issued directly, by the very key that issued the certificate in question, and for this purpose. If so, whether
+    /// that still held when the response became known.
     fn is_delegated(
         &self,
         signer: &'a Certificate,
         issuer: &Certificate,
         response: &BasicResponse,
         under_way: &mut Vec<&'a Certificate>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         if signer.issuer != issuer.subject {
             return Err("its certificate is not issued by the CA in question".into());
         }
@@ -168,7 +177,8 @@ impl<'a> Finder<'a> {
         signer
             .verify_accepting(&issuer.key, self.sources.accepted)
             .map_err(|why| format!("its certificate is not issued by the key of the CA in question: {why}"))?;
-        self.in_date(&signer.signature_algorithm, &issuer.key, &response.der)?;
+        let what = || format!("the certificate of the OCSP responder {}", response.responder);
+        let in_date = self.in_date(what, &signer.signature_algorithm, &issuer.key, &response.der);
         let purposes = signer.extended_key_usage().ok().flatten().unwrap_or_default();
         if !purposes.contains(&rfc5912::ID_KP_OCSP_SIGNING) {
             return Err("its certificate is not for OCSP signing".into());
@@ -179,40 +189,45 @@ impl<'a> Finder<'a> {
         if !may_sign {
             return Err("its key may not sign".into());
         }
-        self.is_in_validity(signer, response)?;
+        let vouched = self.is_in_validity(signer, response)? && in_date;
         self.has_path(signer, response.produced_at)?;
         if signer.extension(&ID_PKIX_OCSP_NOCHECK).is_some() {
-            return Ok(());
+            return Ok(vouched);
         }
         match self.status(signer, issuer, under_way) {
-            RevocationStatus::Good { .. } => Ok(()),
-            RevocationStatus::Revoked(_) => Err("it is revoked".into()),
+            RevocationStatus::Good { .. } => Ok(vouched),
+            RevocationStatus::Revoked { .. } => Err("it is revoked".into()),
             // §4.2.2.2.1: a CA that names no place to ask leaves it to the policy of who asks. Here silence passes; evidence at
             // hand that revokes does not.
-            RevocationStatus::Unknown { .. } if !names_evidence(signer) => Ok(()),
+            RevocationStatus::Unknown { .. } if !names_evidence(signer) => Ok(vouched),
+            // Of one that has ended nobody publishes it any more; what it says against a certificate stands.
+            RevocationStatus::Unknown { .. } if !vouched => Ok(false),
             RevocationStatus::Unknown { reason } => Err(format!("its own status is unknown: {reason}")),
         }
     }
 
-    /// The certificate's validity must hold the time of production, and the time since when the response is proven to exist: who
-    /// gets at an expired key can write any time of production.
-    fn is_in_validity(&self, signer: &Certificate, response: &BasicResponse) -> Result<(), String> {
+    /// The certificate's validity must hold the time of production. Whether it also holds the time since when the response is proven
+    /// to exist: who gets at an expired key can write any time of production, and what it says for a certificate proves nothing.
+    fn is_in_validity(&self, signer: &Certificate, response: &BasicResponse) -> Result<bool, String> {
         let produced: OffsetDateTime = response.produced_at;
         let since = (self.sources.known_since)(&response.der).max(produced);
         if !signer.is_valid_at(produced) {
             return Err(format!("its certificate is not valid at {}", rfc3339(produced)));
         }
-        if since > signer.not_after {
-            return Err(format!(
-                "its certificate ended at {} and nothing proves that the response is older",
+        let ended = since > signer.not_after;
+        if ended {
+            self.unvouched.borrow_mut().push(format!(
+                "the OCSP responder {}: its certificate ended at {} and nothing proves that the response is older",
+                response.responder,
                 rfc3339(signer.not_after)
             ));
         }
-        Ok(())
+        Ok(!ended)
     }
 
-    /// An error if it did not sign, or with an algorithm that is not accepted, or if no more signatures are verified.
-    fn signed_response(&self, response: &BasicResponse, signer: &Certificate) -> Result<(), String> {
+    /// Whether the algorithms were acceptable when the response became known; an error if `signer` did not sign it, or with an
+    /// algorithm that is not accepted, or if no more signatures are verified.
+    fn signed_response(&self, response: &BasicResponse, signer: &Certificate) -> Result<bool, String> {
         self.spend()?;
         let responder = &response.responder;
         match response.verify_accepting(&signer.key, self.sources.accepted) {
@@ -220,13 +235,10 @@ impl<'a> Finder<'a> {
                 Err(format!("the OCSP response is not signed by the key of {responder}"))
             }
             Err(refused) => Err(format!("the OCSP response of {responder}: {refused}")),
-            Ok(()) => self
-                .in_date(&response.algorithm, &signer.key, &response.der)
-                .map_err(|why| format!("the OCSP response of {responder}: {why}")),
+            Ok(()) => {
+                let what = || format!("the OCSP response of {responder}");
+                Ok(self.in_date(what, &response.algorithm, &signer.key, &response.der))
+            }
         }
     }
-}
-
-fn names_evidence(certificate: &Certificate) -> bool {
-    certificate.extension(&rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS).is_some() || names_ocsp(certificate)
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::anchors::{AnchorSet, TrustAnchor};
 use crate::certificate::{Certificate, KeyUsage};
-use crate::path::{self, CertificatePool, CertificationPath, PathInputs};
+use crate::path::{self, CertificatePool, CertificationPath, PathFailure, PathInputs};
 use crate::policy::Policy;
 use crate::report::rfc3339;
 
@@ -77,7 +77,7 @@ pub(super) struct Finder<'a> {
     /// A bound kept evidence from being examined: it may have revoked, so that nothing proves *good* any more.
     pub(super) given_up: Cell<bool>,
     /// Why authentic evidence does not prove *good* although it says so.
-    unvouched: RefCell<Vec<String>>,
+    pub(super) unvouched: RefCell<Vec<String>>,
 }
 
 impl<'a> Finder<'a> {
@@ -95,7 +95,8 @@ impl<'a> Finder<'a> {
         };
         let mut found = Vec::new();
         let mut problem = None;
-        let mut authentic: Vec<(usize, bool)> = Vec::new();
+        // Position of a list, and if it is authentic, whether its silence proves something.
+        let mut authentic: Vec<(usize, Option<bool>)> = Vec::new();
         for point in points.iter().chain([&DistributionPoint::unnamed()]) {
             let mut in_scope = Vec::new();
             for crl_issuer in issuers_of(point, certificate) {
@@ -114,12 +115,13 @@ impl<'a> Finder<'a> {
                         .map(|(_, verdict)| *verdict);
                     let verdict = known.unwrap_or_else(|| {
                         let verdict = self.is_authentic(crl, issuer, under_way);
-                        authentic.push((position, verdict.is_ok()));
-                        verdict.map_err(|why| problem = Some(why)).is_ok()
+                        let verdict = verdict.map_err(|why| problem = Some(why)).ok();
+                        authentic.push((position, verdict));
+                        verdict
                     });
-                    if verdict {
+                    if let Some(vouched) = verdict {
                         let what = || format!("CRL of {} of {}", crl.issuer, rfc3339(crl.this_update));
-                        in_scope.push((crl, !self.is_late(what, &crl.der)));
+                        in_scope.push((crl, !self.is_late(what, &crl.der) && vouched));
                     }
                 }
             }
@@ -138,18 +140,22 @@ impl<'a> Finder<'a> {
                 let all: Vec<String> = none.into_iter().chain(problem).chain(silence).collect();
                 unknown(all.join("; "))
             }
-            RevocationStatus::Good { .. } if self.given_up.get() => unknown(GIVEN_UP),
+            // Certificates that were left out may be of those who signed a list that revokes.
+            RevocationStatus::Good { .. } if self.given_up.get() || self.sources.certificates.is_crowded() => {
+                unknown(GIVEN_UP)
+            }
             status => status,
         }
     }
 
-    /// §6.3.3 (f), (g): the signer is the certificate's issuer, the anchor, or has a path to the same anchor, unrevoked.
+    /// §6.3.3 (f), (g): the signer is the certificate's issuer, the anchor, or has a path to the same anchor, unrevoked. If so,
+    /// whether the list can also prove *good*: its algorithms had not ended when it became known.
     fn is_authentic(
         &self,
         crl: &Crl,
         issuer: &Certificate,
         under_way: &mut Vec<&'a Certificate>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         if let Some(oid) = &crl.not_understood {
             return Err(format!(
                 "the CRL of {} has a critical extension {oid} that is not understood",
@@ -165,8 +171,8 @@ impl<'a> Finder<'a> {
         let trusted = [issuer, anchor].into_iter().chain(own);
         for signer in trusted.filter(|signer| signer.subject == crl.issuer) {
             match self.signed(crl, signer) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
+                Ok(Some(vouched)) => return Ok(vouched),
+                Ok(None) => {}
                 Err(problem) => why = Some(problem),
             }
         }
@@ -181,19 +187,19 @@ impl<'a> Finder<'a> {
             if under_way.contains(&signer) {
                 continue;
             }
-            match self.signed(crl, signer) {
-                Ok(true) => {}
-                Ok(false) => continue,
+            let vouched = match self.signed(crl, signer) {
+                Ok(Some(vouched)) => vouched,
+                Ok(None) => continue,
                 Err(problem) => {
                     why = Some(problem);
                     continue;
                 }
-            }
+            };
             under_way.push(signer);
             let verdict = self.is_good_signer(signer, crl.this_update, under_way);
             under_way.pop();
             match verdict {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(vouched),
                 Err(problem) => why = Some(format!("the signer of the CRL of {}: {problem}", crl.issuer)),
             }
         }
@@ -229,7 +235,7 @@ impl<'a> Finder<'a> {
         for (index, certificate) in path.certificates.iter().enumerate() {
             match self.status(certificate, path.issuer_of(index), under_way) {
                 RevocationStatus::Good { .. } => {}
-                RevocationStatus::Revoked(_) => return Err("it is revoked".into()),
+                RevocationStatus::Revoked { .. } => return Err("it is revoked".into()),
                 RevocationStatus::Unknown { reason } => return Err(format!("its own status is unknown: {reason}")),
             }
         }
@@ -260,9 +266,14 @@ impl<'a> Finder<'a> {
         };
         let find = |at| path::build(signer, &anchors, self.sources.certificates, &inputs, at);
         // After a change of key the new key's certificate may be younger than the time asked about.
-        find(self.times.judged_at)
-            .or_else(|_| find(dated))
-            .map_err(|failure| failure.to_string())
+        let first = find(self.times.judged_at);
+        let bounded = matches!(first, Err(PathFailure::GivenUp));
+        first.or_else(|_| find(dated)).map_err(|failure| {
+            if bounded || matches!(failure, PathFailure::GivenUp) {
+                self.given_up.set(true);
+            }
+            failure.to_string()
+        })
     }
 
     /// Counts one signature of an OCSP response or its responder.
@@ -274,44 +285,49 @@ impl<'a> Finder<'a> {
         Err(GIVEN_UP.into())
     }
 
-    /// Whether the algorithms of a signature on `evidence` were still acceptable when the evidence is known to have existed.
+    /// Whether the algorithms of a signature on `evidence` were still acceptable when the evidence is known to have existed. Where
+    /// not, it may have been made up since: it can still revoke, but no longer prove *good*.
     pub(super) fn in_date(
         &self,
+        what: impl FnOnce() -> String,
         algorithm: &AlgorithmIdentifierOwned,
         key: &SubjectPublicKeyInfoOwned,
         evidence: &[u8],
-    ) -> Result<(), String> {
+    ) -> bool {
         let Some(policy) = self.sources.policy else {
-            return Ok(());
+            return true;
         };
         let since = (self.sources.known_since)(evidence);
         for name in algorithm::algorithm_names(algorithm, None, key).unwrap_or_default() {
             if let Some(last) = policy.last_acceptable(&name)
                 && since > last
             {
-                return Err(format!(
-                    "signed with {name}, acceptable until {} only, and nothing proves that it is older",
+                self.unvouched.borrow_mut().push(format!(
+                    "{}: signed with {name}, acceptable until {} only, and nothing proves that it is older",
+                    what(),
                     rfc3339(last)
                 ));
+                return false;
             }
         }
-        Ok(())
+        true
     }
 
-    /// Whether `signer` signed `crl`; an error if it did but may not, or if no more signatures are verified.
-    fn signed(&self, crl: &Crl, signer: &Certificate) -> Result<bool, String> {
+    /// If `signer` signed `crl`, whether its algorithms were acceptable when it became known; an error if it did but may not, or if
+    /// no more signatures are verified.
+    fn signed(&self, crl: &Crl, signer: &Certificate) -> Result<Option<bool>, String> {
         if !self.sources.crls.spend() {
             self.given_up.set(true);
             return Err(GIVEN_UP.into());
         }
         match crl.verify_accepting(&signer.key, self.sources.accepted) {
-            Err(AlgorithmError::BadSignature) => Ok(false),
+            Err(AlgorithmError::BadSignature) => Ok(None),
             Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
             Ok(()) => match signer.key_usage() {
-                Ok(usage) if usage.is_none_or(KeyUsage::crl_sign) => self
-                    .in_date(&crl.algorithm, &signer.key, &crl.der)
-                    .map(|()| true)
-                    .map_err(|why| format!("the CRL of {}: {why}", crl.issuer)),
+                Ok(usage) if usage.is_none_or(KeyUsage::crl_sign) => {
+                    let what = || format!("the CRL of {}", crl.issuer);
+                    Ok(Some(self.in_date(what, &crl.algorithm, &signer.key, &crl.der)))
+                }
                 _ => Err(format!(
                     "the CRL of {} is signed by a key that may not sign CRLs",
                     crl.issuer

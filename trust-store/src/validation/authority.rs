@@ -1,6 +1,5 @@
 //! The path from a certificate to an anchor of its purpose, and the revocation of every certificate on it.
 
-use const_oid::db::rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS;
 use formats::timestamp::TstInfo;
 use time::OffsetDateTime;
 
@@ -15,7 +14,7 @@ use crate::evidence::EvidenceQuery;
 use crate::path::{self, CertificationPath, PathFailure, PathInputs};
 use crate::policy::{Freshness, TsaRevocation};
 use crate::report::rfc3339;
-use crate::revocation::{self, OcspRequest, Reason, Revocation, RevocationSources, RevocationStatus, Times};
+use crate::revocation::{self, OcspRequest, Revocation, RevocationSources, RevocationStatus, Times, names_evidence};
 
 /// Links followed, and certificates of one name tried, on the way to the issuer that is missing.
 const MAX_CLIMB: usize = 8;
@@ -95,7 +94,9 @@ fn signer_path(
                     ledger.warn("revocation", detail);
                 }
             }
-            RevocationStatus::Revoked(revoked) => {
+            RevocationStatus::Revoked {
+                revocation: revoked, ..
+            } => {
                 ledger.may_become(hoped_row);
                 ledger.fail(
                     "revocation",
@@ -184,14 +185,30 @@ fn stamp_path(
                 };
                 ledger.pass("timestamp_revocation", detail);
             }
-            RevocationStatus::Revoked(revoked) if is_leaf && revoked.at > gen_time && keeps_tokens(revoked.reason) => {
+            RevocationStatus::Revoked {
+                revocation: revoked,
+                current,
+            } if is_leaf && revoked.at > gen_time && revoked.reason.spares_earlier() => {
                 let detail = format!(
                     "{subject} was revoked at {}, after the time stamp and not for its key.",
                     stated(&revoked)
                 );
                 ledger.warn("timestamp_revocation", detail);
+                let demanded = setting.policy.tsa_revocation != TsaRevocation::IfNamed || names_evidence(certificate);
+                if !current && demanded {
+                    let detail = format!(
+                        "Whether {subject} was revoked at {} for a worse reason is not known: the evidence is no longer current. {}",
+                        rfc3339(known),
+                        super::HINT
+                    );
+                    ledger.fail("timestamp_revocation", Row::TryLater, detail);
+                    ledger.may_become(revoked_row);
+                    ask(certificate, path.issuer_of(index), &mut queries);
+                }
             }
-            RevocationStatus::Revoked(revoked) => {
+            RevocationStatus::Revoked {
+                revocation: revoked, ..
+            } => {
                 ledger.fail(
                     "timestamp_revocation",
                     revoked_row,
@@ -251,7 +268,7 @@ fn best_path(
                 ask_for_issuer(certificate, anchors, setting, queries);
             }
             let row = match failure {
-                PathFailure::NoChain(_) => Row::NoCertificateChainFound,
+                PathFailure::NoChain(_) | PathFailure::GivenUp => Row::NoCertificateChainFound,
                 PathFailure::Algorithm(_) => Row::CryptoConstraintsFailure,
                 // What has ended with its CAs lacks a proof that it is older, like what ended alone (EN 319 102-1 §5.2.6.4).
                 PathFailure::OutOfTime(_) if !certificate.is_valid_at(time) => Row::OutOfBoundsNoPoe,
@@ -312,8 +329,16 @@ fn algorithm_dates(path: &CertificationPath, time: OffsetDateTime, setting: &Set
         let key = &path.issuer_of(index).key;
         // What is not accepted at all never became part of a path.
         let names = algorithm::algorithm_names(&certificate.signature_algorithm, None, key).unwrap_or_default();
+        // The leaf is as old as the signature that names it by its hash. A CA's certificate that nothing proves to be as old may
+        // have been made by whoever broke the algorithm since.
+        let is_leaf = index + 1 == path.certificates.len();
+        let since = if is_leaf {
+            time
+        } else {
+            time.max(setting.existence.of(certificate.der()))
+        };
         for name in names {
-            if let Some(detail) = signer::outlived(setting.policy, &name, time) {
+            if let Some(detail) = signer::outlived(setting.policy, &name, since) {
                 let detail = format!("The certificate of {} is signed with {detail}.", certificate.subject);
                 ledger.fail("algorithms", Row::CryptoConstraintsFailure, detail);
             }
@@ -353,7 +378,7 @@ fn vouches_until(
         RevocationStatus::Good {
             revoked_later: Some(later),
             ..
-        } if !keeps_tokens(later.reason) => Some(later.at),
+        } if !later.reason.spares_earlier() => Some(later.at),
         _ => None,
     };
     [until, given_away, Some(authority.not_after)]
@@ -407,17 +432,4 @@ fn ask_for_issuer(leaf: &Certificate, anchors: &AnchorSet, setting: &Setting<'_>
     if !query.urls().is_empty() && !queries.contains(&query) {
         queries.push(query);
     }
-}
-
-/// Whether a certificate says where its CRL or its OCSP responder is.
-fn names_evidence(certificate: &Certificate) -> bool {
-    certificate.extension(&ID_CE_CRL_DISTRIBUTION_POINTS).is_some() || revocation::names_ocsp(certificate)
-}
-
-/// RFC 3161 §4: tokens made before survive these reasons alone. No reason given counts as the worst.
-fn keeps_tokens(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::AffiliationChanged | Reason::Superseded | Reason::CessationOfOperation | Reason::PrivilegeWithdrawn
-    )
 }

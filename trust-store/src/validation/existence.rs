@@ -31,7 +31,8 @@ impl Existence {
         }
     }
 
-    /// Everything is taken to have been there from the beginning: for asking what a file carries, never for a verdict.
+    /// Everything is taken to have been there from the beginning: for what a file carries, of which B-LT and B-LTA ask whether it
+    /// would have been enough when its stamp was made.
     pub(super) fn supposed() -> Self {
         Self::unproven(OffsetDateTime::UNIX_EPOCH)
     }

@@ -33,8 +33,8 @@ pub(super) struct Material {
 const MAX_TOKENS: usize = 16;
 
 impl Material {
-    /// What the signatures and the tokens beside them carry first, then what was supplied. `asking`: without the CRLs and OCSP
-    /// responses they carry.
+    /// What the trust directory and the evidence supply first, so that nothing a sender chose keeps it out; then what the signatures
+    /// and the tokens beside them carry. `asking`: without the CRLs and OCSP responses they carry.
     pub(super) fn gather(signatures: &[&SignedData], anchors: &Anchors, evidence: &Evidence, asking: bool) -> Self {
         let stamps = signatures
             .iter()
@@ -52,19 +52,22 @@ impl Material {
         };
         let mut left_out = false;
         let mut certificates = CertificatePool::default();
-        let all = carriers()
-            .flat_map(|carrier| carrier.certificates.iter().chain(&carrier.signer.values.certificates))
+        // An anchor may sign itself what it vouches for.
+        for anchor in anchors.sets().into_iter().flat_map(|(_, set)| &set.0) {
+            certificates.add(anchor.certificate.clone());
+        }
+        let carried =
+            carriers().flat_map(|carrier| carrier.certificates.iter().chain(&carrier.signer.values.certificates));
+        for der in anchors
+            .intermediates
+            .iter()
             .chain(&evidence.certificates)
-            .chain(&anchors.intermediates);
-        for der in all {
+            .chain(carried)
+        {
             match Certificate::parse(der) {
                 Ok(certificate) => certificates.add(certificate),
                 Err(_) => left_out = true,
             }
-        }
-        // An anchor may sign itself what it vouches for.
-        for anchor in anchors.sets().into_iter().flat_map(|(_, set)| &set.0) {
-            certificates.add(anchor.certificate.clone());
         }
         // What was supplied comes first: lists made to fill the pool never push out the one that revokes.
         let mut seen = HashSet::new();
@@ -74,6 +77,13 @@ impl Material {
         let lists = evidence.crls.iter().chain(carried);
         let lists: Vec<&Vec<u8>> = lists.filter(|list| seen.insert(*list)).collect();
         let mut complaints = Ledger::default();
+        if certificates.is_crowded() {
+            let detail = format!(
+                "More than {} certificates: who signed what revokes is not known.",
+                CertificatePool::MAX
+            );
+            complaints.fail("evidence", Row::FormatFailure, detail);
+        }
         if lists.len() > CrlPool::MAX {
             let detail = format!("More than {} CRLs: what the others revoke is not known.", CrlPool::MAX);
             complaints.fail("evidence", Row::FormatFailure, detail);
