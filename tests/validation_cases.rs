@@ -20,6 +20,8 @@ mod containers;
 mod evidence;
 #[path = "validation_cases/first.rs"]
 mod first;
+#[path = "validation_cases/hindsight.rs"]
+mod hindsight;
 #[path = "validation_cases/ocsp.rs"]
 mod ocsp;
 #[path = "validation_cases/routes.rs"]
@@ -192,6 +194,7 @@ pub(crate) fn write_all(root: &Path) {
         containers::ROWS,
         archives::ROWS,
         values::ROWS,
+        hindsight::ROWS,
     ];
     for (name, (indication, sub), why, spec, spoil) in all.into_iter().flatten() {
         let folder = root.join(name);

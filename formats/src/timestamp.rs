@@ -78,5 +78,14 @@ pub struct TstInfo {
     pub nonce: Option<Vec<u8>>,
 }
 
+impl TstInfo {
+    /// Whether it is about `bytes`: the imprint is theirs, by a hash of ours.
+    #[must_use]
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.imprint_algorithm
+            .is_some_and(|algorithm| algorithm.digest(bytes) == self.imprint)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -232,6 +232,26 @@ fn an_archive_renewed_in_time_verifies_eleven_years_ahead_and_one_that_was_not_d
 }
 
 #[test]
+fn a_stamp_stands_no_longer_than_the_algorithms_of_its_path() {
+    let bench = Bench::new();
+    // A P-256 authority of twelve years below a root of RSA-2048, which the policy gives up before.
+    let certificate = bench.services.hpki().tsa_with(TsaSpec {
+        key: Key::EcSpare,
+        serial: 0x43,
+        not_after: Some(OffsetDateTime::now_utc() + Duration::days(12 * 365)),
+        ..TsaSpec::default()
+    });
+    bench.services.set_tsa(certificate, Key::EcSpare);
+    let (exit, made, said) = bench.run(None, &["archive", &bench.text("letter.asice")]);
+    assert_eq!(exit, 0, "{said}");
+    assert_eq!(made["ends"]["algorithm"], "rsa2048", "{said}");
+    assert!(
+        made["stands_until"].as_str().unwrap().starts_with("2030-12-31"),
+        "{said}"
+    );
+}
+
+#[test]
 fn missing_evidence_is_named_and_nothing_is_written() {
     let bench = Bench::new();
     let letter = bench.text("letter.asice");
@@ -288,6 +308,24 @@ fn a_detached_signature_becomes_its_archive_and_is_stamped_again() {
         let (exit, report, said) = verify(bench.folder.path(), &bench.path(name), &["--content", &content]);
         assert_eq!((exit, &report["level"]), (0, &"B-LTA".into()), "{name}: {said}");
     }
+    // In a folder it is renewed with the letter it is named after; another without its letter is told.
+    fs::create_dir(bench.path("kept")).unwrap();
+    fs::copy(bench.path("letter.pdf"), bench.path("kept/letter.pdf")).unwrap();
+    fs::copy(bench.path("twice.p7s"), bench.path("kept/letter.pdf.archive.p7s")).unwrap();
+    let kept = bench.text("kept");
+    let (exit, told, said) = bench.run(None, &["archive", "renew", &kept]);
+    assert_eq!((exit, &told["not_due"]), (0, &1.into()), "{said}");
+    let (exit, told, said) = bench.run(None, &["archive", "renew", &kept, "--all"]);
+    assert_eq!((exit, &told["renewed"]), (0, &1.into()), "{said}");
+    let renewed = bench.path("kept/letter.pdf.archive.p7s");
+    assert!(fs::metadata(&renewed).unwrap().len() > fs::metadata(bench.path("twice.p7s")).unwrap().len());
+    let (exit, report, said) = verify(bench.folder.path(), &renewed, &["--content", &content]);
+    assert_eq!((exit, &report["level"]), (0, &"B-LTA".into()), "{said}");
+    let before = fs::read(&renewed).unwrap();
+    fs::remove_file(bench.path("kept/letter.pdf")).unwrap();
+    let (exit, told, said) = bench.run(None, &["archive", "renew", &kept, "--all"]);
+    assert_eq!((exit != 0, &told["failed"]), (true, &1.into()), "{said}");
+    assert_eq!(fs::read(&renewed).unwrap(), before);
     let openssl = kit::openssl([
         "cms",
         "-verify",

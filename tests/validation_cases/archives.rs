@@ -472,12 +472,12 @@ pub(super) const ROWS: &[Row] = &[
 
 const LETTER: &[u8] = b"letter";
 
-fn hpki() -> TestHpki {
+pub(super) fn hpki() -> TestHpki {
     TestHpki::new("http://crl.example", NOW)
 }
 
 /// An authority that lives twelve years.
-fn long_lived() -> TokenSpec {
+pub(super) fn long_lived() -> TokenSpec {
     let tsa = TsaSpec {
         serial: 0x31,
         not_after: Some(NOW + Duration::days(4_300)),
@@ -490,7 +490,7 @@ fn long_lived() -> TokenSpec {
 }
 
 /// An authority under the signers' root, which is no anchor of time stamps.
-fn untrusted() -> TokenSpec {
+pub(super) fn untrusted() -> TokenSpec {
     let tsa = TsaSpec {
         ca: Ca::Root,
         serial: 0x32,
@@ -503,11 +503,11 @@ fn untrusted() -> TokenSpec {
     }
 }
 
-fn carrying(container: Vec<u8>) -> Vec<u8> {
+pub(super) fn carrying(container: Vec<u8>) -> Vec<u8> {
     hpki().with_lists(container, &hpki().lists(hours(-6), &[]))
 }
 
-fn archive(container: Vec<u8>, token: TokenSpec, change: fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+pub(super) fn archive(container: Vec<u8>, token: TokenSpec, change: fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
     hpki().archived(container, &[], token, change)
 }
 

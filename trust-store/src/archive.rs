@@ -137,10 +137,7 @@ fn carriers(p7s: &[u8]) -> Result<Vec<SignedData>, CadesError> {
 }
 
 fn is_of(token: &[u8], signature_value: &[u8]) -> bool {
-    Token::parse(token).is_ok_and(|Token { info, .. }| {
-        let algorithm = info.imprint_algorithm;
-        algorithm.is_some_and(|algorithm| algorithm.digest(signature_value) == info.imprint)
-    })
+    Token::parse(token).is_ok_and(|token| token.info.is_of(signature_value))
 }
 
 /// Evidence that can be put into a SignedData.

@@ -35,6 +35,16 @@ pub(super) enum When {
     EndsWithin(Duration),
 }
 
+impl When {
+    /// Whether an archive whose newest stamp ends so is due.
+    pub(super) fn asks(self, end: StampEnd, now: OffsetDateTime) -> Made {
+        match self {
+            Self::EndsWithin(margin) if end.until > now.saturating_add(margin) => Made::NotDue { end },
+            Self::EndsWithin(_) | Self::Always => Made::Due { end },
+        }
+    }
+}
+
 /// What became of a file.
 pub(crate) enum Made {
     /// It is an archive; it was written.
@@ -46,7 +56,7 @@ pub(crate) enum Made {
     NotDue { end: StampEnd },
     /// It is one, and its newest stamp ends soon.
     Due { end: StampEnd },
-    /// It is a container without archive stamps.
+    /// It is a container or a signature without archive stamps.
     Plain,
     /// Evidence is missing.
     Missing {
@@ -68,13 +78,8 @@ pub(super) fn look(maker: &Maker, file: &Path, when: When) -> Result<Made, Failu
 
 fn state(maker: &Maker, container: &Container, when: When) -> Made {
     let now = OffsetDateTime::now_utc();
-    let margin = match when {
-        When::Always => None,
-        When::EndsWithin(margin) => Some(margin),
-    };
     match maker.trust.stamp_end(container, now) {
-        Some(end) if margin.is_some_and(|margin| end.until > now.saturating_add(margin)) => Made::NotDue { end },
-        Some(end) => Made::Due { end },
+        Some(end) => when.asks(end, now),
         None if container.archives.is_empty() => Made::Plain,
         // No path at this time: it ended, or it never was a stamp of these anchors.
         None => {

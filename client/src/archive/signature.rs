@@ -8,12 +8,61 @@ use trust_store::archive::{completed, embedded};
 use trust_store::{Evidence, Subject};
 
 use super::evidence::gather;
-use super::making::{Made, Maker, is_archive, malformed};
+use super::making::{Made, Maker, When, is_archive, malformed};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::{files, sign};
 
-/// Makes the archive of the signature `file` over `content` and writes it to `target`.
+/// What is to be done with a signature, without doing it. `content`: the file it signs, where it is at hand.
+///
+/// # Errors
+/// The files cannot be read.
+pub(super) fn look(
+    maker: &Maker,
+    file: &Path,
+    content: Option<&Path>,
+    when: When,
+    output: Output,
+) -> Result<Made, Failure> {
+    let bytes = files::read_small(file)?;
+    let signed = SignedData::parse(&bytes, Profile::Document).map_err(|error| malformed(&error))?;
+    if signed.signer.archive_stamps.is_empty() {
+        return Ok(Made::Plain);
+    }
+    let now = OffsetDateTime::now_utc();
+    if let Some(end) = maker.trust.signature_end(&signed, now) {
+        return Ok(when.asks(end, now));
+    }
+    // No path at this time: it ended, or it never was a stamp of these anchors.
+    let content = match content {
+        Some(content) => Some(sign::detached_content(content, &bytes, output)?),
+        None => None,
+    };
+    let subject = Subject::Signature { bytes, content };
+    let validated = maker.trust.validate(subject, maker.supplied.clone(), now);
+    Ok(Made::Fails {
+        report: Box::new(validated.report().clone()),
+    })
+}
+
+/// Adds a stamp to the archived signature `file` in its place, if it is due.
+///
+/// # Errors
+/// What could not be tried: the files, the authority, the disk.
+pub(super) async fn renew(
+    maker: &Maker,
+    file: &Path,
+    content: Option<&Path>,
+    when: When,
+    output: Output,
+) -> Result<Made, Failure> {
+    match look(maker, file, content, when, output)? {
+        Made::Due { .. } => make(maker, file, content, file, output).await,
+        other => Ok(other),
+    }
+}
+
+/// Makes the archive of the signature `file` over `content` and writes it to `target`, which may be `file` itself.
 ///
 /// # Errors
 /// What could not be tried: the files, the authority, the disk.

@@ -71,6 +71,12 @@ impl CrlPool {
         self.left_out
     }
 
+    /// The newest of one issuer.
+    pub(crate) fn newest(&self, issuer: &DistinguishedName) -> Option<&Crl> {
+        let all = self.with_issuer(issuer).map(|(_, crl)| crl);
+        all.max_by_key(|crl| crl.this_update)
+    }
+
     /// Those of one issuer, with their positions.
     pub(super) fn with_issuer(&self, issuer: &DistinguishedName) -> impl Iterator<Item = (usize, &Crl)> {
         let positions = self.by_issuer.get(issuer).map(Vec::as_slice).unwrap_or_default();
@@ -271,6 +277,11 @@ impl Crl {
             }
         }
         Ok(())
+    }
+
+    /// The names of its signature's algorithms, if `key` signs with such ones.
+    pub(crate) fn algorithm_names(&self, key: &SubjectPublicKeyInfoOwned) -> Vec<String> {
+        algorithm::algorithm_names(&self.algorithm, None, key).unwrap_or_default()
     }
 
     /// Number of entries.

@@ -70,7 +70,7 @@ fn signer_path(
         let revoked_row = |proof: Proof| match (is_leaf, proof) {
             (false, _) => Row::RevokedCaNoPoe,
             (true, Proof::Proven) => Row::Revoked,
-            (true, Proof::Hoped | Proof::Missing) => Row::RevokedNoPoe,
+            (true, Proof::Archived | Proof::Hoped | Proof::Missing) => Row::RevokedNoPoe,
         };
         // What it comes to once the stamp that is hoped for passes.
         let hoped_row = revoked_row(if proof == Proof::Hoped { Proof::Proven } else { proof });

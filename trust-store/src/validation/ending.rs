@@ -1,13 +1,12 @@
 //! Until when the newest archive stamp can be checked by itself: then a newer one must be over it.
 
 use formats::asice::Container;
-use formats::asice::archive::NEWEST;
 use formats::cades::{Profile, SignedData};
 use formats::timestamp::Token;
 use time::OffsetDateTime;
 
 use super::ledger::Ledger;
-use super::{TrustStore, signer};
+use super::{Setting, TrustStore, signer};
 use crate::algorithm;
 use crate::certificate::Certificate;
 use crate::evidence::Evidence;
@@ -36,22 +35,43 @@ pub enum EndOf {
 }
 
 impl TrustStore {
-    /// The end of a container's newest archive stamp: of the certificates on its path that lasts longest, or of its algorithms.
-    /// `None` where there is no archive stamp whose path is valid at `now`.
+    /// The end of a container's newest archive stamp (by genTime), as the judge will see it: of the paths of its authority the one
+    /// that lasts longest counts, and each lasts as long as the first of its certificates and of the algorithms that certificates,
+    /// lists, stamp and manifest are bound by. `None` where there is no archive stamp whose path is valid at `now`.
     #[must_use]
     pub fn stamp_end(&self, container: &Container, now: OffsetDateTime) -> Option<StampEnd> {
-        let newest = container.archives.iter().find(|archive| archive.name == NEWEST)?;
-        let token = container.tokens.iter().find(|token| token.name == newest.token)?;
+        let tokens = |name: &str| container.tokens.iter().find(|token| token.name == name);
+        let stamps = container.archives.iter().filter_map(|manifest| {
+            let token = tokens(&manifest.token)?;
+            Some((Token::parse(&token.bytes).ok()?.info.gen_time, manifest, token))
+        });
+        let (_, manifest, token) = stamps.max_by_key(|(gen_time, ..)| *gen_time)?;
         let signatures = container.signatures.iter().map(|file| (&file.bytes, Profile::Document));
         let tokens = container.tokens.iter().map(|file| (&file.bytes, Profile::Token));
         let carriers: Vec<SignedData> = signatures
             .chain(tokens)
             .filter_map(|(bytes, profile)| SignedData::parse(bytes, profile).ok())
             .collect();
-        self.token_end(&token.bytes, &carriers, now)
+        let mut end = self.token_end(&token.bytes, &carriers, now)?;
+        let hashes = manifest.references.iter().map(|one| one.algorithm.name().to_owned());
+        for (until, because) in self.ends_of(hashes) {
+            if until < end.until {
+                (end.until, end.because) = (until, because);
+            }
+        }
+        Some(end)
     }
 
-    /// [`TrustStore::stamp_end`] of one token, with the certificates that it and `carriers` carry.
+    /// The end of the newest archive stamp inside a detached signature, as [`TrustStore::stamp_end`]; `None` also where there is none.
+    #[must_use]
+    pub fn signature_end(&self, signed: &SignedData, now: OffsetDateTime) -> Option<StampEnd> {
+        let stamps = signed.signer.archive_stamps.iter().map(|stamp| &stamp.token);
+        let stamps = stamps.filter_map(|token| Some((Token::parse(token).ok()?.info.gen_time, token)));
+        let (_, token) = stamps.max_by_key(|(gen_time, _)| *gen_time)?;
+        self.token_end(token, std::slice::from_ref(signed), now)
+    }
+
+    /// [`TrustStore::stamp_end`] of one token, with the certificates and lists that it and `carriers` carry.
     #[must_use]
     pub fn token_end(&self, token: &[u8], carriers: &[SignedData], now: OffsetDateTime) -> Option<StampEnd> {
         let parsed = Token::parse(token).ok()?;
@@ -65,24 +85,19 @@ impl TrustStore {
         let signed = &parsed.signed_data;
         let certificate = signer::identify(&signed.signer, pool.certificates(), &mut Ledger::default())?;
         let paths = path::build_all(certificate, &self.anchors.tsa, pool, &PathInputs::default(), now).ok()?;
-        let (mut until, mut because) = paths.iter().filter_map(end_of_path).max_by_key(|(until, _)| *until)?;
+        let lasting = paths.iter().filter_map(|path| self.end_of_path(path, &setting));
+        let of_path = lasting.max_by_key(|(until, _)| *until)?;
         let names = algorithm::algorithm_names(
             &signed.signer.signature_algorithm,
             Some(signed.signer.digest_algorithm),
             &certificate.key,
         );
-        let mut names = names.ok()?;
-        names.extend(
-            parsed
-                .info
-                .imprint_algorithm
-                .map(|algorithm| algorithm.name().to_owned()),
-        );
-        for name in names {
-            if let Some(last) = self.policy.last_acceptable(&name).filter(|last| *last < until) {
-                (until, because) = (last, EndOf::Algorithm(name));
-            }
-        }
+        let imprint = parsed
+            .info
+            .imprint_algorithm
+            .map(|algorithm| algorithm.name().to_owned());
+        let own = self.ends_of(names.ok()?.into_iter().chain(imprint));
+        let (until, because) = std::iter::once(of_path).chain(own).min_by_key(|(until, _)| *until)?;
         Some(StampEnd {
             authority: certificate.subject.to_string(),
             gen_time: parsed.info.gen_time,
@@ -90,14 +105,25 @@ impl TrustStore {
             because,
         })
     }
-}
 
-/// The certificate of a path, its anchor included, that ends first.
-fn end_of_path(path: &CertificationPath) -> Option<(OffsetDateTime, EndOf)> {
-    let all = path
-        .certificates
-        .iter()
-        .chain(std::iter::once(&path.anchor.certificate));
-    let first: &Certificate = all.min_by_key(|certificate| certificate.not_after)?;
-    Some((first.not_after, EndOf::Certificate(first.subject.to_string())))
+    /// What ends first on a path: the validity of a certificate, the anchor's included, or an algorithm by which one of them or the
+    /// newest list at hand of its issuer is signed.
+    fn end_of_path(&self, path: &CertificationPath, setting: &Setting<'_>) -> Option<(OffsetDateTime, EndOf)> {
+        let validity = |one: &Certificate| (one.not_after, EndOf::Certificate(one.subject.to_string()));
+        let mut ends = vec![validity(&path.anchor.certificate)];
+        for (index, certificate) in path.certificates.iter().enumerate() {
+            ends.push(validity(certificate));
+            let key = &path.issuer_of(index).key;
+            let signed = algorithm::algorithm_names(&certificate.signature_algorithm, None, key).unwrap_or_default();
+            let list = setting.material.crls.newest(&certificate.issuer);
+            let listed = list.map(|list| list.algorithm_names(key)).unwrap_or_default();
+            ends.extend(self.ends_of(signed.into_iter().chain(listed)));
+        }
+        ends.into_iter().min_by_key(|(until, _)| *until)
+    }
+
+    /// The last acceptable dates of those algorithms that have one.
+    fn ends_of(&self, names: impl Iterator<Item = String>) -> impl Iterator<Item = (OffsetDateTime, EndOf)> {
+        names.filter_map(|name| Some((self.policy.last_acceptable(&name)?, EndOf::Algorithm(name))))
+    }
 }

@@ -54,12 +54,12 @@ pub(super) fn conclude(store: &TrustStore, case: &Case<'_>, judged: &mut Judged,
         needed(case, judged, setting);
     }
     // A document time stamp is as good as a stamp of the signature: EN 319 142-1 §6.3.
-    let stamped = !moment.bare || case.covered.is_some();
-    let mut reached = if moment.proof == Proof::Proven && stamped {
-        Level::BT
-    } else {
-        Level::BB
+    let stamped = match moment.proof {
+        Proof::Proven => !moment.bare || case.covered.is_some(),
+        Proof::Archived => case.covered.is_some(),
+        Proof::Hoped | Proof::Missing => false,
     };
+    let mut reached = if stamped { Level::BT } else { Level::BB };
     if passes && reached == Level::BT && carries_evidence(store, case.signed, case.tokens, setting) {
         let whole = match (case.container, case.content) {
             (Some(container), Content::Manifest(Some(manifest))) => {
@@ -76,6 +76,15 @@ pub(super) fn conclude(store: &TrustStore, case: &Case<'_>, judged: &mut Judged,
         reached = if whole { Level::BLta } else { Level::BLt };
     }
     judged.level = Some(reached);
+    if let Some(failed) = judged.failed_stamp.take() {
+        // Where a stamp was asked for, the one that is there and does not pass speaks for itself.
+        if reached >= setting.policy.minimum_level {
+            judged.ledger.extend_as_warnings(failed.ledger);
+        } else {
+            judged.ledger.extend(failed.ledger);
+            judged.queries.extend(failed.queries);
+        }
+    }
     check(reached, &moment, setting, &mut judged.ledger);
     // What the relay may add, if nothing else but evidence is missing: it proves the time also while that is awaited.
     let addable = moment.bare && setting.policy.signer_timestamp == SignerTimestamp::RelayAdds;

@@ -181,12 +181,12 @@ pub(super) fn left_aside(evidence: &Evidence) -> Ledger {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use formats::cades::{Signer, SignerIdentifier};
     use formats::digest::DigestAlgorithm;
 
-    fn carrying(certificates: Vec<Vec<u8>>, crls: Vec<Vec<u8>>) -> SignedData {
+    pub(in crate::validation) fn carrying(certificates: Vec<Vec<u8>>, crls: Vec<Vec<u8>>) -> SignedData {
         let digest_algorithm = DigestAlgorithm::Sha256;
         let id_data = const_oid::db::rfc5911::ID_DATA;
         SignedData {

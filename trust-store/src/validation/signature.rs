@@ -1,5 +1,7 @@
 //! One signature, from its content to its level: the order of EN 319 102-1 §5.3 and §5.5.
 
+use std::collections::BTreeSet;
+
 use const_oid::db::rfc5911::ID_DATA;
 use formats::asice::Manifest;
 use formats::cades::{CadesError, SignedData, is_archive_attribute};
@@ -13,7 +15,7 @@ use super::stamp::{self, Over, Stamp};
 use super::{Setting, authority, material, profile, route, signer};
 use crate::certificate::Certificate;
 use crate::evidence::EvidenceQuery;
-use crate::policy::{Level, Policy};
+use crate::policy::Level;
 use crate::report::{SignerSummary, TimestampSummary, rfc3339};
 
 /// More stamps than a signature has.
@@ -43,6 +45,15 @@ pub(super) struct Judged {
     pub(super) signature_value: Option<Vec<u8>>,
     /// When it was made; `None` where that was never asked.
     pub(super) moment: Option<Moment>,
+    /// Where an archive stands in for stamps that all fail: what is wrong with the earliest.
+    pub(super) failed_stamp: Option<Failed>,
+}
+
+/// A stamp that does not pass.
+#[derive(Clone)]
+pub(super) struct Failed {
+    pub(super) ledger: Ledger,
+    pub(super) queries: Vec<EvidenceQuery>,
 }
 
 impl Judged {
@@ -60,6 +71,7 @@ impl Judged {
             queries: Vec::new(),
             signature_value: None,
             moment: None,
+            failed_stamp: None,
         }
     }
 }
@@ -121,10 +133,20 @@ pub(super) fn judge(
     // 4. When it existed.
     let stamps = stamps(signed, setting, ledger);
     judged.timestamps = stamps.iter().map(Stamp::summary).collect();
-    let mut moment = best_signature_time(stamps, setting, ledger, &mut judged.queries);
-    if moment.bare {
-        archived(signed, setting, &mut moment, ledger);
-    }
+    let in_place = archived(signed, setting).filter(|since| certificate.is_valid_at(*since));
+    let moment = match in_place {
+        Some(since) if !stamps.is_empty() && stamps.iter().all(|stamp| !is_hopeful(stamp)) => {
+            judged.failed_stamp = set_aside(stamps, ledger);
+            proven_by_archive(since, Proof::Archived, ledger)
+        }
+        _ => {
+            let moment = best_signature_time(stamps, setting, ledger, &mut judged.queries);
+            match archived(signed, setting).filter(|_| moment.bare) {
+                Some(since) => proven_by_archive(since, Proof::Proven, ledger),
+                None => moment,
+            }
+        }
+    };
     judged.best_signature_time = moment.stated;
     // 5. Whether the certificate could sign then: in time, trusted, not revoked, with algorithms still acceptable.
     validity(certificate, &moment, ledger);
@@ -139,7 +161,7 @@ pub(super) fn judge(
     );
     signer::algorithm_dates(signed, certificate, setting.policy, moment.time, ledger);
     if let Content::Manifest(Some(manifest)) = content {
-        reference_dates(manifest, setting.policy, moment.time, ledger);
+        reference_dates(manifest, signed, setting, moment.time, ledger);
     }
     judged.moment = Some(moment);
     judged
@@ -187,10 +209,17 @@ fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledge
         Content::Manifest(Some(manifest)) => Some(&manifest.digests),
         Content::Bare(digests) => *digests,
     };
-    let outside = outside.map(|digests| {
-        let digest = digests.get(signer.digest_algorithm);
-        digest.map(<[u8]>::to_vec).unwrap_or_default()
-    });
+    let outside = match outside.map(|digests| digests.get(signer.digest_algorithm)) {
+        Some(None) => {
+            let name = signer.digest_algorithm.name();
+            let detail =
+                format!("The {name} of the content was not computed: nothing to compare with what was signed.");
+            ledger.fail("message_digest", Row::HashFailure, detail);
+            return;
+        }
+        Some(Some(digest)) => Some(digest.to_vec()),
+        None => None,
+    };
     let Some(digest) = outside.as_ref().or(inside.as_ref()) else {
         let detail = "The signed content is not inside the signature and was not supplied.";
         ledger.fail("message_digest", Row::SignedDataNotFound, detail);
@@ -211,16 +240,27 @@ fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledge
     }
 }
 
-/// Whether the hashes a manifest names its files by were still acceptable at `time`.
-fn reference_dates(manifest: &Manifest, policy: &Policy, time: OffsetDateTime, ledger: &mut Ledger) {
-    let mut names: Vec<&str> = manifest.references.iter().map(|one| one.algorithm.name()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for detail in names
-        .into_iter()
-        .filter_map(|name| signer::outlived(policy, name, time))
-    {
-        let detail = format!("{} names files by {detail}.", manifest.name);
+/// Whether the hashes that lead from the signature (made at `time`) to the manifest and from there to the files were still acceptable
+/// when what they lead to became known: later, another file of the same hash may have taken its place.
+fn reference_dates(
+    manifest: &Manifest,
+    signed: &SignedData,
+    setting: &Setting<'_>,
+    time: OffsetDateTime,
+    ledger: &mut Ledger,
+) {
+    let outlived = |name: &str, entry: &str| {
+        let since = time.max(setting.existence.of_entry(entry));
+        signer::outlived(setting.policy, name, since)
+    };
+    let mut details = BTreeSet::new();
+    for reference in &manifest.references {
+        let detail = outlived(reference.algorithm.name(), &reference.path);
+        details.extend(detail.map(|detail| format!("{} names files by {detail}.", manifest.name)));
+    }
+    let digest = outlived(signed.signer.digest_algorithm.name(), &manifest.name);
+    details.extend(digest.map(|detail| format!("The signature names {} by {detail}.", manifest.name)));
+    for detail in details {
         ledger.fail("algorithms", Row::CryptoConstraintsFailure, detail);
     }
 }
@@ -288,23 +328,50 @@ pub(super) struct Moment {
 pub(super) enum Proof {
     /// One that passes.
     Proven,
+    /// An archive time stamp, in place of the signature's own, which fail: it is not younger, and may be older.
+    Archived,
     /// One that lacks evidence alone: once that is there, it may pass.
     Hoped,
     /// None.
     Missing,
 }
 
-/// A signature without a stamp of its own is as old as the archive time stamps that cover it.
-fn archived(signed: &SignedData, setting: &Setting<'_>, moment: &mut Moment, ledger: &mut Ledger) {
+/// Since when archive time stamps prove the signature's value, if they do.
+fn archived(signed: &SignedData, setting: &Setting<'_>) -> Option<OffsetDateTime> {
     let since = setting.existence.of(&signed.signer.signature);
-    if since < setting.now {
-        (moment.time, moment.proof, moment.stated) = (since, Proof::Proven, Some(since));
-        let detail = format!(
-            "An archive time stamp proves that the signature existed at {}.",
-            rfc3339(since)
-        );
-        ledger.pass("timestamp", detail);
+    (since < setting.now).then_some(since)
+}
+
+/// A signature none of whose own stamps passes is as old as the archive time stamps that cover it.
+fn proven_by_archive(since: OffsetDateTime, proof: Proof, ledger: &mut Ledger) -> Moment {
+    let detail = format!(
+        "An archive time stamp proves that the signature existed at {}.",
+        rfc3339(since)
+    );
+    ledger.pass("timestamp", detail);
+    Moment {
+        time: since,
+        proof,
+        stated: Some(since),
+        bare: proof != Proof::Archived,
     }
+}
+
+/// A stamp that passes, or lacks evidence alone.
+fn is_hopeful(stamp: &Stamp) -> bool {
+    matches!(stamp.ledger.row(), None | Some(Row::TryLater))
+}
+
+/// Sets stamps aside that all fail; gives the earliest.
+fn set_aside(mut stamps: Vec<Stamp>, ledger: &mut Ledger) -> Option<Failed> {
+    stamps.sort_by_key(|stamp| (stamp.gen_time.is_none(), stamp.gen_time));
+    let mut stamps = stamps.into_iter();
+    let earliest = stamps.next()?;
+    stamps.for_each(|stamp| ledger.extend_as_warnings(stamp.ledger));
+    Some(Failed {
+        ledger: earliest.ledger,
+        queries: earliest.queries,
+    })
 }
 
 /// genTime of the earliest stamp that passes, else the validator's clock. If none passes, the earliest stamp's own row counts.
@@ -317,9 +384,8 @@ fn best_signature_time(
     stamps.sort_by_key(|stamp| (stamp.gen_time.is_none(), stamp.gen_time));
     let bare = stamps.is_empty();
     let passed = stamps.iter().position(|stamp| stamp.ledger.row().is_none());
-    let hoped = |stamp: &Stamp| matches!(stamp.ledger.row(), None | Some(Row::TryLater));
     let chosen = if setting.asking {
-        stamps.iter().position(hoped)
+        stamps.iter().position(is_hopeful)
     } else {
         passed
     }
@@ -332,6 +398,10 @@ fn best_signature_time(
     };
     for (index, stamp) in stamps.into_iter().enumerate() {
         if index != chosen {
+            // Once there is evidence, any of them may be the one that passes.
+            if setting.asking && stamp.ledger.row() == Some(Row::TryLater) && moment.proof != Proof::Proven {
+                queries.extend(stamp.queries);
+            }
             ledger.extend_as_warnings(stamp.ledger);
             continue;
         }
@@ -376,7 +446,7 @@ fn validity(certificate: &Certificate, moment: &Moment, ledger: &mut Ledger) {
     };
     let row = match moment.proof {
         Proof::Proven => telling,
-        Proof::Hoped | Proof::Missing => Row::OutOfBoundsNoPoe,
+        Proof::Archived | Proof::Hoped | Proof::Missing => Row::OutOfBoundsNoPoe,
     };
     if moment.proof == Proof::Hoped {
         ledger.may_become(telling);
@@ -387,3 +457,6 @@ fn validity(certificate: &Certificate, moment: &Moment, ledger: &mut Ledger) {
     );
     ledger.fail("validity", row, detail);
 }
+
+#[cfg(test)]
+mod tests;

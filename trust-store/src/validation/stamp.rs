@@ -54,10 +54,9 @@ pub(super) enum Over<'o> {
 
 /// Whether a token found among the evidence is of this signature.
 pub(super) fn is_of(bytes: &[u8], signature_value: &[u8], material: &Material) -> bool {
-    material.token(bytes).is_ok_and(|token| {
-        let algorithm = token.info.imprint_algorithm;
-        algorithm.is_some_and(|algorithm| algorithm.digest(signature_value) == token.info.imprint)
-    })
+    material
+        .token(bytes)
+        .is_ok_and(|token| token.info.is_of(signature_value))
 }
 
 /// Judges one token. `known`: since when it is known to have existed.
