@@ -59,6 +59,8 @@ pub struct Attestation {
     pub issuer: String,
     /// Its serial number, hex as a report writes it.
     pub serial: String,
+    /// SHA-256 of the certificate's DER, hex, where stated: then no other certificate of that issuer's name and that number is meant.
+    pub certificate: Option<String>,
     /// The roles that were checked.
     pub roles: Vec<String>,
     /// Who checked.
@@ -135,7 +137,10 @@ impl Attestation {
     /// Whether it is about `certificate`.
     #[must_use]
     pub fn is_of(&self, certificate: &Certificate) -> bool {
-        self.serial == hex::encode(&certificate.serial) && self.issuer == certificate.issuer.to_string()
+        let pinned = self.certificate.as_ref();
+        self.serial == hex::encode(&certificate.serial)
+            && self.issuer == certificate.issuer.to_string()
+            && pinned.is_none_or(|pinned| *pinned == hex::encode(formats::digest::sha256(certificate.der())))
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn attested(value: &Value) -> Result<Vec<Attestation>, PolicyError> {
 }
 
 fn attestation(row: &Table) -> Result<Attestation, PolicyError> {
-    let known = ["issuer", "serial", "roles", "checked_by", "checked_on"];
+    let known = ["issuer", "serial", "certificate", "roles", "checked_by", "checked_on"];
     only("attested", row, &known)?;
     let roles = row.get("roles").ok_or_else(|| wrong("attested.roles", LIST_OF_ROLES))?;
     let roles = strings("attested.roles", roles, LIST_OF_ROLES)?;
@@ -81,6 +81,10 @@ fn attestation(row: &Table) -> Result<Attestation, PolicyError> {
     Ok(Attestation {
         issuer: text("attested", row, "issuer")?,
         serial: text("attested", row, "serial")?.to_ascii_lowercase(),
+        certificate: match row.get("certificate") {
+            Some(_) => Some(fingerprint("attested", row, "certificate")?),
+            None => None,
+        },
         roles: roles.into_iter().map(str::to_owned).collect(),
         checked_by: text("attested", row, "checked_by")?,
         checked_on,
@@ -94,10 +98,7 @@ pub(super) fn tsas(value: &Value) -> Result<Vec<AccreditedTsa>, PolicyError> {
 
 fn tsa(row: &Table) -> Result<AccreditedTsa, PolicyError> {
     only("tsa", row, &["name", "anchor", "policies", "source", "from", "until"])?;
-    let anchor = text("tsa", row, "anchor")?.to_ascii_lowercase().replace([':', ' '], "");
-    if anchor.len() != 64 || !anchor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong("tsa.anchor", FINGERPRINT));
-    }
+    let anchor = fingerprint("tsa", row, "anchor")?;
     let policies = row.get("policies").map(|value| oids("tsa.policies", value));
     Ok(AccreditedTsa {
         name: text("tsa", row, "name")?,
@@ -108,6 +109,15 @@ fn tsa(row: &Table) -> Result<AccreditedTsa, PolicyError> {
         from: bound(row, "from", "T00:00:00Z")?,
         until: bound(row, "until", "")?,
     })
+}
+
+/// A SHA-256 in hex, with or without colons.
+fn fingerprint(table: &str, row: &Table, name: &str) -> Result<String, PolicyError> {
+    let stated = text(table, row, name)?.to_ascii_lowercase().replace([':', ' '], "");
+    if stated.len() != 64 || !stated.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong(&format!("{table}.{name}"), FINGERPRINT));
+    }
+    Ok(stated)
 }
 
 fn bound(row: &Table, name: &str, time_of_day: &str) -> Result<Option<OffsetDateTime>, PolicyError> {
@@ -150,6 +160,9 @@ pub(super) fn write(policy: &Policy, out: &mut String) {
             quoted(&row.checked_by),
             quoted(&row.checked_on),
         );
+        if let Some(certificate) = &row.certificate {
+            let _ = writeln!(out, "certificate = {}", quoted(certificate));
+        }
     }
     for row in &policy.accredited_tsas {
         let _ = writeln!(
@@ -218,6 +231,7 @@ mod tests {
         roles = ["Medical Doctor"]
         checked_by = "TEST office"
         checked_on = 2026-04-01
+        certificate = "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F"
         [[tsa]]
         name = "TEST stamps"
         anchor = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"
@@ -231,6 +245,8 @@ mod tests {
     fn lists_are_read_and_written_and_told_as_local() {
         let policy = Policy::from_toml(LISTS).unwrap();
         assert_eq!(policy.attested[0].serial, "0a");
+        let pinned = policy.attested[0].certificate.as_ref().unwrap();
+        assert!(pinned.starts_with("000102") && pinned.len() == 64);
         let text = policy.to_toml();
         assert_eq!(Policy::from_toml(&text), Ok(policy.clone()), "{text}");
         let local = policy.local().join("\n");
