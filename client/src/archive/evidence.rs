@@ -48,7 +48,8 @@ pub(super) fn archives(place: &Path) -> Result<Vec<Archive>, Failure> {
     let mut paths = vec![place.to_owned()];
     if place.is_dir() {
         let entries = std::fs::read_dir(place).map_err(|error| files::unreadable(place, &error))?;
-        paths = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let read: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+        paths = read.map_err(|error| files::unreadable(place, &error))?;
         paths.sort();
     }
     let mut found = Vec::new();
