@@ -174,6 +174,28 @@ fn a_list_signed_by_another_key_of_the_ca_counts_if_that_key_has_a_path() {
     assert!(!verdict.valid && verdict.indeterminate, "{}", verdict.reason);
 }
 
+/// Who signed a list that revokes may be among those left out.
+#[test]
+fn with_more_certificates_than_are_read_nothing_is_known_to_be_good() {
+    let card = leaf(&hpki().doctor());
+    let judged = |count: usize| {
+        let other = hpki().tsa();
+        let crowd = (0..count).map(|number| {
+            let mut one = other.clone();
+            let end = one.len() - 4;
+            one[end..].copy_from_slice(&u32::try_from(number).unwrap().to_be_bytes());
+            one
+        });
+        let all: Vec<Vec<u8>> = [hpki().ca(Ca::Sign)].into_iter().chain(crowd).collect();
+        let (pool, lists) = (CertificatePool::from_der(&all), CrlPool::from_der(&lists(&[])));
+        let (anchors, options) = (anchors(Ca::Root), ChainOptions::default());
+        chain(&card, &anchors, &pool, &lists, &OcspPool::default(), NOW, &options)
+    };
+    assert!(judged(CertificatePool::MAX - 1).valid);
+    let crowded = judged(CertificatePool::MAX);
+    assert!(!crowded.valid && crowded.indeterminate, "{}", crowded.reason);
+}
+
 /// Certificates of one name that all sign each other: a search without bounds would not come back.
 #[test]
 fn a_mesh_of_cas_ends_at_a_bound() {
@@ -203,7 +225,7 @@ fn a_mesh_of_cas_ends_at_a_bound() {
         issuer_key: Some(Key::Spare),
         ..CardSpec::doctor()
     });
-    assert!(find(&leaf(&forged), &mesh).is_err());
+    assert_eq!(find(&leaf(&forged), &mesh), Err(PathFailure::GivenUp));
     mesh.push(hpki().ca(Ca::Sign));
     assert!(find(&leaf(&hpki().doctor()), &mesh).is_ok());
 }

@@ -200,6 +200,18 @@ pub(crate) fn distribution_points(directory: Option<Name>, uri: &str) -> Extensi
     )
 }
 
+/// freshestCRL: where the delta is.
+///
+/// # Panics
+/// If `uri` is not ASCII.
+#[must_use]
+pub fn delta_location(uri: &str) -> Extension {
+    Extension {
+        extn_id: rfc5280::ID_CE_FRESHEST_CRL,
+        ..distribution_points(None, uri)
+    }
+}
+
 /// authorityInfoAccess with one OCSP responder.
 pub(crate) fn ocsp_location(uri: &str) -> Extension {
     access(rfc5912::ID_AD_OCSP, uri)

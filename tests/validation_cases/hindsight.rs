@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use const_oid::db::rfc5280::ID_CE_DELTA_CRL_INDICATOR;
 use kit::ocsp::{Delegate, Oddities, ocsp_request};
 use kit::{Ca, CardSpec, CrlReason, CrlSpec, Key, OcspSpec, Revoked, TokenSpec, TsaSpec};
 use time::Duration;
@@ -65,6 +66,30 @@ pub(super) const ROWS: &[Row] = &[
         },
     ),
     (
+        "delta_of_the_certificate",
+        indeterminate("TRY_LATER"),
+        "the list ends before the stamp; the card says where the delta on it is",
+        "RFC 5280 §4.2.1.15",
+        |plan| {
+            outdated(plan);
+            plan.missing = 2;
+        },
+    ),
+    (
+        "delta_supplied",
+        PASSED,
+        "the same with the delta at hand",
+        "RFC 5280 §5.2.4",
+        |plan| {
+            outdated(plan);
+            let before = std::mem::replace(&mut plan.after, Box::new(|_| {}));
+            plan.after = Box::new(move |folder| {
+                before(folder);
+                fs::write(folder.join("evidence/delta.crl"), numbered(hours(-6), 8, Some(7))).unwrap();
+            });
+        },
+    ),
+    (
         "two_stamps_without_evidence",
         indeterminate("TRY_LATER"),
         "evidence on either authority may be the one that comes",
@@ -122,4 +147,26 @@ fn broken_and_archived(plan: &mut Plan) {
         ..untrusted()
     });
     plan.edit = Box::new(|container| archive(carrying(container), long_lived(), |xml| xml));
+}
+
+/// The signing CA's list ends before the stamp; the card names the place of the delta.
+fn outdated(plan: &mut Plan) {
+    let delta = kit::x509::delta_location("http://crl.example/delta.crl");
+    plan.card.extra_extensions.push(delta);
+    plan.after = Box::new(|folder| {
+        let evidence = folder.join("evidence");
+        fs::remove_file(evidence.join("sign-rollover.crl")).unwrap();
+        fs::write(evidence.join("sign.crl"), numbered(hours(-100), 7, None)).unwrap();
+    });
+}
+
+/// A list of the signing CA; `base`: a delta on the one of that number.
+fn numbered(this_update: time::OffsetDateTime, number: u64, base: Option<u8>) -> Vec<u8> {
+    let indicator = base.map(|base| kit::x509::extension(ID_CE_DELTA_CRL_INDICATOR, true, &[2, 1, base]));
+    let spec = CrlSpec {
+        number,
+        extra_extensions: indicator.into_iter().collect(),
+        ..CrlSpec::at(this_update)
+    };
+    hpki().crl(Ca::Sign, spec)
 }

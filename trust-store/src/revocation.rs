@@ -15,7 +15,7 @@ use time::{Duration, OffsetDateTime};
 pub use access::{issuer_urls, ocsp_urls};
 pub(crate) use access::{names_evidence, names_ocsp};
 pub use crl::CrlPool;
-pub use distribution_point::urls;
+pub use distribution_point::{delta_urls, urls};
 pub use ocsp::{OcspPool, OcspRequest};
 pub use status::{RevocationSources, status};
 

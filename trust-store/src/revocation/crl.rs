@@ -10,7 +10,7 @@ use der::Decode;
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use time::OffsetDateTime;
 
-use super::distribution_point::IssuingDistributionPoint;
+use super::distribution_point::{IssuingDistributionPoint, urls_of};
 use super::{Reason, Revocation};
 use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::certificate::{Malformed, parse_extensions};
@@ -110,6 +110,8 @@ pub struct Crl {
     /// expiredCertsOnCRL
     pub expired_since: Option<OffsetDateTime>,
     pub(super) scope: Option<IssuingDistributionPoint>,
+    /// The http(s) URLs of freshestCRL: where the delta on it is published.
+    pub delta_urls: Vec<String>,
     /// A critical extension that is not understood: the CRL then says nothing.
     pub(super) not_understood: Option<ObjectIdentifier>,
     /// Issuers of the certificates listed; the first is the CRL's own.
@@ -182,6 +184,7 @@ impl Crl {
             base_number: None,
             expired_since: None,
             scope: None,
+            delta_urls: Vec::new(),
             not_understood: None,
             entries: Vec::new(),
         };
@@ -231,7 +234,8 @@ impl Crl {
                     self.scope = Some(IssuingDistributionPoint::parse(&extension.value)?);
                 }
                 EXPIRED_CERTS_ON_CRL => self.expired_since = Some(Cursor(&extension.value).time()?),
-                ids::ID_CE_AUTHORITY_KEY_IDENTIFIER | ids::ID_CE_FRESHEST_CRL | ids::ID_CE_ISSUER_ALT_NAME => {}
+                ids::ID_CE_FRESHEST_CRL => self.delta_urls = urls_of(&extension.value),
+                ids::ID_CE_AUTHORITY_KEY_IDENTIFIER | ids::ID_CE_ISSUER_ALT_NAME => {}
                 other if extension.critical => self.not_understood = Some(other),
                 _ => {}
             }

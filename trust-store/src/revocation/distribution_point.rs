@@ -11,7 +11,22 @@ use crate::tlv::{self, Cursor, Malformed, Tlv};
 /// The http(s) URLs where the CRL of `certificate` is published, in its order; empty if none or unreadable.
 #[must_use]
 pub fn urls(certificate: &Certificate) -> Vec<String> {
-    let points = DistributionPoint::all_of(certificate).unwrap_or_default();
+    web_addresses(DistributionPoint::all_of(certificate).unwrap_or_default())
+}
+
+/// The http(s) URLs of freshestCRL: where the delta on the CRL of `certificate` is published. RFC 5280 §4.2.1.15.
+#[must_use]
+pub fn delta_urls(certificate: &Certificate) -> Vec<String> {
+    let freshest = certificate.extension(&rfc5280::ID_CE_FRESHEST_CRL);
+    freshest.map(|freshest| urls_of(&freshest.value)).unwrap_or_default()
+}
+
+/// The http(s) URLs in a `CRLDistributionPoints`; none if it is unreadable.
+pub(super) fn urls_of(points: &[u8]) -> Vec<String> {
+    web_addresses(DistributionPoint::parse_all(points).unwrap_or_default())
+}
+
+fn web_addresses(points: Vec<DistributionPoint>) -> Vec<String> {
     let names = points.into_iter().flat_map(|point| match point.name {
         Some(PointName::Full(names)) => names,
         _ => Vec::new(),
@@ -52,7 +67,11 @@ impl DistributionPoint {
         let Some(extension) = certificate.extension(&rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS) else {
             return Ok(Vec::new());
         };
-        let mut list = Cursor::sequence_of(&extension.value)?;
+        Self::parse_all(&extension.value)
+    }
+
+    fn parse_all(points: &[u8]) -> Result<Vec<Self>, Malformed> {
+        let mut list = Cursor::sequence_of(points)?;
         let mut points = Vec::new();
         while !list.is_empty() {
             if points.len() >= 64 {

@@ -111,7 +111,7 @@ fn signer_path(
                 );
                 ledger.fail("revocation", Row::TryLater, detail);
                 ledger.may_become(hoped_row);
-                ask(certificate, path.issuer_of(index), &mut queries);
+                ask(certificate, path.issuer_of(index), setting, &mut queries);
             }
         }
     }
@@ -203,7 +203,7 @@ fn stamp_path(
                     );
                     ledger.fail("timestamp_revocation", Row::TryLater, detail);
                     ledger.may_become(revoked_row);
-                    ask(certificate, path.issuer_of(index), &mut queries);
+                    ask(certificate, path.issuer_of(index), setting, &mut queries);
                 }
             }
             RevocationStatus::Revoked {
@@ -229,7 +229,7 @@ fn stamp_path(
                 );
                 ledger.fail("timestamp_revocation", Row::TryLater, detail);
                 ledger.may_become(revoked_row);
-                ask(certificate, path.issuer_of(index), &mut queries);
+                ask(certificate, path.issuer_of(index), setting, &mut queries);
             }
         }
     }
@@ -388,20 +388,28 @@ fn vouches_until(
 }
 
 /// Asked only for certificates on a path that verifies: their URLs are an authority's words, not an attacker's.
-fn ask(certificate: &Certificate, issuer: &Certificate, queries: &mut Vec<EvidenceQuery>) {
+fn ask(certificate: &Certificate, issuer: &Certificate, setting: &Setting<'_>, queries: &mut Vec<EvidenceQuery>) {
     let (issuer_name, subject) = (certificate.issuer.to_string(), certificate.subject.to_string());
-    let by_crl = EvidenceQuery::Crl {
+    let crl = |urls| EvidenceQuery::Crl {
         issuer: issuer_name.clone(),
         subject: subject.clone(),
-        urls: revocation::urls(certificate),
+        urls,
     };
+    // A delta on a list that is no longer current may be what is: where the certificate says, or a list that its issuer signed.
+    let newest = setting.material.crls.newest(&certificate.issuer);
+    let signed = newest.filter(|list| !list.delta_urls.is_empty() && list.verify_signature(&issuer.key).is_ok());
+    let delta = match (revocation::delta_urls(certificate), signed) {
+        (named, Some(list)) if named.is_empty() => crl(list.delta_urls.clone()),
+        (named, _) => crl(named),
+    };
+    let by_crl = crl(revocation::urls(certificate));
     let by_ocsp = EvidenceQuery::Ocsp {
         issuer: issuer_name,
         subject,
         urls: revocation::ocsp_urls(certificate),
         request: OcspRequest::about(certificate, issuer),
     };
-    for query in [by_crl, by_ocsp] {
+    for query in [by_crl, delta, by_ocsp] {
         if !query.urls().is_empty() && !queries.contains(&query) {
             queries.push(query);
         }
