@@ -8,6 +8,8 @@ mod files;
 mod index;
 mod trail;
 
+pub(crate) use index::Source;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -117,6 +119,8 @@ pub struct Place<'a> {
     pub keys: &'a Keys,
     /// A folder for the replica; about as much room as the index takes.
     pub scratch: &'a Path,
+    /// The checkpoint to compare with where there is no index that has one.
+    pub note: Option<&'a str>,
     /// Whether a relay may be running there. If not, its index is not looked at, and every file must be there.
     pub live: bool,
 }
@@ -135,9 +139,9 @@ pub async fn check(place: Place<'_>, containers: &Containers, pace: &mut Pace<'_
     let mut report = Report::default();
     let mut replica = Replica::new(place.data, place.keys, &place.scratch.join("replica"))?;
     let source = if place.live {
-        index::Source::open(place, pace)?
+        Source::open(place, pace)?
     } else {
-        index::Source::Absent
+        Source::Absent
     };
     trail::compare(place, &source, &mut replica, pace, &mut report)?;
     index::compare(place, &source, &mut replica, &mut report)?;

@@ -39,6 +39,7 @@
 pub mod account;
 pub mod admin;
 mod archive;
+pub mod backup;
 pub mod ca;
 pub mod check;
 mod clock;

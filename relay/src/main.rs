@@ -1,5 +1,6 @@
 //! `hikyaku-relay`: the command line. What it does is in the library; here are arguments and exit codes, in `words` what is printed.
 
+mod keeping;
 mod words;
 
 use std::io::{self, Write as _};
@@ -66,6 +67,10 @@ enum Verb {
     Hold(HoldVerb),
     /// Make the index anew from the trail; the relay must not be running.
     Rebuild(Place),
+    /// Copy what the relay keeps to another place, while it runs; only what is new is copied.
+    Backup(keeping::Backup),
+    /// Put a backup in the place of the data folder, after everything in it was verified.
+    Restore(keeping::Restore),
     /// Compare trail, index, containers and evidence; the relay may be running. Exit code 1 if something differs.
     Check {
         /// Read at most so much a second, such as 50MiB; `unlimited` reads as fast as it goes.
@@ -251,6 +256,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Serve(place) => serve(&place),
         Verb::CheckConfig(place) => check(&place),
         Verb::Rebuild(place) => rebuild(&place),
+        Verb::Backup(asked) => keeping::backup(asked),
+        Verb::Restore(asked) => keeping::restore(&asked),
         Verb::Check { rate, scratch, place } => compare(&place, &rate, scratch.as_deref()),
         Verb::RotateKeys(place) => rotate(&place),
         Verb::Facility(FacilityVerb::Add { code, name, place }) => tell(&place, Command::FacilityAdd { code, name }),
@@ -390,6 +397,7 @@ fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<
         vkey: key.vkey(),
         keys: &keys,
         scratch: scratch.path(),
+        note: None,
         live: true,
     };
     let report = runtime()?.block_on(relay::check::check(looked, &containers, &mut pace))?;

@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 const ROUNDS: usize = 5;
 
 /// Where the relay's own index is read.
-pub(super) enum Source {
+pub(crate) enum Source {
     /// From the running relay, by its socket.
     Running(PathBuf),
     /// From a copy of its files, while no relay runs.
@@ -30,7 +30,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Finds out whether a relay runs; if none does, keeps it from starting meanwhile.
-    pub(super) fn open(place: Place<'_>, pace: &mut Pace<'_>) -> Result<Self, CheckError> {
+    pub(crate) fn open(place: Place<'_>, pace: &mut Pace<'_>) -> Result<Self, CheckError> {
         let socket = place.data.join("admin.sock");
         #[cfg(unix)]
         if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
@@ -54,7 +54,7 @@ impl Source {
     }
 
     /// The newest signed checkpoint it knows.
-    pub(super) fn checkpoint(&self) -> Result<Option<String>, CheckError> {
+    pub(crate) fn checkpoint(&self) -> Result<Option<String>, CheckError> {
         match self {
             Self::Running(socket) => {
                 let answer = crate::admin::question(socket, &crate::admin::Command::Checkpoint {})?;

@@ -42,6 +42,7 @@ async fn look(data: &Path, vkey: &str) -> Report {
         vkey,
         keys: &keys(),
         scratch: scratch.path(),
+        note: None,
         live: true,
     };
     check(place, &containers, &mut Pace::new(None, &|_, _| {}))

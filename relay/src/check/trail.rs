@@ -21,7 +21,7 @@ pub(super) fn compare(
     report: &mut Report,
 ) -> Result<(), CheckError> {
     // Asked first: the trail has every record a checkpoint speaks about.
-    let note = source.checkpoint()?;
+    let note = source.checkpoint()?.or_else(|| place.note.map(ToOwned::to_owned));
     let until = source.applied()?;
     read(place, until, replica, pace, report)?;
     if let Some(applied) = until

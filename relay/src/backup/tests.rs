@@ -1,0 +1,218 @@
+//! Generations share what they have in common, are whole, and say which object is damaged.
+
+use std::path::Path;
+
+use formats::trail::{Actor, Event, LogKey};
+use time::{Duration, OffsetDateTime};
+
+use super::*;
+use crate::check::Place;
+use crate::folder::Scratch;
+use crate::keys::for_tests as keys;
+use crate::pace::Pace;
+use crate::store::{Batch, Embedded as _, SledStore, Store as _};
+
+fn key() -> LogKey {
+    LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
+}
+
+fn own() -> Own {
+    Own {
+        log: key().into(),
+        keys: keys(),
+    }
+}
+
+fn day(number: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000 + number)
+}
+
+async fn grow(data: &Path, from: u64, count: u64) {
+    let store = SledStore::open(data, key(), &keys()).unwrap();
+    for number in from..from + count {
+        let batch = Batch {
+            actor: Actor::default(),
+            time: day(0),
+            events: vec![Event::FacilityAdded {
+                facility: format!("x-{number}").parse().unwrap(),
+                name: "TEST".repeat(100),
+            }],
+            conditions: Vec::new(),
+        };
+        store.commit(batch).committed().await.unwrap();
+    }
+}
+
+async fn back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Made {
+    let (scratch, key) = (Scratch::new(None).unwrap(), key());
+    let place = Place {
+        data,
+        vkey: key.vkey(),
+        keys: &keys(),
+        scratch: scratch.path(),
+        note: None,
+        live: true,
+    };
+    let watch = |_: &str, _| {};
+    let mut pace = Pace::new(None, &watch);
+    make(place, &[], target, target, now, &mut pace).await.unwrap()
+}
+
+async fn back(target: &Target, generation: Option<&str>, to: &Path) -> Result<Restored, BackupError> {
+    restore(
+        target,
+        target,
+        generation,
+        to,
+        own(),
+        false,
+        &mut Pace::new(None, &|_, _| {}),
+    )
+    .await
+}
+
+fn objects(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for shelf in std::fs::read_dir(folder.join("objects")).unwrap() {
+        found.extend(
+            std::fs::read_dir(shelf.unwrap().path())
+                .unwrap()
+                .map(|file| file.unwrap().path()),
+        );
+    }
+    found
+}
+
+#[tokio::test]
+async fn generations_share_objects_and_each_is_restored_as_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, place) = (root.path().join("data"), root.path().join("backup"));
+    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    grow(&data, 0, 3).await;
+    std::fs::create_dir_all(data.join("containers/orphans/x")).unwrap();
+    std::fs::write(data.join("containers/orphans/x/container.asice"), vec![7; PART + 5]).unwrap();
+    std::fs::create_dir_all(data.join("keys")).unwrap();
+    std::fs::write(data.join("keys/2026-10.account"), "ten").unwrap();
+    std::fs::write(data.join("keys/2026-11.account"), "eleven").unwrap();
+    let first = back_up(&data, &target, day(1)).await;
+    assert_eq!((first.generation.records, first.generation.files), (3, 2));
+    assert!(first.new_bytes > PART as u64 + 5, "{first:?}");
+    grow(&data, 3, 2).await;
+    std::fs::remove_file(data.join("keys/2026-10.account")).unwrap();
+    let second = back_up(&data, &target, day(2)).await;
+    assert_eq!((second.generation.records, second.keys_removed), (5, 1));
+    assert!(second.new_bytes < 100_000, "only the trail is new: {second:?}");
+    let nothing_new = back_up(&data, &target, day(3)).await;
+    assert_eq!(
+        (nothing_new.new_bytes, target.generations().await.unwrap().len()),
+        (0, 3)
+    );
+
+    for (name, records) in [(&first.name, 3), (&second.name, 5)] {
+        let to = root.path().join(format!("restored{records}"));
+        let restored = back(&target, Some(name), &to).await.unwrap();
+        assert_eq!(
+            (restored.compared.records, restored.compared.checkpoint),
+            (records, Some(records))
+        );
+        let store = SledStore::open(&to, key(), &keys()).unwrap();
+        assert_eq!(store.size().await.unwrap(), records);
+        let large = std::fs::read(to.join("containers/orphans/x/container.asice")).unwrap();
+        assert!(large == vec![7; PART + 5]);
+        // A key that was destroyed is in no generation.
+        assert!(!to.join("keys/2026-10.account").exists() && to.join("keys/2026-11.account").exists());
+        assert!(matches!(back(&target, None, &to).await, Err(BackupError::NotEmpty(_))));
+    }
+    let original = SledStore::open(&data, key(), &keys()).unwrap().dump().unwrap();
+    let restored = SledStore::open(&root.path().join("restored5"), key(), &keys())
+        .unwrap()
+        .dump()
+        .unwrap();
+    assert_eq!(original, restored);
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_any_object_is_named_and_nothing_is_put_in_place() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, place) = (root.path().join("data"), root.path().join("backup"));
+    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    grow(&data, 0, 3).await;
+    let made = back_up(&data, &target, day(1)).await;
+    let scratch = Scratch::new(None).unwrap();
+    let all = objects(&place);
+    assert_eq!(all.len(), 2, "the trail and the list");
+    for path in all.into_iter().chain([place.join("generations").join(&made.name)]) {
+        let good = std::fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        bad[good.len() / 2] ^= 1;
+        std::fs::write(&path, bad).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let to = root.path().join("restored");
+        let said = back(&target, Some(&made.name), &to).await.unwrap_err().to_string();
+        assert!(said.contains(name) && said.contains("damaged"), "{said}");
+        assert!(!to.exists());
+        let verified = verify(
+            &target,
+            Some(&made.name),
+            scratch.path(),
+            &mut Pace::new(None, &|_, _| {}),
+        )
+        .await;
+        assert_eq!(verified.unwrap_err().to_string(), said);
+        std::fs::write(&path, good).unwrap();
+    }
+    back(&target, None, &root.path().join("restored")).await.unwrap();
+}
+
+#[tokio::test]
+async fn pruning_keeps_what_is_needed() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, place) = (root.path().join("data"), root.path().join("backup"));
+    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    for number in 0..4 {
+        grow(&data, number, 1).await;
+        back_up(&data, &target, day(number.try_into().unwrap())).await;
+    }
+    let (scratch, later) = (
+        Scratch::new(None).unwrap(),
+        OffsetDateTime::now_utc() + Duration::days(2),
+    );
+    let before = objects(&place).len();
+    let young = prune(&target, 4, scratch.path(), later).await.unwrap();
+    assert_eq!((young.generations.len(), objects(&place).len()), (0, before));
+    let pruned = prune(&target, 2, scratch.path(), later).await.unwrap();
+    assert_eq!(
+        (pruned.generations.len(), pruned.objects),
+        (2, 4),
+        "two trails, two lists"
+    );
+    for name in target.generations().await.unwrap() {
+        let to = root.path().join(&name);
+        back(&target, Some(&name), &to).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_leads_out_of_its_folder_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let target = Target::open(root.path().join("backup").to_str().unwrap(), true).unwrap();
+    let line = r#"{"path":"../outside","modified":1,"content":{"size":0,"sha256":""}}"#;
+    let (object, _) = target.put(line.as_bytes().into()).await.unwrap();
+    let generation = Generation {
+        version: 1,
+        made: "2026-11-25T00:00:00Z".into(),
+        records: 0,
+        checkpoint: None,
+        files: 1,
+        bytes: 0,
+        listing: Content {
+            size: line.len() as u64,
+            sha256: object,
+            parts: Vec::new(),
+        },
+    };
+    target.put_generation(&generation).await.unwrap();
+    let refused = back(&target, None, &root.path().join("data")).await.unwrap_err();
+    assert!(refused.to_string().contains("leads elsewhere"), "{refused}");
+    assert!(!root.path().join("outside").exists());
+}

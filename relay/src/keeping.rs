@@ -1,0 +1,269 @@
+//! The commands `backup` and `restore`: arguments, what is done, what is printed.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use relay::admin::AdminError;
+use relay::backup::{self, BackupError, Generation, Own, Target};
+use relay::check;
+use relay::config::Config;
+use relay::folder::Scratch;
+use relay::keys::Keys;
+use relay::log::LogSigner;
+use relay::pace::Pace;
+use time::OffsetDateTime;
+
+use crate::words::{self, Watch};
+
+/// `backup`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Backup {
+    #[command(subcommand)]
+    verb: Option<BackupVerb>,
+    #[command(flatten)]
+    make: Option<Make>,
+}
+
+#[derive(Args)]
+struct Make {
+    /// Where to: a folder, such as a disk that is taken away afterwards.
+    #[arg(long, value_name = "PLACE")]
+    to: String,
+    /// Where the keys of months are kept, if elsewhere: they must be where files can be removed.
+    #[arg(long, value_name = "PLACE")]
+    keys_to: Option<String>,
+    /// Read at most so much a second, such as 50MiB; `unlimited` reads as fast as it goes.
+    #[arg(long, default_value = "64MiB")]
+    rate: String,
+    /// Where to put what is only needed meanwhile: about as much as the index takes.
+    #[arg(long)]
+    scratch: Option<PathBuf>,
+    #[command(flatten)]
+    place: super::Place,
+}
+
+#[derive(Subcommand)]
+enum BackupVerb {
+    /// List the generations.
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Read every object of a generation and hold it against its digest.
+    Verify {
+        #[command(flatten)]
+        of: Of,
+        /// Which one; the newest if not given.
+        #[arg(long)]
+        generation: Option<String>,
+    },
+    /// Remove all generations but the newest, and what no other needs.
+    Prune {
+        #[command(flatten)]
+        of: Of,
+        /// So many generations stay.
+        #[arg(long)]
+        keep: usize,
+    },
+}
+
+#[derive(Args)]
+struct Of {
+    /// Where the backup is.
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// Answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `restore`.
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// Where the backup is.
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// Where the keys of months are, if elsewhere.
+    #[arg(long, value_name = "PLACE")]
+    keys_from: Option<String>,
+    /// Which generation; the newest if not given.
+    #[arg(long)]
+    generation: Option<String>,
+    /// The data folder to make; that of the configuration if not given. It must be empty or not there.
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+    /// Put it in place although trail and files differ; what differs is listed.
+    #[arg(long)]
+    despite_differences: bool,
+    #[command(flatten)]
+    place: super::Place,
+}
+
+/// Makes a backup, or looks after those there are.
+pub(crate) fn backup(asked: Backup) -> anyhow::Result<()> {
+    match (asked.verb, asked.make) {
+        (Some(BackupVerb::List { of }), _) => list(&of),
+        (Some(BackupVerb::Verify { of, generation }), _) => verify(&of, generation.as_deref()),
+        (Some(BackupVerb::Prune { of, keep }), _) => prune(&of, keep),
+        (None, Some(asked)) => make(&asked),
+        (None, None) => anyhow::bail!("--to PLACE says where the backup goes"),
+    }
+}
+
+fn make(asked: &Make) -> anyhow::Result<()> {
+    let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
+    let (log, kept) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
+    let scratch = Scratch::new(asked.scratch.as_deref())?;
+    let target = Target::open(&asked.to, true)?;
+    let keys = match &asked.keys_to {
+        Some(place) => Target::open(place, true)?,
+        None => target.clone(),
+    };
+    let place = check::Place {
+        data: &config.data,
+        vkey: log.vkey(),
+        keys: &kept,
+        scratch: scratch.path(),
+        note: None,
+        live: true,
+    };
+    // For reference: what a relay is restored with comes from where its keys are kept.
+    let also = [
+        ("restored-config/relay.toml".to_owned(), asked.place.config.clone()),
+        ("restored-config/trust".to_owned(), config.trust.directory.clone()),
+    ];
+    let rate = words::rate(&asked.rate)?;
+    let made = watched(json, rate, async |pace| {
+        backup::make(place, &also, &target, &keys, OffsetDateTime::now_utc(), pace).await
+    })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&made)?);
+        return Ok(());
+    }
+    println!("{}: {}", made.name, told(&made.generation));
+    println!("{} bytes were new", made.new_bytes);
+    if made.keys_removed > 0 {
+        println!(
+            "{} keys that the relay has destroyed were removed from the backup",
+            made.keys_removed
+        );
+    }
+    Ok(())
+}
+
+fn list(of: &Of) -> anyhow::Result<()> {
+    let target = Target::open(&of.from, false)?;
+    let runtime = super::runtime()?;
+    let (mut answer, mut damaged) = (Vec::new(), 0);
+    for name in runtime.block_on(target.generations())? {
+        match runtime.block_on(target.generation(&name)) {
+            Ok(found) if of.json => {
+                let mut row = serde_json::to_value(&found)?;
+                if let Some(row) = row.as_object_mut() {
+                    row.insert("name".into(), name.into());
+                }
+                answer.push(row);
+            }
+            Ok(found) => println!("{name}  {}", told(&found)),
+            Err(error) => {
+                damaged += 1;
+                eprintln!("{error}");
+            }
+        }
+    }
+    if of.json {
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+    }
+    match damaged {
+        0 => Ok(()),
+        _ => Err(AdminError::Argument("a generation is damaged".into()).into()),
+    }
+}
+
+fn verify(of: &Of, generation: Option<&str>) -> anyhow::Result<()> {
+    let (target, scratch) = (Target::open(&of.from, false)?, Scratch::new(None)?);
+    let (name, found) = watched(of.json, None, async |pace| {
+        backup::verify(&target, generation, scratch.path(), pace).await
+    })?;
+    if of.json {
+        println!("{}", serde_json::json!({ "name": name, "generation": found }));
+    } else {
+        println!("{name} is whole: {}", told(&found));
+    }
+    Ok(())
+}
+
+fn prune(of: &Of, keep: usize) -> anyhow::Result<()> {
+    let (target, scratch) = (Target::open(&of.from, false)?, Scratch::new(None)?);
+    let pruning = backup::prune(&target, keep, scratch.path(), OffsetDateTime::now_utc());
+    let pruned = super::runtime()?.block_on(pruning)?;
+    if of.json {
+        println!("{}", serde_json::to_string_pretty(&pruned)?);
+    } else {
+        pruned.generations.iter().for_each(|name| println!("removed {name}"));
+        println!("{} objects that no other generation needs were removed", pruned.objects);
+    }
+    Ok(())
+}
+
+/// Puts a generation in the place of the data folder.
+pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
+    let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
+    let own = Own {
+        log: LogSigner::open(&config)?,
+        keys: Keys::open(&config.keys)?,
+    };
+    let target = Target::open(&asked.from, false)?;
+    let keys = match &asked.keys_from {
+        Some(place) => Target::open(place, false)?,
+        None => target.clone(),
+    };
+    let to: &Path = asked.to.as_deref().unwrap_or(&config.data);
+    let (generation, despite) = (asked.generation.as_deref(), asked.despite_differences);
+    let restored = watched(json, None, async |pace| {
+        backup::restore(&target, &keys, generation, to, own, despite, pace).await
+    })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&restored)?);
+        return Ok(());
+    }
+    words::check::report(&restored.compared, false)?;
+    println!(
+        "{} is restored in {}: {}",
+        restored.name,
+        to.display(),
+        told(&restored.generation)
+    );
+    println!("The index was made anew. Letters that came after this backup are not in it: see docs/recovery.md.");
+    Ok(())
+}
+
+fn told(generation: &Generation) -> String {
+    format!(
+        "{}, {} records, {} files, {} bytes",
+        generation.made, generation.records, generation.files, generation.bytes
+    )
+}
+
+/// Does it while somebody sees how far it is. What the backup itself says no to is exit code 1.
+fn watched<T>(
+    json: bool,
+    rate: Option<u64>,
+    work: impl AsyncFnOnce(&mut Pace<'_>) -> Result<T, BackupError>,
+) -> anyhow::Result<T> {
+    let watch = Watch::new(json);
+    let tell = |step: &str, bytes| watch.tell(step, bytes);
+    let mut pace = Pace::new(rate, &tell);
+    let done = super::runtime()?.block_on(work(&mut pace));
+    watch.end();
+    done.map_err(|error| {
+        if let BackupError::Differs(report) = &error {
+            let _unprinted = words::check::report(report, json);
+        }
+        match error {
+            BackupError::Io(..) | BackupError::Target { .. } | BackupError::Check(_) => anyhow::Error::new(error),
+            refused => AdminError::Argument(refused.to_string()).into(),
+        }
+    })
+}
