@@ -3,11 +3,12 @@
 //! ```text
 //! objects/AB/ABCD…     at most 8 MiB of a file, named by its SHA-256; written once, never changed
 //! generations/NAME     one backup: time, checkpoint, and which objects hold its list of files; written last
-//! keys/…               the keys of months, apart: what a relay has destroyed disappears here with the next run
+//! keys/PATH            the keys of months and containers, apart: what a relay has destroyed disappears here with the next run
 //! ```
 //! A generation is consistent because the trail only grows and everything it names was there before it was named: files are
 //! copied, the trail's length is noted, then what is new since is copied too, until nothing that was copied has changed.
 
+mod apart;
 mod listing;
 mod making;
 mod pruning;

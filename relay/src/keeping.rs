@@ -113,6 +113,7 @@ pub(crate) fn backup(asked: Backup) -> anyhow::Result<()> {
 
 fn make(asked: &Make) -> anyhow::Result<()> {
     let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
+    embedded(&config, "backup")?;
     let (log, kept) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
     let scratch = Scratch::new(asked.scratch.as_deref())?;
     let target = Target::open(&asked.to, true)?;
@@ -210,6 +211,7 @@ fn prune(of: &Of, keep: usize) -> anyhow::Result<()> {
 /// Puts a generation in the place of the data folder.
 pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
     let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
+    embedded(&config, "restore")?;
     let own = Own {
         log: LogSigner::open(&config)?,
         keys: Keys::open(&config.keys)?,
@@ -237,6 +239,16 @@ pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
     );
     println!("The index was made anew. Letters that came after this backup are not in it: see docs/recovery.md.");
     Ok(())
+}
+
+/// Says no where the trail is in a database: there these commands would not see it.
+pub(crate) fn embedded(config: &Config, verb: &str) -> Result<(), AdminError> {
+    if config.store.is_none() {
+        return Ok(());
+    }
+    Err(AdminError::Argument(format!(
+        "{verb} does not work on a trail in PostgreSQL; docs/postgresql.md says what is done there"
+    )))
 }
 
 fn told(generation: &Generation) -> String {

@@ -384,6 +384,7 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
 /// Compares what the relay keeps with what it has recorded.
 fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
+    keeping::embedded(&config, "check")?;
     let rate = words::rate(rate)?;
     let key = LogSigner::open(&config)?;
     let keys = Keys::open(&config.keys)?;

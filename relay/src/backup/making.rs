@@ -5,14 +5,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
-use formats::digest::sha256;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use trust_store::report::rfc3339;
 
 use super::listing::{self, Entry, Reading, Writing};
-use super::{BackupError, Content, Generation, PART, Target};
+use super::{BackupError, Content, Generation, PART, Target, apart};
 use crate::check::{self, Place};
 use crate::pace::Pace;
 use crate::trail::TrailReader;
@@ -27,7 +25,7 @@ pub struct Made {
     pub generation: Generation,
     /// Bytes that were not in the backup before.
     pub new_bytes: u64,
-    /// Keys of months that the relay has destroyed and that were removed here too.
+    /// Keys that the relay has destroyed and that were removed here too.
     pub keys_removed: u64,
 }
 
@@ -36,7 +34,9 @@ const PASSES: usize = 6;
 /// A file is there before its record: between a pass and the look at the trail there is time for the record.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Folder of the keys of months.
-const KEYS: &str = "keys";
+pub(super) const KEYS: &str = "keys";
+/// Folder of sealed containers, each with its keys beside it.
+pub(super) const CONTAINERS: &str = "containers";
 /// What is no state, or belongs to one run of the relay, or is made anew from the rest; and the keys, which are kept apart.
 const LEFT_OUT: [&str; 6] = ["index", "uploads", "evidence", "admin.sock", "trail", KEYS];
 
@@ -88,6 +88,13 @@ pub async fn make(
     };
     let mut extents = Vec::new();
     for pass in 0..PASSES {
+        // Before the trail is measured: a key that is destroyed after that belongs to this generation still.
+        let before = apart::keys_below(place.data)?;
+        apart::add(place.data, &before, keys).await?;
+        if pass > 0 {
+            std::thread::sleep(PAUSE);
+            extents = measure(&place.data.join("trail"))?;
+        }
         (run.files, run.bytes, run.changed) = (0, 0, None);
         let list = run.pass(pass, &mut earlier, &extents, also).await?;
         if pass > 0 && run.changed.is_none() {
@@ -106,7 +113,9 @@ pub async fn make(
                 bytes,
                 listing,
             };
-            let keys_removed = mirror(&place.data.join(KEYS), keys).await?;
+            let after = apart::keys_below(place.data)?;
+            apart::add(place.data, &after, keys).await?;
+            let keys_removed = apart::remove(&before, &after, keys).await?;
             return Ok(Made {
                 name: target.put_generation(&generation).await?,
                 generation,
@@ -115,8 +124,6 @@ pub async fn make(
             });
         }
         earlier = Reading::open(&list)?;
-        std::thread::sleep(PAUSE);
-        extents = measure(&place.data.join("trail"))?;
     }
     Err(BackupError::Restless(run.changed.unwrap_or_default()))
 }
@@ -177,6 +184,7 @@ impl Run<'_, '_> {
                     self.file(
                         &mut list,
                         earlier,
+                        pass,
                         &format!("{trail}/{file}"),
                         &extent.path,
                         Some(extent.length),
@@ -191,8 +199,8 @@ impl Run<'_, '_> {
                 if path.is_dir() {
                     let below = names(&path)?.into_iter().rev();
                     open.extend(below.map(|file| (format!("{name}/{file}"), path.join(file))));
-                } else if !temporary(&name) {
-                    self.file(&mut list, earlier, &name, &path, None).await?;
+                } else if !temporary(&name) && !apart::is_key(&name) {
+                    self.file(&mut list, earlier, pass, &name, &path, None).await?;
                 }
             }
         }
@@ -214,6 +222,7 @@ impl Run<'_, '_> {
         &mut self,
         list: &mut Writing,
         earlier: &mut Reading,
+        pass: usize,
         name: &str,
         path: &Path,
         length: Option<u64>,
@@ -235,11 +244,14 @@ impl Run<'_, '_> {
             .and_then(|since| u64::try_from(since.as_nanos()).ok())
             .unwrap_or(0);
         let same = |known: &Entry| known.content.size == size && (known.modified == modified || length.is_some());
+        // How far the witnesses or a feed have come: as it was first seen, so that it is never ahead of the trail.
+        let first = pass > 0 && length.is_none() && !name.starts_with(CONTAINERS);
         let entry = match known {
             // A segment of the same length is the same: the trail only grows.
             Some(known) if same(&known) => Entry { modified, ..known },
+            Some(known) if first => known,
             known => {
-                if known.is_some() {
+                if known.is_some() || first {
                     self.changed = Some(name.to_owned());
                 }
                 let Some(content) = self.content(path, length, name).await? else {
@@ -295,47 +307,13 @@ impl Run<'_, '_> {
     }
 }
 
-/// Makes the keys there those here: what was destroyed here is removed there.
-async fn mirror(folder: &Path, keys: &Target) -> Result<u64, BackupError> {
-    let here = if folder.is_dir() { names(folder)? } else { Vec::new() };
-    let there = keys.keys().await?;
-    for name in &here {
-        let path = folder.join(name);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(io(&path)(error)),
-        };
-        let kept = keys.key(name).await?.map(|kept| sha256(&kept));
-        if kept != Some(sha256(&bytes)) {
-            keys.put_key(name, bytes).await?;
-        }
-    }
-    let mut removed = 0;
-    // Looked at again: a key that was destroyed while the others were copied does not stay.
-    let here = if folder.is_dir() { names(folder)? } else { Vec::new() };
-    for name in keys
-        .keys()
-        .await?
-        .iter()
-        .chain(&there)
-        .filter(|name| !here.contains(name))
-    {
-        if keys.key(name).await?.is_some() {
-            keys.remove_key(name).await?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
 /// Half-written files, and those of one run.
-fn temporary(name: &str) -> bool {
+pub(super) fn temporary(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or_default();
     file.contains('#') || file.ends_with(".part") || file.ends_with(".new") || file.ends_with(".tmp")
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, BackupError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, BackupError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         // Erased meanwhile.
@@ -350,7 +328,7 @@ fn names(folder: &Path) -> Result<Vec<String>, BackupError> {
     Ok(found)
 }
 
-fn io(path: &Path) -> impl Fn(std::io::Error) -> BackupError {
+pub(super) fn io(path: &Path) -> impl Fn(std::io::Error) -> BackupError {
     let path = path.to_path_buf();
     move |error| BackupError::Io(path.clone(), error)
 }

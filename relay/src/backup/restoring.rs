@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::listing::{self, Entry};
-use super::{BackupError, Generation, Target};
+use super::making::KEYS;
+use super::{BackupError, Generation, Target, apart};
 use crate::check::{self, Place, Report};
 use crate::containers::Containers;
 use crate::folder::{create_private, private_file};
@@ -88,9 +89,12 @@ pub async fn restore(
     while let Some(entry) = list.next()? {
         bring(target, &entry, &staging, pace).await?;
     }
-    for name in keys.keys().await? {
-        if let Some(bytes) = keys.key(&name).await? {
-            write(&inside(&staging.join("keys"), &name)?, [bytes])?;
+    for name in keys.keys().await?.into_keys() {
+        let path = inside(&staging, &name)?;
+        // The key of a container that came after this generation belongs to nothing in it.
+        let wanted = name.starts_with(KEYS) || (apart::is_key(&name) && path.parent().is_some_and(Path::is_dir));
+        if wanted && let Some(bytes) = keys.key(&name).await? {
+            write(&path, [bytes])?;
         }
     }
     create_private(&staging.join("trail")).map_err(io(&staging))?;

@@ -1,5 +1,6 @@
 //! Where backups are kept, through the `object_store` joint: a folder, such as a disk that is taken away afterwards.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use formats::digest::sha256;
 use futures_util::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
 use super::{BackupError, Generation};
 use crate::folder::create_private;
@@ -137,21 +138,27 @@ impl Target {
         self.remove(&key(object)).await
     }
 
-    /// Names of the keys of months that are kept.
-    pub(super) async fn keys(&self) -> Result<Vec<String>, BackupError> {
-        Ok(self.names(KEYS).await?.into_iter().map(|(name, _)| name).collect())
+    /// The keys that are kept, by their path in a data folder.
+    pub(super) async fn keys(&self) -> Result<HashMap<String, ObjectMeta>, BackupError> {
+        let found = self.store.list(Some(&Key::from(KEYS)));
+        let found = found.map_ok(|meta| {
+            let path: Vec<_> = meta.location.parts().skip(1).collect();
+            let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+            (path.join("/"), meta)
+        });
+        found.try_collect().await.map_err(|error| self.says(&error))
     }
 
-    pub(super) async fn key(&self, name: &str) -> Result<Option<Bytes>, BackupError> {
-        self.read(&Key::from_iter([KEYS, name])).await
+    pub(super) async fn key(&self, path: &str) -> Result<Option<Bytes>, BackupError> {
+        self.read(&apart(path)).await
     }
 
-    pub(super) async fn put_key(&self, name: &str, bytes: Bytes) -> Result<(), BackupError> {
-        self.write(&Key::from_iter([KEYS, name]), bytes).await
+    pub(super) async fn put_key(&self, path: &str, bytes: Bytes) -> Result<(), BackupError> {
+        self.write(&apart(path), bytes).await
     }
 
-    pub(super) async fn remove_key(&self, name: &str) -> Result<(), BackupError> {
-        self.remove(&Key::from_iter([KEYS, name])).await
+    pub(super) async fn remove_key(&self, path: &str) -> Result<(), BackupError> {
+        self.remove(&apart(path)).await
     }
 
     async fn names(&self, below: &str) -> Result<Vec<(String, i64)>, BackupError> {
@@ -190,6 +197,10 @@ impl Target {
             what: error.to_string(),
         }
     }
+}
+
+fn apart(path: &str) -> Key {
+    Key::from_iter(std::iter::once(KEYS).chain(path.split('/')))
 }
 
 fn key(object: &str) -> Key {

@@ -94,13 +94,18 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
     std::fs::create_dir_all(data.join("keys")).unwrap();
     std::fs::write(data.join("keys/2026-10.account"), "ten").unwrap();
     std::fs::write(data.join("keys/2026-11.account"), "eleven").unwrap();
+    for key in ["container.key", "beside.key"] {
+        std::fs::write(data.join("containers/orphans/x").join(key), key).unwrap();
+    }
     let first = back_up(&data, &target, day(1)).await;
     assert_eq!((first.generation.records, first.generation.files), (3, 2));
     assert!(first.new_bytes > PART as u64 + 5, "{first:?}");
     grow(&data, 3, 2).await;
     std::fs::remove_file(data.join("keys/2026-10.account")).unwrap();
+    std::fs::remove_file(data.join("containers/orphans/x/container.key")).unwrap();
+    std::fs::write(data.join("containers/orphans/x/beside.key"), "rewrapped").unwrap();
     let second = back_up(&data, &target, day(2)).await;
-    assert_eq!((second.generation.records, second.keys_removed), (5, 1));
+    assert_eq!((second.generation.records, second.keys_removed), (5, 2));
     assert!(second.new_bytes < 100_000, "only the trail is new: {second:?}");
     let nothing_new = back_up(&data, &target, day(3)).await;
     assert_eq!(
@@ -121,6 +126,9 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
         assert!(large == vec![7; PART + 5]);
         // A key that was destroyed is in no generation.
         assert!(!to.join("keys/2026-10.account").exists() && to.join("keys/2026-11.account").exists());
+        assert!(!to.join("containers/orphans/x/container.key").exists());
+        let key = std::fs::read(to.join("containers/orphans/x/beside.key")).unwrap();
+        assert_eq!(key, b"rewrapped");
         assert!(matches!(back(&target, None, &to).await, Err(BackupError::NotEmpty(_))));
     }
     let original = SledStore::open(&data, key(), &keys()).unwrap().dump().unwrap();
