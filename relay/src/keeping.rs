@@ -17,19 +17,19 @@ use crate::words::{self, Watch};
 
 /// `backup`.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Backup {
     #[command(subcommand)]
     verb: Option<BackupVerb>,
     #[command(flatten)]
-    make: Option<Make>,
+    make: Make,
 }
 
 #[derive(Args)]
 struct Make {
     /// Where to: a folder, such as a disk that is taken away afterwards.
     #[arg(long, value_name = "PLACE")]
-    to: String,
+    to: Option<String>,
     /// Where the keys of months are kept, if elsewhere: they must be where files can be removed.
     #[arg(long, value_name = "PLACE")]
     keys_to: Option<String>,
@@ -102,21 +102,23 @@ pub(crate) struct Restore {
 
 /// Makes a backup, or looks after those there are.
 pub(crate) fn backup(asked: Backup) -> anyhow::Result<()> {
-    match (asked.verb, asked.make) {
-        (Some(BackupVerb::List { of }), _) => list(&of),
-        (Some(BackupVerb::Verify { of, generation }), _) => verify(&of, generation.as_deref()),
-        (Some(BackupVerb::Prune { of, keep }), _) => prune(&of, keep),
-        (None, Some(asked)) => make(&asked),
-        (None, None) => anyhow::bail!("--to PLACE says where the backup goes"),
+    match asked.verb {
+        Some(BackupVerb::List { of }) => list(&of),
+        Some(BackupVerb::Verify { of, generation }) => verify(&of, generation.as_deref()),
+        Some(BackupVerb::Prune { of, keep }) => prune(&of, keep),
+        None => make(&asked.make),
     }
 }
 
 fn make(asked: &Make) -> anyhow::Result<()> {
+    let Some(to) = &asked.to else {
+        return Err(AdminError::Argument("--to PLACE says where the backup goes".into()).into());
+    };
     let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
     embedded(&config, "backup")?;
     let (log, kept) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
     let scratch = Scratch::new(asked.scratch.as_deref())?;
-    let target = Target::open(&asked.to, true)?;
+    let target = Target::open(to, true)?;
     let keys = match &asked.keys_to {
         Some(place) => Target::open(place, true)?,
         None => target.clone(),
