@@ -1,5 +1,6 @@
 //! `hikyaku archive renew DIR`: walks a folder of archives, shows when each one's newest stamp ends, and stamps again what is due.
-//! A detached signature (`letter.pdf.p7s`, `letter.pdf.archive.p7s`) is looked at with the file beside it that it is named after (`letter.pdf`).
+//! A detached signature (`letter.pdf.p7s`, `letter.pdf.archive.p7s`) is looked at with the file beside it that it is named after
+//! (`letter.pdf`).
 //! One file after the other, each streamed; the old file stays until the new one has been read back and passes.
 
 use std::io::IsTerminal;
