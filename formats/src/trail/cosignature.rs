@@ -231,7 +231,7 @@ mod tests {
         }
         let spoilt = format!("{note}{}", line(&two, &one_key, &note, 5));
         assert_eq!(
-            cosignatures(&spoilt, &[one_key.clone()]),
+            cosignatures(&spoilt, std::slice::from_ref(&one_key)),
             Err(CheckpointError::Signature)
         );
         assert_eq!(with_cosignatures(&note, "", &one_key), Err(CheckpointError::Malformed));
