@@ -181,6 +181,7 @@ fn some_crates_are_used_in_one_place_only() {
                 "relay/src/ca",
                 "relay/src/keys",
                 "relay/src/trail/sealed",
+                "relay/src/store/postgres/tls",
                 "relay/src/seal",
                 "relay/src/server",
                 "relay/src/store/round",

@@ -103,6 +103,7 @@ pub(crate) const OPENSSL: &[Difference] = &[
         reason: "It is not asked for revocation.",
         refused: false,
         cases: &[
+            "delta_of_the_certificate",
             "ca_revoked",
             "crl_forged",
             "crl_missing",
@@ -232,8 +233,6 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
             "tsa_accreditation_over",
             "tsa_accredited_for_other_policy",
             "tsa_not_accredited",
-            "tsa_superseded_and_stolen",
-            "tsa_superseded_in_a_stale_list",
             "two_stamps_without_evidence",
             "broken_stamp_archived_below_level",
             "broken_stamp_beside_one_without_evidence",
@@ -263,6 +262,11 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
             "revoked_in_older_list",
             "revoked_in_stale_list",
         ],
+    },
+    Difference {
+        reason: "Refused by it: it is not asked to lay deltas over lists, and the list alone has ended.",
+        refused: true,
+        cases: &["delta_supplied"],
     },
     Difference {
         reason: "Refused by it: the list was issued after the time asked about, or ends in that second. Ours may be newer than the stamp.",
@@ -400,6 +404,7 @@ pub(crate) const PYHANKO: &[Difference] = &[
         reason: "It is not asked for revocation.",
         refused: false,
         cases: &[
+            "delta_of_the_certificate",
             "ca_revoked",
             "crl_forged",
             "crl_missing",
@@ -450,6 +455,7 @@ pub(crate) const PYHANKO: &[Difference] = &[
         reason: "Refused by it: it judges the signature's stamp at the clock, and does not know archives of CMS.",
         refused: true,
         cases: &[
+            "broken_stamp_archived",
             "ats_v1_over_content_outside",
             "ats_v2_over_content_outside",
             "ats_v3_earlier_index",

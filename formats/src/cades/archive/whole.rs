@@ -103,7 +103,7 @@ impl<'a> Parts<'a> {
         let older = |attribute: &&Attribute<'_>| {
             let is_older =
                 |value: &&[u8]| Token::parse(value).is_ok_and(|other| other.info.gen_time < token.info.gen_time);
-            kind_of(attribute.attribute_type).is_none() || attribute.values.iter().all(|value| is_older(value))
+            kind_of(attribute.attribute_type).is_none() || attribute.values.iter().all(is_older)
         };
         self.unsigned.iter().filter(older).collect()
     }
