@@ -417,7 +417,6 @@ pub(crate) const PYHANKO: &[Difference] = &[
             "list_before_the_stamp_strict",
             "list_ends_before_the_stamp",
             "list_with_unknown_critical_extension",
-            "ocsp_responder_ended_revokes",
             "revoked_at_the_stamp",
             "revoked_before_stamp",
             "revoked_in_older_list",
