@@ -57,7 +57,10 @@ pub(super) fn stream(
             None => {
                 proven.done = true;
                 let end = proven.outline.end();
-                let rest = proven.outline.skipped(&*proven.store, &[proven.next..end]).await?;
+                let rest = proven
+                    .outline
+                    .skipped(&*proven.store, std::slice::from_ref(&(proven.next..end)))
+                    .await?;
                 return Ok(Some((rest.concat(), proven)));
             }
         };

@@ -25,6 +25,10 @@ pub struct Engine {
     bodies: Arc<dyn Bodies>,
     keys: Arc<MonthKeys>,
     /// Hands a job to the committer; dropping it ends the committer.
+    #[expect(
+        clippy::type_complexity,
+        reason = "it is one closure behind a lock, and has a name only here"
+    )]
     submit: Mutex<Option<Box<dyn Fn(Job) + Send>>>,
     thread: Option<JoinHandle<()>>,
     leases: Option<Arc<dyn Lease>>,

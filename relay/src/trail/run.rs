@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
     }
 
     fn record(&mut self) -> Result<SealedRecord, TrailError> {
-        self.to_frame()?;
+        self.seek_frame()?;
         let before = self.offset;
         let mut counted = Counted {
             inner: &mut self.file,
@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Over the head of a group, or to the next segment file, where one begins here. No frame's length is that of a magic.
-    fn to_frame(&mut self) -> Result<(), TrailError> {
+    fn seek_frame(&mut self) -> Result<(), TrailError> {
         let ended = self
             .file
             .fill_buf()

@@ -295,7 +295,7 @@ impl Query<'_> {
         let Some(content) = record.content else {
             return Ok(None);
         };
-        let proof = self.from_nodes(|read| tree::prove(size, position, read).map_err(|_| unreadable()))?;
+        let proof = self.over_nodes(|read| tree::prove(size, position, read).map_err(|_| unreadable()))?;
         Ok(Some(Receipt::new(
             id.clone(),
             position,
@@ -308,7 +308,7 @@ impl Query<'_> {
 
     /// Computes from nodes of the tree. Which it needs does not depend on their values: they are counted first, then read at
     /// once.
-    fn from_nodes<T>(
+    fn over_nodes<T>(
         &self,
         compute: impl Fn(&dyn Fn(u64) -> Option<[u8; 32]>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -224,6 +224,7 @@ async fn some(
 }
 
 /// Keys and values to write, keys to remove.
+#[expect(clippy::type_complexity, reason = "three columns as the statements take them")]
 fn split(changes: &Changes) -> (Vec<&[u8]>, Vec<&[u8]>, Vec<&[u8]>) {
     let (mut keys, mut values, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for (key, value) in &changes.0 {

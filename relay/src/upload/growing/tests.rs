@@ -147,7 +147,7 @@ fn nothing_is_readable_on_the_disk() {
     let seals = Seals::create(&folder, "u", &for_tests()).unwrap();
     let text = "a name to look for ".repeat(5000);
     let mut growing = Growing::open(&folder, &seals, text.len() as u64, 0).unwrap();
-    growing.write(&[text[..text.len() - 9].as_bytes()]).unwrap();
+    growing.write(&[&text.as_bytes()[..text.len() - 9]]).unwrap();
     growing.sync().unwrap();
     assert!(growing.write(&[[0; 10]]).is_err(), "longer than announced");
     let mut files = 0;
