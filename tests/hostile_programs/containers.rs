@@ -1,4 +1,5 @@
 //! Containers with one hostile part each, and everything else right: signed, stamped, with the digests and checksums of what is there.
+#![expect(clippy::type_complexity, reason = "tables of cases, each read by one loop")]
 
 use std::fmt::Write as _;
 
@@ -117,7 +118,7 @@ impl Signing<'_> {
     }
 }
 
-const MANIFESTS: &[(&'static str, bool, fn(Vec<u8>) -> Vec<u8>)] = &[
+const MANIFESTS: &[(&str, bool, fn(Vec<u8>) -> Vec<u8>)] = &[
     ("manifest of comments", true, |manifest| {
         within(&manifest, &"<!---->".repeat(SIZE / 7))
     }),
@@ -148,7 +149,7 @@ const MANIFESTS: &[(&'static str, bool, fn(Vec<u8>) -> Vec<u8>)] = &[
     }),
 ];
 
-const SIGNATURES: &[(&'static str, bool, fn(&Signing<'_>, Vec<u8>) -> Vec<u8>)] = &[
+const SIGNATURES: &[(&str, bool, fn(&Signing<'_>, Vec<u8>) -> Vec<u8>)] = &[
     ("signature of indefinite lengths", false, |_, _| {
         [0x30, 0x80].repeat(SIZE / 2)
     }),
@@ -169,7 +170,7 @@ const SIGNATURES: &[(&'static str, bool, fn(&Signing<'_>, Vec<u8>) -> Vec<u8>)] 
     }),
 ];
 
-const ENVELOPES: &[(&'static str, bool, fn(Vec<u8>) -> Vec<u8>)] = &[
+const ENVELOPES: &[(&str, bool, fn(Vec<u8>) -> Vec<u8>)] = &[
     ("envelope of spaces", true, |mut envelope| {
         envelope.resize(MAX_ENVELOPE_SIZE, b' ');
         envelope
@@ -188,7 +189,7 @@ const ENVELOPES: &[(&'static str, bool, fn(Vec<u8>) -> Vec<u8>)] = &[
     }),
 ];
 
-const FILES: &[(&'static str, &'static str, &'static str, fn() -> Vec<u8>)] = &[
+const FILES: &[(&str, &str, &str, fn() -> Vec<u8>)] = &[
     ("PDF of beginnings", "letter/", "application/pdf", || {
         [b"%PDF-1.7\n".to_vec(), b"/ByteRang".repeat(SIZE / 9)].concat()
     }),

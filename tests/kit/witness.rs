@@ -202,6 +202,10 @@ impl State {
     }
 
     /// Origin, size, root and text of a checkpoint to cosign.
+    #[expect(
+        clippy::type_complexity,
+        reason = "what an answer consists of, or status and words; read in one place"
+    )]
     fn judge(&self, body: &str) -> Result<(String, u64, [u8; 32], String), (u16, String)> {
         let bad = || (400, String::new());
         let (head, note) = body.split_once("\n\n").ok_or_else(bad)?;
