@@ -1,15 +1,20 @@
 //! `SledStore`: trail files as the commit point, sled 0.34.7 as the index. The only place that knows sled.
 //!
-//! sled's `flush` on Linux neither syncs the disk's cache nor the file's length, and `flush_async` can hang. Neither matters
-//! here: what sled lost is replayed from the trail, and only the committer thread flushes, blocking.
+//! sled's `flush` on Linux neither syncs the disk's cache nor the file's length, and `flush_async` can hang. So an index counts
+//! only if it was closed and synced as a whole, which a marker in its folder says; after any other end sled may have kept how
+//! far the index had come and lost rows before it, and it is made anew from the trail.
 
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::StoreError;
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
 use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, SealedTable, Table, erasure, number, place};
+use crate::folder::sync_folder;
 use crate::keys::Keys;
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -89,20 +94,28 @@ impl SledStore {
         // Before anything is read with one that was destroyed.
         keys.destroyed().map_err(StoreError::from)?;
         let index = data.join("index");
-        let open = || -> Result<SealedTable, OpenError> {
-            Ok(SealedTable::over(Arc::new(SledTable::open(&index)?), Arc::clone(&keys)))
+        let open = || -> Result<(SealedTable, bool), OpenError> {
+            let table = SledTable::open(&index)?;
+            let whole = table.was_whole;
+            Ok((SealedTable::over(Arc::new(table), Arc::clone(&keys)), whole))
         };
-        let mut table = open().or_else(|error| {
+        let (mut table, whole) = open().or_else(|error| {
             tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
             remove(&index)?;
             open()
         })?;
+        if applied(&table, trail.size())? > 0 && !whole {
+            tracing::warn!("the relay was not closed; the index is made anew from the trail");
+            drop(table);
+            remove(&index)?;
+            table = open()?.0;
+        }
         catch_up(&table, &keys, &reader, trail.size())?;
         if let Some(id) = erasure::without_key(&table, &keys)? {
             tracing::warn!(key = %id, "the index knows more or less than the keys open; it is made anew from the trail");
             drop(table);
             remove(&index)?;
-            table = open()?;
+            table = open()?.0;
             catch_up(&table, &keys, &reader, trail.size())?;
         }
         erasure::settle(&table, &keys)?;
@@ -118,15 +131,18 @@ impl Embedded for SledStore {
     }
 }
 
+/// How many of the trail's `size` records the index has seen.
+fn applied(table: &SealedTable, size: u64) -> Result<u64, OpenError> {
+    let index = number(table, &Key::applied())?;
+    if index > size {
+        return Err(OpenError::TrailTooShort { trail: size, index });
+    }
+    Ok(index)
+}
+
 /// Applies to the index what the trail has more.
 fn catch_up(table: &SealedTable, keys: &MonthKeys, reader: &TrailReader, size: u64) -> Result<(), OpenError> {
-    let applied = number(table, &Key::applied())?;
-    if applied > size {
-        return Err(OpenError::TrailTooShort {
-            trail: size,
-            index: applied,
-        });
-    }
+    let applied = applied(table, size)?;
     if applied == size {
         return Ok(());
     }
@@ -156,11 +172,30 @@ fn remove(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-pub(super) struct SledTable(sled::Db);
+pub(super) struct SledTable {
+    /// `None` only while it is dropped.
+    db: Option<sled::Db>,
+    folder: PathBuf,
+    /// It was closed and synced the last time.
+    was_whole: bool,
+    /// A write or a flush failed: what lies on the disk is not to be relied on.
+    failed: AtomicBool,
+}
+
+/// File in the index's folder that says: all of this was on the disk when the index was closed.
+const WHOLE: &str = "whole";
 
 impl SledTable {
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
-        crate::folder::create_private(folder).map_err(|error| StoreError::Broken(format!("index: {error}")))?;
+        let io = |error: io::Error| StoreError::Broken(format!("index: {error}"));
+        crate::folder::create_private(folder).map_err(io)?;
+        // Gone, and durably so, before sled writes: from here on only closing makes it whole again.
+        let was_whole = match std::fs::remove_file(folder.join(WHOLE)) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(io(error)),
+        };
+        sync_folder(folder).map_err(io)?;
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE)
@@ -168,23 +203,83 @@ impl SledTable {
         // sled 0.34 asserts where it should answer; a damaged index is made anew, not the end of the relay.
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
         match opened {
-            Ok(Ok(db)) => Ok(Self(db)),
+            Ok(Ok(db)) => Ok(Self {
+                db: Some(db),
+                folder: folder.to_path_buf(),
+                was_whole,
+                failed: AtomicBool::new(false),
+            }),
             Ok(Err(error)) => Err(broken(error)),
             Err(_) => Err(StoreError::Broken("index: sled stopped while opening".into())),
         }
     }
+
+    fn db(&self) -> Result<&sled::Db, StoreError> {
+        self.db
+            .as_ref()
+            .ok_or_else(|| StoreError::Broken("index: it is closed".into()))
+    }
+
+    fn noted<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if done.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+impl Drop for SledTable {
+    fn drop(&mut self) {
+        let flushed = self.flush().is_ok();
+        // sled writes its last bytes when it is dropped.
+        drop(self.db.take());
+        if !flushed || self.failed.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = close(&self.folder) {
+            tracing::warn!(%error, "the index could not be closed whole; the next start makes it anew from the trail");
+        }
+    }
+}
+
+/// Syncs everything in the folder, then says so. One that is not there any more was removed on purpose.
+fn close(folder: &Path) -> io::Result<()> {
+    sync_all(folder)?;
+    let marker = crate::folder::private_file()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(folder.join(WHOLE))?;
+    marker.sync_all()?;
+    sync_folder(folder)
+}
+
+fn sync_all(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            // sled's folder of large values has no folders of its own.
+            for large in std::fs::read_dir(&path)? {
+                File::open(large?.path())?.sync_all()?;
+            }
+            sync_folder(&path)?;
+        } else {
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    sync_folder(folder)
 }
 
 impl Fetch for SledTable {
     fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(key).map_err(broken)?.map(|value| value.to_vec()))
+        Ok(self.db()?.get(key).map_err(broken)?.map(|value| value.to_vec()))
     }
 }
 
 impl Table for SledTable {
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
-        for row in self.0.range(from.to_vec()..).take(limit) {
+        for row in self.db()?.range(from.to_vec()..).take(limit) {
             let (key, value) = row.map_err(broken)?;
             if !key.starts_with(prefix) {
                 break;
@@ -205,11 +300,11 @@ impl Table for SledTable {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.0.apply_batch(batch).map_err(broken)
+        self.noted(self.db()?.apply_batch(batch).map_err(broken))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.0.flush().map_err(broken).map(drop)
+        self.noted(self.db()?.flush().map_err(broken).map(drop))
     }
 }
 

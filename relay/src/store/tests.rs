@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 use formats::trail::LogKey;
 
 use super::conformance::{acceptance, all, submission};
+use super::index::{Changes, Table as _};
+use super::sled::SledTable;
 use super::{Embedded as _, Fault, FaultyStore, MemoryStore, OpenError, SledStore, Store, StoreError};
 use crate::keys::for_tests as keys;
 use crate::trail::{Medium, TrailError};
@@ -113,6 +115,36 @@ async fn sled_store_conforms_reopens_and_rebuilds_the_same_index() {
     std::fs::write(data.path().join("index/conf"), b"garbage").unwrap();
     let healed = SledStore::open(data.path(), key(), &keys()).unwrap();
     assert!(healed.dump().unwrap() == before);
+}
+
+/// What an abrupt stop may leave: an index that knows how far it had come, but not every row before it.
+#[tokio::test]
+async fn an_index_that_was_not_closed_is_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    for number in 1..4 {
+        send(&store, number).await.unwrap();
+    }
+    let before = store.dump().unwrap();
+    drop(store);
+    let index = data.path().join("index");
+    let whole = index.join("whole");
+    assert!(whole.exists(), "closing says so");
+
+    let table = SledTable::open(&index).unwrap();
+    assert!(!whole.exists(), "an open index is not whole");
+    let mut lost = Changes::default();
+    let rows = table.scan(&[], &[], usize::MAX).unwrap();
+    let row = rows.iter().find(|row| row.key.starts_with(b"s")).unwrap();
+    lost.0.insert(row.key.clone(), None);
+    table.write(&lost).unwrap();
+    drop(table);
+    std::fs::remove_file(&whole).unwrap();
+
+    let healed = SledStore::open(data.path(), key(), &keys()).unwrap();
+    assert!(healed.dump().unwrap() == before);
+    drop(healed);
+    assert!(whole.exists());
 }
 
 async fn send(store: &impl Store, number: u64) -> Result<u64, StoreError> {
