@@ -1,6 +1,8 @@
 //! The suite on each store; reopening, rebuilding, and faults of the disk.
 
 mod erased;
+mod histories;
+mod model;
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -1,0 +1,238 @@
+//! Histories made by chance, on each store and on the model: what the model says is what every store says, however often it was
+//! closed, and whichever write fails.
+//!
+//! `HIKYAKU_HISTORIES` (default 32) is how many are tried, `HIKYAKU_HISTORY_SEED` which; both are fixed so that a failure returns.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use super::super::{Fault, FaultyStore, MemoryStore, SledStore, Store, StoreError};
+use super::model::{Model, SUBMISSIONS, Step, Turn};
+use super::{Bad, Trouble, key, keys};
+use crate::trail::Disk;
+
+fn step() -> impl Strategy<Value = Step> {
+    let (number, facility, device) = (0..SUBMISSIONS, 0..3usize, 0..2usize);
+    prop_oneof![
+        1 => facility.clone().prop_map(Step::Join),
+        1 => (facility.clone(), device.clone()).prop_map(|(facility, device)| Step::Enrol(facility, device)),
+        1 => (facility.clone(), device).prop_map(|(facility, device)| Step::Revoke(facility, device)),
+        3 => (number.clone(), any::<bool>()).prop_map(|(number, all)| Step::Accept(number, all)),
+        2 => number.clone().prop_map(Step::Wait),
+        2 => (number.clone(), any::<bool>()).prop_map(|(number, accept)| Step::Decide(number, accept)),
+        4 => (number.clone(), facility.clone(), any::<bool>()).prop_map(|(number, to, view)| Step::Look(number, to, view)),
+        2 => (number.clone(), facility).prop_map(|(number, by)| Step::Acknowledge(number, by)),
+        1 => number.clone().prop_map(Step::Hold),
+        1 => number.prop_map(Step::Lift),
+    ]
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    // Two steps about one thing in one batch would each be judged by what was before both.
+    let about = |step: &Step| match *step {
+        Step::Join(facility) => (0, facility as u64, 0),
+        Step::Enrol(facility, device) | Step::Revoke(facility, device) => (1, facility as u64, device as u64),
+        Step::Accept(number, _)
+        | Step::Wait(number)
+        | Step::Decide(number, _)
+        | Step::Look(number, ..)
+        | Step::Acknowledge(number, _)
+        | Step::Hold(number)
+        | Step::Lift(number) => (2, number, 0),
+    };
+    let steps = proptest::collection::vec(step(), 1..4).prop_map(move |mut steps| {
+        let mut seen = Vec::new();
+        steps.retain(|step| {
+            let new = !seen.contains(&about(step));
+            seen.push(about(step));
+            new
+        });
+        steps
+    });
+    (steps, proptest::bool::weighted(0.08)).prop_map(|(steps, reopen)| Turn { steps, reopen })
+}
+
+fn histories() -> impl Strategy<Value = Vec<Turn>> {
+    proptest::collection::vec(turn(), 1..60)
+}
+
+fn runner() -> TestRunner {
+    let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |value| value.parse().unwrap());
+    TestRunner::new(ProptestConfig {
+        cases: u32::try_from(number("HIKYAKU_HISTORIES", 32)).unwrap(),
+        rng_seed: RngSeed::Fixed(number("HIKYAKU_HISTORY_SEED", 20_261_122)),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+/// Lives `history` on a store; `reopen` closes and opens it.
+async fn live<S: Store>(mut store: S, history: &[Turn], reopen: impl Fn(S) -> S) {
+    let mut model = Model::default();
+    for turn in history {
+        if turn.reopen {
+            store = reopen(store);
+            model.agrees(&store).await;
+        }
+        let done = store.commit(turn.batch()).committed().await;
+        assert_eq!(done.map(|done| done.positions), model.take(turn), "{turn:?}");
+    }
+    model.agrees(&reopen(store)).await;
+}
+
+fn open(data: &Path) -> SledStore {
+    SledStore::open(data, key(), &keys()).unwrap()
+}
+
+#[test]
+fn memory_store_does_as_the_model() {
+    let lived = runner().run(&histories(), |history| {
+        runtime().block_on(live(MemoryStore::new(key()).unwrap(), &history, |store| store));
+        Ok(())
+    });
+    assert!(lived.is_ok(), "{}", lived.unwrap_err());
+}
+
+#[test]
+fn sled_store_does_as_the_model() {
+    let lived = runner().run(&histories(), |history| {
+        let data = tempfile::tempdir().unwrap();
+        let reopen = |store| {
+            drop(store);
+            open(data.path())
+        };
+        runtime().block_on(live(open(data.path()), &history, reopen));
+        Ok(())
+    });
+    assert!(lived.is_ok(), "{}", lived.unwrap_err());
+}
+
+/// One history of so many turns; many of them are refused by their conditions.
+fn one(turns: usize) -> Vec<Turn> {
+    proptest::collection::vec(turn(), turns)
+        .new_tree(&mut runner())
+        .unwrap()
+        .current()
+}
+
+/// Lives `history` on a store whose `n`-th write fails; what was refused is tried again, what had no answer is looked for.
+async fn live_with<S: Store>(inner: S, history: &[Turn], n: u64, fault: &Fault) -> (Model, FaultyStore<S>) {
+    let store = FaultyStore::new(inner, n, fault.clone());
+    let mut model = Model::default();
+    for (turn, number) in history.iter().zip(1..) {
+        let mut done = store.commit(turn.batch()).committed().await;
+        match (number == n, fault) {
+            (false, _) => {}
+            (true, Fault::Refused(error)) => {
+                assert_eq!(done.as_ref(), Err(error));
+                model.agrees(&store).await;
+                done = store.commit(turn.batch()).committed().await;
+            }
+            (true, Fault::AnswerLost) => {
+                assert!(matches!(done, Err(StoreError::Broken(_))));
+                let whole = model.take(turn);
+                // Whatever is asked after a later write sees it, whole or, where a condition did not hold, not at all.
+                let after = store
+                    .commit(
+                        Turn {
+                            steps: vec![],
+                            ..turn.clone()
+                        }
+                        .batch(),
+                    )
+                    .committed()
+                    .await;
+                assert!(after.is_ok(), "{after:?}");
+                model.agrees(&store).await;
+                if whole.is_ok_and(|positions| !positions.is_empty()) {
+                    continue;
+                }
+                done = store.commit(turn.batch()).committed().await;
+            }
+        }
+        assert_eq!(done.map(|done| done.positions), model.take(turn), "{turn:?}");
+    }
+    model.agrees(&store).await;
+    (model, store)
+}
+
+#[test]
+fn whichever_write_fails_nothing_is_lost_and_nothing_is_half() {
+    let history = one(40);
+    let faults = [
+        Fault::Refused(StoreError::Full),
+        Fault::Refused(StoreError::Broken("TEST".into())),
+        Fault::AnswerLost,
+    ];
+    for fault in &faults {
+        for n in 1..=history.len() as u64 {
+            runtime().block_on(live_with(MemoryStore::new(key()).unwrap(), &history, n, fault));
+        }
+    }
+    for (n, fault) in (1..=history.len() as u64).zip(faults.iter().cycle()) {
+        let data = tempfile::tempdir().unwrap();
+        let (model, store) = runtime().block_on(live_with(open(data.path()), &history, n, fault));
+        drop(store);
+        runtime().block_on(model.agrees(&open(data.path())));
+    }
+}
+
+/// The disk itself: a write that has no room, one that fails half-way, a sync that fails.
+#[test]
+fn whichever_write_of_the_disk_fails_nothing_is_lost_and_nothing_is_half() {
+    let history = one(100);
+    for trouble in [Trouble::Full, Trouble::Write, Trouble::Sync] {
+        let mut failed = 0;
+        for n in 1.. {
+            let data = tempfile::tempdir().unwrap();
+            let bad = Bad::default();
+            *bad.0.1.lock().unwrap() = Some((n, trouble));
+            let mut store = SledStore::open_on(data.path(), key(), &keys(), Box::new(bad)).unwrap();
+            let (mut model, mut fell) = (Model::default(), false);
+            store = runtime().block_on(async {
+                for turn in &history {
+                    let mut done = store.commit(turn.batch()).committed().await;
+                    let broken = match &done {
+                        Err(StoreError::Full) => false,
+                        Err(StoreError::Broken(_)) => true,
+                        _ => {
+                            assert_eq!(done.map(|done| done.positions), model.take(turn), "{turn:?}");
+                            continue;
+                        }
+                    };
+                    assert!(!fell, "one fault, two failures");
+                    fell = true;
+                    if broken {
+                        drop(store);
+                        store = SledStore::open_on(data.path(), key(), &keys(), Box::new(Disk)).unwrap();
+                        // Without answer it may have become durable; then all of it.
+                        if store.size().await.unwrap() > model.size() {
+                            model.take(turn).unwrap();
+                            model.agrees(&store).await;
+                            continue;
+                        }
+                    }
+                    model.agrees(&store).await;
+                    done = store.commit(turn.batch()).committed().await;
+                    assert_eq!(done.map(|done| done.positions), model.take(turn), "{turn:?}");
+                }
+                model.agrees(&store).await;
+                store
+            });
+            drop(store);
+            runtime().block_on(model.agrees(&open(data.path())));
+            if !fell {
+                break;
+            }
+            failed += 1;
+        }
+        assert!(failed > 10, "only {failed} writes failed");
+    }
+}
