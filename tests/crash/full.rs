@@ -1,11 +1,14 @@
 //! A disk that fills while an upload is under way. Needs strace; said by name where it is missing.
 
+use formats::wire::Receipt;
 use http::Request;
 use kit::desk::append;
 use kit::stage::Stage;
 use kit::{Pair, RelayOptions};
 
+use super::letters::written;
 use super::sync::{Tracer, strace_or_skip};
+use super::tally::{Ledger, judge};
 
 #[test]
 fn a_disk_that_fills_during_an_upload_is_said_and_deliveries_go_on() {
@@ -53,9 +56,18 @@ fn a_disk_that_fills_during_an_upload_is_said_and_deliveries_go_on() {
     assert_eq!(offset, half, "what was acknowledged is kept, and no more");
     let rest = https.send(append(&place, offset as u64), &container[offset..]).unwrap();
     assert_eq!(rest.status, 204, "{}", rest.json());
-    let receipt = pair.clinic.submit_upload(relay, &place);
-    assert_eq!(receipt.status, 201, "{}", receipt.json());
-    delivered(&stage, &pair, &receipt.json()["id"], &container);
+    let second = pair.clinic.submit_upload(relay, &place);
+    assert_eq!(second.status, 201, "{}", second.json());
+    delivered(&stage, &pair, &second.json()["id"], &container);
+    let mut ledger = Ledger::new(&pair);
+    for (bytes, answer) in [(earlier, receipt), (container, second)] {
+        let receipt: Receipt = serde_json::from_value(answer.json()).unwrap();
+        ledger
+            .acknowledged
+            .push((written(&pair, receipt.id.clone(), &bytes), receipt));
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    judge("disk full during an upload", &stage, &runtime, &[ledger]);
 }
 
 fn delivered(stage: &Stage, pair: &Pair, id: &serde_json::Value, container: &[u8]) {

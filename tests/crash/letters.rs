@@ -18,7 +18,7 @@ pub(crate) struct Letter {
     pub(crate) id: SubmissionId,
     file: PathBuf,
     length: u64,
-    sha256: String,
+    pub(crate) sha256: String,
     /// Its upload at the relay, once begun: what the client's outbox remembers.
     upload: Arc<Mutex<Option<String>>>,
 }
@@ -28,16 +28,20 @@ pub(crate) fn prepare(stage: &Stage, pair: &Pair, card: &Card, count: usize) -> 
     let write = |_| {
         let mut id = None;
         let bytes = stage.container(pair, card, |envelope, _| id = Some(envelope.id.clone()));
-        let id = id.unwrap();
-        Letter {
-            file: pair.clinic.file(&format!("letters/{id}.asice"), &bytes),
-            length: bytes.len() as u64,
-            sha256: hex::encode(sha256(&bytes)),
-            id,
-            upload: Arc::default(),
-        }
+        written(pair, id.unwrap(), &bytes)
     };
     (0..count).map(write).collect()
+}
+
+/// A signed letter, in a file of the clinic.
+pub(crate) fn written(pair: &Pair, id: SubmissionId, bytes: &[u8]) -> Letter {
+    Letter {
+        file: pair.clinic.file(&format!("letters/{id}.asice"), bytes),
+        length: bytes.len() as u64,
+        sha256: hex::encode(sha256(bytes)),
+        id,
+        upload: Arc::default(),
+    }
 }
 
 /// The API as a desk's own client speaks it.
@@ -73,6 +77,13 @@ pub(crate) async fn send(api: RelayApi, letter: Letter) -> Result<Receipt, ApiEr
         Answer::Receipt(receipt) => Ok(*receipt),
         Answer::Pending(pending) => panic!("{} waits for {}", pending.id, pending.waiting_for),
     }
+}
+
+/// Begins the upload of a letter; [`send`] goes on with it. Returns its place.
+pub(crate) async fn begin(api: &RelayApi, letter: &Letter) -> Result<String, ApiError> {
+    let upload = api.create_upload(letter.length, &letter.sha256).await?;
+    *letter.upload.lock().unwrap() = Some(upload.path.clone());
+    Ok(upload.path)
 }
 
 /// Holds the relay to its word about letters it has acknowledged.
@@ -150,7 +161,7 @@ pub(crate) async fn can_be_sent_again(clinic: &RelayApi, letters: Vec<Letter>) -
 }
 
 /// How often each letter is in the inbox.
-async fn inbox(hospital: &RelayApi) -> BTreeMap<SubmissionId, usize> {
+pub(crate) async fn inbox(hospital: &RelayApi) -> BTreeMap<SubmissionId, usize> {
     let (mut found, mut after) = (BTreeMap::new(), Some(0));
     while let Some(position) = after {
         let page = hospital.inbox(position).await.unwrap();

@@ -12,6 +12,7 @@ use kit::{CardSpec, RelayOptions};
 
 use super::audit::audit;
 use super::letters::{Letter, api, are_there, can_be_sent_again, prepare, send};
+use super::tally::{Ledger, judge};
 
 /// Letters under way when the relay is killed.
 const SENDS: usize = 200;
@@ -124,9 +125,14 @@ fn endure(rounds: RangeInclusive<u32>, random: &mut Random) -> (usize, usize) {
             continue;
         }
         stage.relay.stop();
-        let accepted = audit(&stage.relay);
+        let audited = audit(&stage.relay, std::iter::empty());
+        assert_eq!(audited.twice, [], "round {round}");
         for (letter, receipt) in kept.iter().flatten() {
-            assert_eq!(accepted.get(&letter.id), Some(&receipt.position), "round {round}");
+            assert_eq!(
+                audited.accepted.get(&letter.id),
+                Some(&receipt.position),
+                "round {round}"
+            );
         }
         stage.relay.restart();
     }
@@ -138,6 +144,11 @@ fn endure(rounds: RangeInclusive<u32>, random: &mut Random) -> (usize, usize) {
             &kept[kept.len().saturating_sub(SENDS / PAIRS)..],
         ));
     }
+    let ledgers = pairs.iter().zip(kept).map(|(pair, kept)| Ledger {
+        acknowledged: kept,
+        ..Ledger::new(pair)
+    });
+    judge("kill -9 among sends", &stage, &runtime, &ledgers.collect::<Vec<_>>());
     (total, without_answer)
 }
 

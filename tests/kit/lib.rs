@@ -27,6 +27,7 @@ pub mod services;
 pub mod skip;
 pub mod softhsm;
 pub mod stage;
+pub mod tally;
 pub mod trust;
 pub mod tsa;
 pub mod tsa_certificate;
