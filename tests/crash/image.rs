@@ -1,5 +1,5 @@
 //! A data folder on a disk of its own: the power is cut by going on with a copy of the disk, which has only what was written
-//! through to it. Needs root and mount; said by name where they are missing.
+//! through to it; and the disk turns read-only. Needs root and mount; said by name where they are missing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -65,6 +65,60 @@ fn what_was_acknowledged_survives_power_cuts() {
     judge("power cut (copy of the disk)", &stage, &runtime, &[ledger]);
 }
 
+#[test]
+fn a_disk_that_turns_read_only_shows_nothing_unrecorded_and_loses_nothing() {
+    let Some(disk) = Disk::or_skip("a_disk_that_turns_read_only_shows_nothing_unrecorded_and_loses_nothing") else {
+        return;
+    };
+    let (stage, runtime) = (disk.stage(), tokio::runtime::Runtime::new().unwrap());
+    let pair = stage.pair();
+    let card = stage.services.hpki().card(CardSpec::ec_doctor());
+    let mut ledger = Ledger::new(&pair);
+    let (clinic, hospital) = (api(&pair.clinic, &stage.relay), api(&pair.hospital, &stage.relay));
+    let letters = prepare(&stage, &pair, &card, 24);
+    let answers = Arc::new(AtomicUsize::new(0));
+    let start = |letter: Letter| {
+        let (clinic, answers) = (clinic.clone(), Arc::clone(&answers));
+        runtime.spawn(async move {
+            let receipt = send(clinic, letter).await;
+            answers.fetch_add(usize::from(receipt.is_ok()), Ordering::Relaxed);
+            receipt
+        })
+    };
+    let sends: Vec<_> = letters.iter().cloned().map(start).collect();
+    while answers.load(Ordering::Relaxed) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    disk.turn_read_only();
+    let mut open = Vec::new();
+    for (letter, sending) in letters.into_iter().zip(sends) {
+        match runtime.block_on(sending).unwrap() {
+            Ok(receipt) => ledger.acknowledged.push((letter, receipt)),
+            Err(ApiError::Problem(problem)) => {
+                assert!(problem.status >= 500, "{problem:?}");
+                open.push(letter);
+            }
+            Err(_) => open.push(letter),
+        }
+    }
+    println!("{} acknowledged, {} open", ledger.acknowledged.len(), open.len());
+    // What cannot be recorded is not shown.
+    let seen = runtime.block_on(ledger.views.look(&hospital, &ledger.acknowledged[0].0));
+    assert!(seen.is_err(), "a letter was shown on a disk that takes no record of it");
+    stage.relay.kill9();
+    disk.mount(&disk.file(0));
+    stage.relay.restart();
+    let clinic = api(&pair.clinic, &stage.relay);
+    ledger
+        .acknowledged
+        .extend(runtime.block_on(can_be_sent_again(&clinic, open)));
+    let hospital = api(&pair.hospital, &stage.relay);
+    for (letter, _) in &ledger.acknowledged {
+        runtime.block_on(ledger.views.look(&hospital, letter)).unwrap();
+    }
+    judge("read-only remount", &stage, &runtime, &[ledger]);
+}
+
 /// A disk image and where it is mounted.
 struct Disk {
     folder: TempDir,
@@ -118,6 +172,13 @@ impl Disk {
         self.cuts += 1;
         self.mount(&new);
         std::fs::remove_file(old).unwrap();
+    }
+
+    /// As a kernel does that meets an error of the disk: from now on nothing is written, not even to open files.
+    fn turn_read_only(&self) {
+        assert!(quiet(
+            Command::new("mount").args(["-o", "remount,abort"]).arg(self.place())
+        ));
     }
 
     /// Mounts `file` in place of what is mounted.
