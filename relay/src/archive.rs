@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::observe;
 use crate::problem::{Code, Problem};
 use crate::store::{Batch, Condition, StoreError, SubmissionRow};
+pub(crate) use making::applied;
 use making::{Made, NotMade};
 
 /// Name of the archive beside a container.

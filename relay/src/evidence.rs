@@ -14,7 +14,7 @@ mod question;
 mod slot;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -121,16 +121,20 @@ impl Fetcher {
         all
     }
 
-    /// Every CRL that is kept, the newest of each address, with its address.
-    #[allow(
-        dead_code,
-        reason = "who looks for late revocations and for lists that end soon looks here"
-    )]
+    /// Every CRL that is kept, the newest of each address, with its address, in the order of addresses.
     pub(crate) fn kept(&self) -> Vec<(String, Arc<Kept>)> {
+        let newest = self.every_kept().into_iter();
+        newest
+            .filter_map(|(url, kept)| Some((url, kept.into_iter().next()?)))
+            .collect()
+    }
+
+    /// Every CRL that is kept, newest first, by its address: the newest may be one that nobody signed.
+    pub(crate) fn every_kept(&self) -> BTreeMap<String, Vec<Arc<Kept>>> {
         let slots = self.slots();
         let crls = slots.iter().filter_map(|(key, slot)| {
             let url = key.strip_prefix("crl ")?;
-            Some((url.to_owned(), slot.newest()?))
+            Some((url.to_owned(), slot.kept()))
         });
         crls.collect()
     }
@@ -142,8 +146,9 @@ impl Fetcher {
     pub(crate) async fn anew(self: &Arc<Self>, url: &str) -> Result<Arc<Kept>, FetchError> {
         let question = Question::Crl { url: url.to_owned() };
         let (kept, _) = self.answers(&question, true).await?;
+        // What came just now, for whoever asks for it now wants to know what is there.
         kept.into_iter()
-            .next()
+            .max_by_key(|kept| kept.fetched)
             .ok_or_else(|| FetchError::NotThat("there is no answer".into()))
     }
 
@@ -177,7 +182,7 @@ impl Fetcher {
         let began = Instant::now();
         let slot = self.slot(&question.key(), Some(question))?;
         let age = self.trust.fetch_age;
-        let is_fresh = slot.newest().is_some_and(|kept| kept.is_fresh(clock::now(), age));
+        let is_fresh = slot.is_fresh(clock::now(), age);
         if is_fresh && !anew {
             return Ok((slot.kept(), false));
         }
@@ -213,7 +218,7 @@ impl Fetcher {
         let result = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
         let key = question.key();
         let known = slot.failure();
-        let (dropped, is_new) = slot.note(question, outcome, clock::now());
+        let (dropped, new) = slot.note(question, outcome, clock::now());
         match &result {
             Ok(()) => {
                 if slot.breaker.good() {
@@ -232,8 +237,8 @@ impl Fetcher {
                 }
             }
         }
-        if is_new {
-            self.keep(&key, slot, dropped).await;
+        if let Some(new) = new {
+            self.keep(&key, new, dropped).await;
             self.news.tell(&key);
             self.arrival.notify_one();
         }
@@ -292,15 +297,14 @@ impl Fetcher {
         question.answer(fetched?.into(), &nonce, clock::now())
     }
 
-    /// On disk what the slot keeps now, and no longer what it dropped.
-    async fn keep(&self, key: &str, slot: &Slot, dropped: Vec<Arc<Kept>>) {
-        let Some(newest) = slot.newest() else { return };
+    /// On disk what came, and no longer what was dropped.
+    async fn keep(&self, key: &str, new: Arc<Kept>, dropped: Vec<Arc<Kept>>) {
         let (folder, key) = (self.folder.clone(), key.to_owned());
         let saved = tokio::task::spawn_blocking(move || {
             for old in dropped {
                 folder.forget(&key, &old.der);
             }
-            folder.keep(&key, &newest.der)
+            folder.keep(&key, &new.der)
         });
         if let Ok(Err(error)) = saved.await {
             tracing::warn!(%error, "an answer could not be kept on disk");

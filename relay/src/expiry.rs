@@ -26,7 +26,7 @@ const CRL_NEAR: time::Duration = time::Duration::hours(12);
 /// Something that runs out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// `hpki`, `tsa`, `intermediate`, `crl`, `tsa-certificate`, `tls` or `device-ca`.
+    /// `hpki`, `accredited`, `jpki`, `tsa`, `intermediate`, `crl`, `tsa-certificate`, `tls` or `device-ca`.
     pub purpose: &'static str,
     /// Short, for people.
     pub name: String,
@@ -90,12 +90,13 @@ impl Ending {
 #[must_use]
 pub fn of_trust(trust: &TrustStore) -> Vec<Ending> {
     let anchors = &trust.anchors;
-    let hpki = anchors.hpki.0.iter().map(|anchor| ("hpki", anchor.certificate.clone()));
-    let tsa = anchors.tsa.0.iter().map(|anchor| ("tsa", anchor.certificate.clone()));
+    let sets = anchors.sets();
+    let sets = sets
+        .iter()
+        .flat_map(|(purpose, set)| set.0.iter().map(|anchor| (*purpose, anchor.certificate.clone())));
     let others = anchors.intermediates.iter();
     let others = others.filter_map(|der| Some(("intermediate", Certificate::parse(der).ok()?)));
-    hpki.chain(tsa)
-        .chain(others)
+    sets.chain(others)
         .map(|(purpose, certificate)| Ending::of(purpose, &certificate))
         .collect()
 }
@@ -142,16 +143,23 @@ pub(crate) fn all(context: &Context) -> Vec<Ending> {
     let mut all = of_trust(&context.trust.current());
     all.extend(of_config(&context.config));
     all.extend(context.stamps.endings());
-    let crls = context.fetcher.kept().into_iter().take(CRLS);
-    all.extend(crls.filter_map(|(url, kept)| {
+    let crls = context.fetcher.kept().into_iter().filter_map(|(url, kept)| {
         Some(Ending {
             purpose: "crl",
             name: url,
             at: kept.next_update?,
         })
-    }));
+    });
+    all.extend(nearest(crls.collect(), CRLS));
     all.sort_by_key(|ending| ending.at);
     all
+}
+
+/// Those that end first: of more than are shown, the ones that matter.
+fn nearest(mut endings: Vec<Ending>, most: usize) -> Vec<Ending> {
+    endings.sort_by(|one, other| (one.at, &one.name).cmp(&(other.at, &other.name)));
+    endings.truncate(most);
+    endings
 }
 
 /// What was said today already.
@@ -227,6 +235,14 @@ mod tests {
         assert_eq!((near(0), near(-5)), (Some(Near::Ended), Some(Near::Ended)));
         assert_eq!(ending("crl", time::Duration::days(4)).near(NOW), None);
         assert_eq!(ending("crl", time::Duration::hours(2)).near(NOW), Some(Near::Hours));
+    }
+
+    #[test]
+    fn of_more_crls_than_are_shown_those_that_end_first_are() {
+        let endings = (0..200).map(|hours| ending("crl", time::Duration::hours((hours * 37) % 200)));
+        let shown = nearest(endings.collect(), CRLS);
+        assert_eq!(shown.len(), CRLS);
+        assert!(shown.iter().all(|one| one.at < NOW + time::Duration::hours(64)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! durable. A refusal is a record too, with its report.
 
 mod arriving;
+pub(crate) mod kept;
 mod orphans;
 mod pending;
 mod record;
@@ -22,7 +23,7 @@ use formats::wire::{PendingAnswer, SubmissionId, SubmissionRequest, SubmissionSt
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use time::OffsetDateTime;
-use trust_store::{Evidence, Indication, SubIndication, Subject, Validated, ValidationReport, Verified};
+use trust_store::{Evidence, Subject, Validated, ValidationReport, Verified};
 
 use crate::clock;
 use crate::containers::{ContainerError, Containers};
@@ -30,6 +31,7 @@ use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use crate::revise::{evidence_name, report_name};
 use crate::routes;
 use crate::store::{Batch, Condition, SubmissionRow};
 use crate::upload::Upload;
@@ -52,7 +54,8 @@ enum Outcome {
     Passed(Box<Verified>),
     /// Everything else passed; this could not be asked.
     TryLater(Box<Validated>, Wait),
-    Failed(Box<ValidationReport>),
+    /// It does not pass, and no waiting helps. Where evidence is in the way that nobody may or can be asked for: which, in words.
+    Failed(Box<ValidationReport>, Option<String>),
 }
 
 /// What a submission waits for.
@@ -116,8 +119,11 @@ async fn decide(
     match verdict(context, container, Evidence::default(), now).await? {
         Outcome::Passed(verified) => accept(context, peer, upload, container, &verified).await,
         Outcome::TryLater(validated, wait) => pending::hold(context, peer, upload, container, &validated, wait).await,
-        Outcome::Failed(report) => {
-            let refusal = Refusal::by_verdict(report)?;
+        Outcome::Failed(report, lacking) => {
+            let mut refusal = Refusal::by_verdict(report)?;
+            if let Some(lacking) = lacking {
+                refusal = refusal.for_want_of(&lacking);
+            }
             let id = container.envelope.as_ref().map(|envelope| &envelope.id);
             let digest = Some(hex::encode(container.sha256));
             refusal
@@ -147,13 +153,20 @@ async fn verdict(
         trust.validate(subject, gathered.evidence, now)
     });
     let validated = validated.await.map_err(|error| Problem::internal(&error))?;
-    let report = validated.report();
-    if report.indication == Indication::Indeterminate && report.sub_indication == Some(SubIndication::TryLater) {
+    // Not by the report's own sub-indication: it is that of one signature, and another may have failed for good.
+    if validated.may_pass_later() {
         let words = if gathered.unreachable.is_empty() {
             "revocation information current enough for a verdict".to_owned()
         } else {
             gathered.unreachable.join("; ")
         };
+        if gathered.hopeless {
+            let report = match validated.into_verified() {
+                Ok(verified) => return Ok(Outcome::Passed(Box::new(verified))),
+                Err(report) => report,
+            };
+            return Ok(Outcome::Failed(report, Some(words)));
+        }
         let wait = Wait {
             words,
             awaited: gathered.awaited,
@@ -163,7 +176,7 @@ async fn verdict(
     }
     Ok(match validated.into_verified() {
         Ok(verified) => Outcome::Passed(Box::new(verified)),
-        Err(report) => Outcome::Failed(report),
+        Err(report) => Outcome::Failed(report, None),
     })
 }
 
@@ -263,11 +276,29 @@ struct Beside {
     report: String,
 }
 
+/// How what lies beside a container is named.
+#[derive(Clone, Copy)]
+enum Naming {
+    Usual,
+    /// With its digest, beside what another record names.
+    Digest,
+}
+
 async fn put_beside(
     context: &Context,
     stored_as: &str,
     evidence: &Evidence,
     report: &ValidationReport,
+) -> Result<Beside, Problem> {
+    put_under(context, stored_as, evidence, report, Naming::Usual).await
+}
+
+async fn put_under(
+    context: &Context,
+    stored_as: &str,
+    evidence: &Evidence,
+    report: &ValidationReport,
+    naming: Naming,
 ) -> Result<Beside, Problem> {
     let evidence = evidence.to_json().into_bytes();
     let report = serde_json::to_vec(report).map_err(|error| Problem::internal(&error))?;
@@ -275,11 +306,15 @@ async fn put_beside(
         evidence: hex::encode(sha256(&evidence)),
         report: hex::encode(sha256(&report)),
     };
-    context
-        .containers
-        .put_beside(stored_as, EVIDENCE, evidence.into())
+    let (evidence_file, report_file) = match naming {
+        Naming::Usual => (EVIDENCE.to_owned(), REPORT.to_owned()),
+        Naming::Digest => (evidence_name(&digests.evidence), report_name(&digests.report)),
+    };
+    let containers = &context.containers;
+    containers
+        .put_beside(stored_as, &evidence_file, evidence.into())
         .await?;
-    context.containers.put_beside(stored_as, REPORT, report.into()).await?;
+    containers.put_beside(stored_as, &report_file, report.into()).await?;
     Ok(digests)
 }
 

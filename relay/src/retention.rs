@@ -130,13 +130,18 @@ async fn erase_container(context: &Context, row: &SubmissionRow) -> Result<(), P
     Ok(())
 }
 
-/// Whether it was recorded; not, if it is erased already or held since.
+/// Whether it was recorded; not, if it is erased already, or held or revised since.
 async fn record(context: &Context, id: &SubmissionId, event: Event) -> Result<bool, Problem> {
     let batch = Batch {
         actor: Actor::default(),
         time: clock::now(),
         events: vec![event],
-        conditions: vec![Condition::Kept(id.clone()), Condition::NotHeld(id.clone())],
+        // A verdict revised meanwhile is in dispute, and the container is what the dispute is about.
+        conditions: vec![
+            Condition::Kept(id.clone()),
+            Condition::NotHeld(id.clone()),
+            Condition::VerdictStands(id.clone()),
+        ],
     };
     match context.store.commit(batch).committed().await {
         Ok(_) => Ok(true),

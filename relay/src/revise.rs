@@ -7,6 +7,7 @@
 //! Nothing here is state: at start the submissions are read from the store and compared with the kept CRLs.
 
 mod judge;
+mod rests;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,15 +16,17 @@ use std::time::{Duration, Instant};
 
 use formats::trail::Event;
 use formats::wire::{SubmissionId, SubmissionState};
-use trust_store::Certificate;
+use trust_store::Evidence;
 use trust_store::revocation::crl::Crl;
 
 use crate::clock;
 use crate::context::Context;
+use crate::intake::kept;
 use crate::observe;
 use crate::problem::Problem;
 use crate::store::SubmissionRow;
 use judge::{Piece, Verdict};
+use rests::{Letter, Rests};
 use watch::{Entry, Watch};
 
 pub(crate) use judge::{evidence_name, report_name};
@@ -39,7 +42,7 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// A submission that is to be validated again.
 struct Due {
-    pieces: BTreeMap<[u8; 32], (Arc<Piece>, Entry)>,
+    pieces: BTreeMap<[u8; 32], (Arc<Piece>, Vec<Entry>)>,
     next: Instant,
     pause: Duration,
 }
@@ -48,8 +51,10 @@ struct Due {
 #[derive(Default)]
 struct Late {
     watch: Watch,
-    /// The newest CRL of each URL.
-    pieces: HashMap<String, Arc<Piece>>,
+    /// The CRLs of each URL: the newest may be one that nobody signed.
+    pieces: HashMap<String, Vec<Arc<Piece>>>,
+    /// What could not be read, until when it rests, and how long the next time.
+    unread: BTreeMap<SubmissionId, (Instant, Duration)>,
     /// Position of the next record of the trail; `None` before the submissions of before were read.
     next: Option<u64>,
     due: BTreeMap<SubmissionId, Due>,
@@ -67,7 +72,9 @@ pub(crate) async fn watch(context: Context) {
                 "the trail cannot be followed; late revocations wait"
             );
         }
+        late.read_again(&context).await;
         late.look(&context).await;
+        context.fetcher.follow(late.watch.wanted());
         late.judge(&context).await;
         metrics::gauge!(observe::UNCONFIRMED).set(late.watch.unconfirmed() as f64);
         metrics::gauge!(observe::REVISIONS_DUE).set(late.due.len() as f64);
@@ -132,55 +139,79 @@ impl Late {
         {
             return;
         }
-        let signatures = match judge::signatures(context, submission).await {
-            Ok(signatures) => signatures,
+        let rests = match rests(context, row).await {
+            Ok(rests) => rests,
             Err(problem) => {
-                tracing::error!(%id, code = problem.code().as_str(), "a stored container cannot be watched for late revocation");
+                let code = problem.code().as_str();
+                tracing::error!(%id, code, "a submission cannot be watched for late revocation yet; it is read again");
+                let pause = self
+                    .unread
+                    .get(id)
+                    .map_or(PAUSE, |(_, pause)| (*pause * 2).min(LONGEST));
+                self.unread.insert(id.clone(), (Instant::now() + pause, pause));
                 return;
             }
         };
-        let trust = context.trust.current();
-        let intermediates: Vec<Certificate> = trust
-            .anchors
-            .intermediates
-            .iter()
-            .filter_map(|der| Certificate::parse(der).ok())
-            .collect();
-        for anchor in trust.anchors.hpki.0.iter().chain(&trust.anchors.tsa.0) {
-            self.watch.know(anchor.certificate.clone());
-        }
-        let signed_at = submission.signed_at.as_deref().and_then(clock::parse_rfc3339);
-        let signatures = signatures.iter().map(Vec::as_slice);
-        self.watch.add(id, signed_at, signatures, &intermediates);
-        let known: Vec<_> = self.pieces.values().cloned().collect();
+        self.unread.remove(id);
+        self.watch.add(id, rests);
+        let known: Vec<_> = self.pieces.values().flatten().cloned().collect();
         for piece in known {
-            self.watch.confirm_one(&piece.crl, id);
+            self.watch
+                .confirm_one(&piece.crl, id, |watch| piece.is_authentic(watch));
             let concerned = self.watch.concerns(&piece.crl, id);
             self.plan(concerned, &piece);
+        }
+    }
+
+    /// Notes what could not be read before.
+    async fn read_again(&mut self, context: &Context) {
+        let now = Instant::now();
+        let due = self.unread.iter().filter(|(_, (next, _))| *next <= now);
+        let due: Vec<SubmissionId> = due.map(|(id, _)| id.clone()).take(AT_ONCE).collect();
+        for id in due {
+            match context.store.submission(&id).await {
+                Ok(Some(row)) if row.state == SubmissionState::Accepted && row.erased.is_none() => {
+                    self.note(context, &row).await;
+                }
+                Ok(_) => {
+                    self.unread.remove(&id);
+                }
+                // The store is looked at again anyway.
+                Err(_) => {}
+            }
         }
     }
 
     fn forget(&mut self, id: &SubmissionId) {
         self.watch.remove(id);
         self.due.remove(id);
+        self.unread.remove(id);
         self.settled.retain(|(settled, _)| settled != id);
     }
 
     /// Looks at the kept CRLs for new ones.
     async fn look(&mut self, context: &Context) {
-        for (url, kept) in context.fetcher.kept() {
-            let same = |known: &Arc<Piece>| Arc::ptr_eq(&known.kept, &kept) || known.kept.der == kept.der;
-            if self.pieces.get(&url).is_some_and(same) {
-                continue;
+        let every = context.fetcher.every_kept();
+        self.pieces.retain(|url, _| every.contains_key(url));
+        for (url, kept) in every {
+            let known = self.pieces.remove(&url).unwrap_or_default();
+            let mut pieces = Vec::new();
+            for kept in kept {
+                let same = |known: &&Arc<Piece>| Arc::ptr_eq(&known.kept, &kept) || known.kept.der == kept.der;
+                if let Some(known) = known.iter().find(same) {
+                    pieces.push(Arc::clone(known));
+                    continue;
+                }
+                let parsed = tokio::task::spawn_blocking(move || {
+                    Crl::parse(&kept.der).ok().map(|crl| Arc::new(Piece::new(kept, crl)))
+                });
+                let Ok(Some(piece)) = parsed.await else { continue };
+                self.watch.confirm(&piece.crl);
+                let concerned = self.watch.concerned(&piece.crl);
+                self.plan(concerned, &piece);
+                pieces.push(piece);
             }
-            let parsed = tokio::task::spawn_blocking(move || {
-                Crl::parse(&kept.der).ok().map(|crl| Arc::new(Piece::new(kept, crl)))
-            });
-            let Ok(Some(piece)) = parsed.await else { continue };
-            self.watch.confirm(&piece.crl);
-            let concerned = self.watch.concerned(&piece.crl);
-            self.plan(concerned, &piece);
-            self.pieces.insert(url, piece);
+            self.pieces.insert(url, pieces);
         }
     }
 
@@ -194,7 +225,13 @@ impl Late {
                 next: Instant::now(),
                 pause: Duration::from_secs(1),
             });
-            due.pieces.insert(piece.sha256, (Arc::clone(piece), entry));
+            let (_, entries) = due
+                .pieces
+                .entry(piece.sha256)
+                .or_insert_with(|| (Arc::clone(piece), Vec::new()));
+            if !entries.contains(&entry) {
+                entries.push(entry);
+            }
             due.next = Instant::now();
         }
     }
@@ -218,11 +255,9 @@ impl Late {
                 Ok(Verdict::Stands) => {
                     self.due.remove(&id);
                     // A list nobody known signed proves nothing, not even that its entries are settled.
-                    let authentic = pieces
-                        .into_iter()
-                        .filter(|(piece, _)| self.watch.is_authentic(&piece.crl));
-                    let settled: Vec<_> = authentic.map(|(_, entry)| (id.clone(), entry)).collect();
-                    self.settled.extend(settled);
+                    let authentic = pieces.into_iter().filter(|(piece, _)| piece.is_authentic(&self.watch));
+                    let entries = authentic.flat_map(|(_, entries)| entries);
+                    self.settled.extend(entries.map(|entry| (id.clone(), entry)));
                 }
                 Ok(Verdict::Revised | Verdict::Gone) => self.forget(&id),
                 Ok(Verdict::Unknown(why)) => {
@@ -234,4 +269,33 @@ impl Late {
             }
         }
     }
+}
+
+/// What a submission rests on. What lies beside it is read only where the signatures do not bring everything themselves: it is
+/// as large as the lists in it.
+async fn rests(context: &Context, row: &SubmissionRow) -> Result<Rests, Problem> {
+    let submission = &row.submission;
+    let signatures = Arc::new(judge::signatures(context, submission).await?);
+    let of = |evidence: Evidence| {
+        let (signatures, trust) = (Arc::clone(&signatures), context.trust.current());
+        let signed_at = submission.signed_at.as_deref().and_then(clock::parse_rfc3339);
+        let received = clock::parse_rfc3339(&row.received);
+        tokio::task::spawn_blocking(move || {
+            let letter = Letter {
+                signatures: &signatures,
+                evidence: &evidence,
+                signed_at,
+                received,
+            };
+            Rests::of(letter, &trust.anchors)
+        })
+    };
+    let rests = of(Evidence::default())
+        .await
+        .map_err(|error| Problem::internal(&error))?;
+    if rests.is_whole {
+        return Ok(rests);
+    }
+    let evidence = kept::evidence(&context.containers, submission).await?;
+    of(evidence).await.map_err(|error| Problem::internal(&error))
 }

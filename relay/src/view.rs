@@ -21,6 +21,7 @@ use time::OffsetDateTime;
 
 use crate::clock;
 use crate::context::Context;
+use crate::intake::kept;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::revise::{evidence_name, report_name};
@@ -231,7 +232,10 @@ pub(crate) async fn report(
     match visible(&context, &peer, &id).await {
         Ok((row, _)) => {
             let newest = row.revised.as_ref().map(|revised| &revised.revision.report_sha256);
-            let name = newest.map_or_else(|| crate::intake::REPORT.to_owned(), |sha256| report_name(sha256));
+            let name = match newest {
+                Some(sha256) => report_name(sha256),
+                None => kept::report_file(&context.containers, &row.submission).await?,
+            };
             beside(&context, &row, &name).await
         }
         // Its id is free: a later refusal under it may have a report.
@@ -276,7 +280,10 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let (row, _) = visible(&context, &peer, &id).await?;
     let newest = row.revised.as_ref().map(|revised| &revised.revision.evidence_sha256);
-    let name = newest.map_or_else(|| crate::intake::EVIDENCE.to_owned(), |sha256| evidence_name(sha256));
+    let name = match newest {
+        Some(sha256) => evidence_name(sha256),
+        None => kept::evidence_file(&context.containers, &row.submission).await?,
+    };
     beside(&context, &row, &name).await
 }
 

@@ -16,7 +16,7 @@ use super::ARCHIVE;
 use crate::clock;
 use crate::containers::ContainerError;
 use crate::context::Context;
-use crate::intake::EVIDENCE;
+use crate::intake::kept::{self, KeptError};
 use crate::store::{StoreError, SubmissionRow};
 use crate::timestamps::NoStamp;
 
@@ -58,6 +58,15 @@ pub(super) enum NotMade {
     Store(#[from] StoreError),
 }
 
+impl From<KeptError> for NotMade {
+    fn from(error: KeptError) -> Self {
+        match error {
+            KeptError::Containers(error) => error.into(),
+            error => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
 impl From<ArchiveError> for NotMade {
     fn from(error: ArchiveError) -> Self {
         Self::Embed(error.into())
@@ -88,11 +97,8 @@ pub(super) async fn make(context: &Context, row: &SubmissionRow) -> Result<Made,
     }
     if archive.newest_token(&container)?.is_none() {
         archive = Archive::new(container.sha256);
-        let kept = context.containers.beside(stored_as, EVIDENCE).await?;
-        let kept = str::from_utf8(&kept)
-            .ok()
-            .and_then(|text| Evidence::from_json(text).ok());
-        let evidence = gather(context, Container::clone(&container), kept.unwrap_or_default()).await;
+        let kept = kept::evidence(&context.containers, &row.submission).await?;
+        let evidence = gather(context, Container::clone(&container), kept).await;
         embed(&mut archive, &container, &trust.anchors, &evidence)?;
     } else {
         renewable(context, &mut archive, &container).await?;
@@ -215,6 +221,11 @@ fn head(mut stored: impl std::io::Read) -> Result<Container, NotMade> {
             .map_err(|error| unreadable(&error))?;
     }
     Ok(intake.promised())
+}
+
+/// The container with its archive in it, if it is its archive.
+pub(crate) fn applied(bytes: &[u8], container: &Container) -> Option<Container> {
+    known(bytes, container)?.applied(container).ok()
 }
 
 fn known(bytes: &[u8], container: &Container) -> Option<Archive> {

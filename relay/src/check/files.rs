@@ -53,18 +53,22 @@ pub(super) async fn compare(
     leftovers(place, containers, replica, report).await
 }
 
-/// The files a submission must have.
-fn named(row: &SubmissionRow) -> Vec<Named> {
+/// The files a submission must have. One that waited has evidence and report of its verdict under their digests.
+fn named(place: Place<'_>, row: &SubmissionRow) -> Vec<Named> {
     let submission = &row.submission;
     let position = row.position;
+    let choose = |own: String, usual: &str| {
+        let beside = folder(place).join(&submission.stored_as).join(sealed_name(&own));
+        if beside.exists() { own } else { usual.to_owned() }
+    };
     let mut files = vec![
         Named {
-            file: EVIDENCE.into(),
+            file: choose(evidence_name(&submission.evidence_sha256), EVIDENCE),
             sha256: submission.evidence_sha256.clone(),
             position,
         },
         Named {
-            file: REPORT.into(),
+            file: choose(report_name(&submission.report_sha256), REPORT),
             sha256: submission.report_sha256.clone(),
             position,
         },
@@ -105,11 +109,14 @@ async fn submission(
     report: &mut Report,
 ) -> Result<(), CheckError> {
     let mut row = row.clone();
-    let mut open: BTreeSet<String> = named(&row).into_iter().map(|named| named.file).collect();
+    let mut open: BTreeSet<String> = named(place, &row).into_iter().map(|named| named.file).collect();
     report.files += open.len() as u64;
     for attempt in 1..=TRIES {
         let mut differing = Vec::new();
-        for named in named(&row).into_iter().filter(|named| open.contains(&named.file)) {
+        for named in named(place, &row)
+            .into_iter()
+            .filter(|named| open.contains(&named.file))
+        {
             let found = digest(containers, &row.submission.stored_as, &named.file, pace).await;
             if !matches!(&found, Ok(found) if *found == named.sha256) {
                 differing.push((named, found));

@@ -14,7 +14,7 @@ const TAIL: u64 = 22 + 20 + 56 + 64;
 const DIRECTORY: u64 = 32 << 20;
 const LOCAL_HEADER: u64 = 30;
 /// The signatures of a container, and the bytes of the largest.
-const MAX_SMALL: usize = 16;
+const MAX_SMALL: usize = formats::asice::MAX_SIGNATURES;
 const SMALL: u64 = 10 << 20;
 
 /// The bytes of one entry.

@@ -30,6 +30,8 @@ pub(crate) struct Gathered {
     pub(crate) unreachable: Vec<String>,
     /// Names of what is waited for, as [`super::news::News`] tells of them.
     pub(crate) awaited: Vec<String>,
+    /// Nothing is awaited that may ever come: no certificate names where to ask, or the relay's own rules forbid to ask there.
+    pub(crate) hopeless: bool,
 }
 
 /// How far a question has been asked for this submission.
@@ -57,6 +59,7 @@ impl Fetcher {
         let began = Instant::now();
         let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
         let mut failed: BTreeMap<String, String> = BTreeMap::new();
+        let mut forbidden: HashSet<String> = HashSet::new();
         let mut missing = Vec::new();
         for round in 0..=ROUNDS {
             (missing, evidence) = ask(trust, subject, evidence, now).await;
@@ -128,6 +131,9 @@ impl Fetcher {
                         }
                     }
                     Err(error) => {
+                        if matches!(error, FetchError::Forbidden(_)) {
+                            forbidden.insert(key.clone());
+                        }
                         failed.insert(key, error.to_string());
                     }
                 }
@@ -138,8 +144,15 @@ impl Fetcher {
             evidence,
             unreachable,
             awaited,
+            hopeless: !missing.iter().any(|query| may_come(query, &forbidden)),
         }
     }
+}
+
+/// Whether what is missing may be had one day, by somebody's fault passing.
+fn may_come(query: &EvidenceQuery, forbidden: &HashSet<String>) -> bool {
+    let may_be_asked = |question: &Question| !forbidden.contains(&question.key());
+    matches!(query, EvidenceQuery::Timestamp { .. }) || Question::all_of(query).iter().any(may_be_asked)
 }
 
 /// What to fetch next: of each query the first address that may still help. OCSP only where no CRL about the same certificate
@@ -238,4 +251,28 @@ async fn ask(
     let (trust, subject) = (Arc::clone(trust), Arc::clone(subject));
     let asked = tokio::task::spawn_blocking(move || (trust.missing(&subject, &evidence, now), evidence)).await;
     asked.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_awaited_from_where_nobody_may_ask() {
+        let list = |urls: &[&str]| EvidenceQuery::Crl {
+            issuer: String::new(),
+            subject: String::new(),
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        };
+        let forbidden = HashSet::from(["crl https://a/1".to_owned(), "crl http://b/2".to_owned()]);
+        assert!(!may_come(&list(&[]), &forbidden), "no address");
+        assert!(!may_come(&list(&["https://a/1", "http://b/2"]), &forbidden));
+        assert!(may_come(&list(&["https://a/1", "http://c/3"]), &forbidden));
+        let stamp = EvidenceQuery::Timestamp {
+            subject: String::new(),
+            algorithm: formats::digest::DigestAlgorithm::Sha256,
+            digest: Vec::new(),
+        };
+        assert!(may_come(&stamp, &forbidden), "an authority may answer again");
+    }
 }

@@ -22,6 +22,8 @@ pub(super) enum Question {
 pub(crate) struct Kept {
     /// As it came.
     pub(crate) der: Vec<u8>,
+    /// Its thisUpdate; certificates have none.
+    pub(super) this_update: Option<OffsetDateTime>,
     /// Its nextUpdate.
     pub(crate) next_update: Option<OffsetDateTime>,
     /// Certificates do not run out as answers.
@@ -127,8 +129,9 @@ impl Kept {
     /// [`FetchError::NotThat`].
     pub(super) fn read(key: &str, bytes: Vec<u8>, fetched: OffsetDateTime) -> Result<Self, FetchError> {
         let not = |what: &str| FetchError::NotThat(format!("the answer is no {what}"));
-        let kept = |der, next_update, lasting| Self {
+        let kept = |der, this_update, next_update, lasting| Self {
             der,
+            this_update,
             next_update,
             lasting,
             fetched,
@@ -138,32 +141,28 @@ impl Kept {
             if crl.this_update > fetched.saturating_add(SKEW) {
                 return Err(FetchError::NotThat("the CRL is dated later than now".into()));
             }
-            let next_update = crl.next_update;
-            Ok(kept(bytes, next_update, false))
+            let (this_update, next_update) = (crl.this_update, crl.next_update);
+            Ok(kept(bytes, Some(this_update), next_update, false))
         } else if key.starts_with("ocsp ") {
             let response = trust_store::revocation::ocsp::OcspResponse::parse(&bytes);
             let basic = response.ok().and_then(|response| response.basic);
             let basic = basic.ok_or_else(|| not("OCSP response"))?;
             let next = basic.singles.iter().filter_map(|single| single.next_update).min();
-            Ok(kept(bytes, next, false))
+            let this = basic.singles.iter().map(|single| single.this_update).min();
+            Ok(kept(bytes, this, next, false))
         } else {
             let mut found = Evidence::default();
             found.add("", &bytes);
             if found.certificates.is_empty() {
                 return Err(not("certificate"));
             }
-            Ok(kept(bytes, None, true))
+            Ok(kept(bytes, None, None, true))
         }
     }
 
     /// Whether no newer one is to be expected yet.
     pub(super) fn is_current(&self, now: OffsetDateTime) -> bool {
         self.lasting || now < self.next_update.unwrap_or(self.fetched + UNSTATED)
-    }
-
-    /// Whether it came so lately that nobody need be asked for a newer one: a card may have been revoked since.
-    pub(super) fn is_fresh(&self, now: OffsetDateTime, age: std::time::Duration) -> bool {
-        self.lasting || (self.is_current(now) && now - self.fetched < age && self.fetched <= now)
     }
 
     /// Adds it to what a validation may use.

@@ -1,6 +1,6 @@
 //! What is known of one question: answers kept, failures remembered, one who asks while the others wait for what it learns.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,13 @@ pub(super) struct Slot {
     pub(super) breaker: Breaker,
     known: Mutex<Known>,
     used: AtomicU64,
+    followed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Known {
     question: Option<Question>,
-    /// Newest first.
+    /// Newest first, by what they say of themselves: a mirror that is late brings yesterday's list after today's.
     kept: Vec<Arc<Kept>>,
     asked: Option<(Instant, Result<(), FetchError>)>,
     sought: Option<Sought>,
@@ -42,6 +43,7 @@ struct Sought {
 
 impl Slot {
     pub(super) fn new(question: Option<Question>, kept: Vec<Arc<Kept>>, longest_rest: Duration) -> Self {
+        let kept = newest_first(kept);
         Self {
             turn: tokio::sync::Mutex::default(),
             breaker: Breaker::new(longest_rest),
@@ -51,6 +53,7 @@ impl Slot {
                 ..Known::default()
             }),
             used: AtomicU64::default(),
+            followed: AtomicBool::default(),
         }
     }
 
@@ -65,6 +68,15 @@ impl Slot {
 
     pub(super) fn last_used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// It is asked for even before anybody needs an answer.
+    pub(super) fn follow(&self) {
+        self.followed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
     }
 
     pub(super) fn question(&self) -> Option<Question> {
@@ -87,46 +99,57 @@ impl Slot {
         (*when >= then).then(|| outcome.clone())
     }
 
-    /// Notes what came of asking. Those that no longer need keeping are returned, and whether the answer is a new one. An
+    /// When an answer came last.
+    pub(super) fn arrived(&self) -> Option<OffsetDateTime> {
+        self.known().kept.iter().map(|kept| kept.fetched).max()
+    }
+
+    /// Whether one came so lately that nobody need be asked for a newer one: a card may have been revoked since.
+    pub(super) fn is_fresh(&self, now: OffsetDateTime, age: Duration) -> bool {
+        let (newest, arrived) = (self.newest(), self.arrived());
+        newest.zip(arrived).is_some_and(|(newest, arrived)| {
+            newest.lasting || (newest.is_current(now) && now - arrived < age && arrived <= now)
+        })
+    }
+
+    /// Notes what came of asking. Those that no longer need keeping are returned, and the answer if it is a new one. An
     /// answer that does not fit replaces nothing.
     pub(super) fn note(
         &self,
         question: &Question,
         outcome: Result<Kept, FetchError>,
         now: OffsetDateTime,
-    ) -> (Vec<Arc<Kept>>, bool) {
+    ) -> (Vec<Arc<Kept>>, Option<Arc<Kept>>) {
         let mut known = self.known();
         known.question = Some(question.clone());
         let kept = match outcome {
             Ok(kept) => kept,
             Err(error) => {
                 known.asked = Some((Instant::now(), Err(error)));
-                return (Vec::new(), false);
+                return (Vec::new(), None);
             }
         };
         known.asked = Some((Instant::now(), Ok(())));
-        let same = known.kept.iter().position(|old| old.der == kept.der);
-        let is_new = same.is_none();
-        if let Some(same) = same {
-            known.kept.remove(same);
+        let kept = Arc::new(kept);
+        let mut older = std::mem::take(&mut known.kept);
+        let count = older.len();
+        older.retain(|old| old.der != kept.der);
+        let is_new = older.len() == count;
+        let (mut older, mut dropped): (Vec<_>, Vec<_>) =
+            older.into_iter().partition(|old| old.is_current(now) && !old.lasting);
+        if older.len() > OLDER {
+            // The newest, and the one that came longest ago: rubbish that looks like an answer must come very long to push both out.
+            let longest_ago = (1..older.len()).min_by_key(|index| older.get(*index).map(|old| old.fetched));
+            let longest_ago = longest_ago.map(|index| older.remove(index));
+            dropped.extend(older.split_off(OLDER - 1));
+            older.extend(longest_ago);
         }
-        let mut dropped = Vec::new();
-        let older: Vec<_> = std::mem::take(&mut known.kept);
-        let last = older.len().saturating_sub(1);
-        known.kept.push(Arc::new(kept));
-        for (index, old) in older.into_iter().enumerate() {
-            // The one before, and the oldest: rubbish that looks like an answer must come very long to push both out.
-            let wanted = known.kept.len() <= OLDER && (index == 0 || index == last);
-            if wanted && old.is_current(now) && !old.lasting {
-                known.kept.push(old);
-            } else {
-                dropped.push(old);
-            }
-        }
+        older.insert(0, Arc::clone(&kept));
+        known.kept = newest_first(older);
         if is_new {
             known.sought = None;
         }
-        (dropped, is_new)
+        (dropped, is_new.then_some(kept))
     }
 
     /// Whether it is sought and due. The next time is put off until told otherwise.
@@ -184,16 +207,57 @@ impl Slot {
     }
 }
 
+/// By thisUpdate; of equal ones what came last.
+fn newest_first(mut kept: Vec<Arc<Kept>>) -> Vec<Arc<Kept>> {
+    kept.sort_by_key(|one| std::cmp::Reverse((one.this_update, one.fetched)));
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kept(bytes: &[u8], next: i64) -> Kept {
+    /// Issued and fetched when it came, unless told otherwise.
+    fn kept(bytes: &[u8], came: i64, next: i64) -> Kept {
+        let at = |seconds| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds);
         Kept {
             der: bytes.to_vec(),
-            next_update: Some(OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(next)),
+            this_update: Some(at(came)),
+            next_update: Some(at(next)),
             lasting: false,
-            fetched: OffsetDateTime::UNIX_EPOCH,
+            fetched: at(came),
+        }
+    }
+
+    #[test]
+    fn a_list_of_yesterday_that_comes_after_todays_does_not_go_before_it() {
+        let slot = Slot::new(None, Vec::new(), Duration::ZERO);
+        let question = Question::Crl { url: "u".into() };
+        let at = |seconds| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds);
+        slot.note(&question, Ok(kept(b"101", 10, 1_000)), at(10));
+        let stale = Kept {
+            fetched: at(20),
+            ..kept(b"100", 5, 1_000)
+        };
+        let (dropped, new) = slot.note(&question, Ok(stale), at(20));
+        assert!(dropped.is_empty() && new.is_some_and(|new| new.der == b"100"));
+        assert_eq!(slot.newest().unwrap().der, b"101");
+        assert_eq!(slot.kept().len(), 2);
+        // The same after a restart, in whatever order the files are read.
+        let again = Slot::new(None, slot.kept().into_iter().rev().collect(), Duration::ZERO);
+        assert_eq!(again.newest().unwrap().der, b"101");
+        // Nor is the address asked again and again, because it answered late.
+        assert!(slot.is_fresh(at(25), Duration::from_secs(10)));
+        assert!(!slot.is_fresh(at(31), Duration::from_secs(10)));
+        // Further late ones push neither today's out nor the one that came first.
+        for (came, bytes) in [(30, b"98"), (31, b"97"), (32, b"96")] {
+            let stale = Kept {
+                fetched: at(came),
+                ..kept(bytes, 1, 1_000)
+            };
+            slot.note(&question, Ok(stale), at(came));
+            assert_eq!(slot.newest().unwrap().der, b"101");
+            assert!(slot.kept().iter().any(|one| one.der == bytes), "what came last is kept");
         }
     }
 
@@ -203,16 +267,19 @@ mod tests {
         let question = Question::Crl { url: "u".into() };
         let at = |seconds| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds);
         let names = || -> Vec<Vec<u8>> { slot.kept().iter().map(|kept| kept.der.clone()).collect() };
-        assert!(slot.note(&question, Ok(kept(b"1", 100)), at(1)).1);
+        assert!(slot.note(&question, Ok(kept(b"1", 1, 100)), at(1)).1.is_some());
         let bad = Err(FetchError::NotThat("the answer is no CRL".into()));
-        assert!(!slot.note(&question, bad, at(2)).1);
+        assert!(slot.note(&question, bad, at(2)).1.is_none());
         assert_eq!(names(), [b"1"]);
-        assert!(!slot.note(&question, Ok(kept(b"1", 100)), at(3)).1, "the same again");
+        assert!(
+            slot.note(&question, Ok(kept(b"1", 1, 100)), at(3)).1.is_none(),
+            "the same again"
+        );
         for (name, now) in [(b"2", 4), (b"3", 5), (b"4", 6)] {
-            slot.note(&question, Ok(kept(name, 100)), at(now));
+            slot.note(&question, Ok(kept(name, now, 100)), at(now));
         }
         assert_eq!(names(), [b"4", b"3", b"1"]);
-        let (dropped, _) = slot.note(&question, Ok(kept(b"5", 200)), at(101));
+        let (dropped, _) = slot.note(&question, Ok(kept(b"5", 101, 200)), at(101));
         assert_eq!((names(), dropped.len()), (vec![b"5".to_vec()], 3));
     }
 
@@ -227,7 +294,7 @@ mod tests {
         slot.seek_soon();
         assert!(slot.seek_now(longest));
         let question = Question::Crl { url: "u".into() };
-        slot.note(&question, Ok(kept(b"1", 1)), OffsetDateTime::UNIX_EPOCH);
+        slot.note(&question, Ok(kept(b"1", 1, 1)), OffsetDateTime::UNIX_EPOCH);
         slot.seek_soon();
         assert!(!slot.seek_now(longest));
     }

@@ -106,6 +106,32 @@ async fn one_fetch_serves_all_who_ask_and_rubbish_replaces_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_nobody_had_to_ask_for_is_asked_for_until_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let responder = Responder::start(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    let fetcher = fetcher(folder.path(), &["localhost"], Duration::from_millis(100));
+    let fetcher = Arc::new(Fetcher {
+        trust: Trust {
+            refresh: Duration::from_millis(400),
+            ..fetcher.trust.clone()
+        },
+        ..Arc::into_inner(fetcher).unwrap()
+    });
+    let url = crl(responder.port).url().to_owned();
+    fetcher.follow([&url].into_iter());
+    let watching = tokio::spawn(Arc::clone(&fetcher).watch());
+    while responder.asked() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(fetcher.every_kept()[&url].is_empty());
+    responder.says(ok(&list()));
+    while fetcher.every_kept()[&url].is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    watching.abort();
+}
+
+#[tokio::test]
 async fn a_dead_host_costs_one_try_in_a_while_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let responder = Responder::start(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_vec()).await;

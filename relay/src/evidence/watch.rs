@@ -1,6 +1,6 @@
 //! Asking without being asked: CRLs before they run out, and what submissions wait for, until it is there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use crate::clock;
 const BEFORE_NEXT_UPDATE: time::Duration = time::Duration::minutes(10);
 /// The longest pause between two tries for an answer that helps, from a host that gives answers which do not.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// CRLs asked for because of submissions that none has confirmed yet; the cards of a country name some dozens.
+const FOLLOWED: usize = 1_024;
 /// How often what is due is looked for.
 const PACE: Duration = Duration::from_millis(200);
 
@@ -22,6 +24,17 @@ impl Fetcher {
     pub(crate) fn seek(&self, names: &HashSet<String>, first: Duration) {
         for (key, slot) in &*self.slots() {
             slot.seek(names.contains(key), first);
+        }
+    }
+
+    /// Asks for these CRLs too, which nobody has had to ask for so far, and from their first answer on as for all others.
+    pub(crate) fn follow<'u>(&self, urls: impl Iterator<Item = &'u String>) {
+        let urls: BTreeSet<&String> = urls.collect();
+        for url in urls.into_iter().take(FOLLOWED) {
+            let question = Question::Crl { url: url.clone() };
+            if let Ok(slot) = self.slot(&question.key(), Some(&question)) {
+                slot.follow();
+            }
         }
     }
 
@@ -59,21 +72,25 @@ impl Fetcher {
     fn due(&self, key: &str, slot: &Slot) -> bool {
         let crl = matches!(slot.question(), Some(Question::Crl { .. }));
         let pause = (self.trust.refresh / 4).min(Duration::from_secs(60));
-        let Some(kept) = slot.newest().filter(|_| crl) else {
+        if !crl {
             return false;
-        };
+        }
         if slot
             .asked_since(Instant::now().checked_sub(pause).unwrap_or_else(Instant::now))
             .is_some()
         {
             return false;
         }
-        is_due(&kept, self.trust.refresh, spread(key))
+        match slot.newest() {
+            Some(kept) => is_due(&kept, slot.arrived(), self.trust.refresh, spread(key)),
+            None => slot.is_followed(),
+        }
     }
 }
 
-fn is_due(kept: &Kept, refresh: Duration, spread: f64) -> bool {
-    let (now, age) = (clock::now(), clock::now() - kept.fetched);
+fn is_due(kept: &Kept, arrived: Option<time::OffsetDateTime>, refresh: Duration, spread: f64) -> bool {
+    let now = clock::now();
+    let age = now - arrived.unwrap_or(kept.fetched);
     let runs_out = kept.next_update.is_some_and(|next| {
         let ahead = BEFORE_NEXT_UPDATE.min((next - kept.fetched) / 4);
         now > next - ahead * (0.5 + spread / 2.0)
@@ -96,17 +113,18 @@ mod tests {
         let now = clock::now();
         let kept = |fetched: i64, next: i64| Kept {
             der: Vec::new(),
+            this_update: None,
             next_update: Some(now + time::Duration::seconds(next)),
             lasting: false,
             fetched: now - time::Duration::seconds(fetched),
         };
         let six_hours = Duration::from_secs(6 * 3600);
         for spread in [0.0, 1.0] {
-            assert!(!is_due(&kept(60, 86_400), six_hours, spread));
-            assert!(is_due(&kept(86_000, 200), six_hours, spread), "runs out");
-            assert!(is_due(&kept(6 * 3600 + 1, 86_400), six_hours, spread), "old");
+            assert!(!is_due(&kept(60, 86_400), None, six_hours, spread));
+            assert!(is_due(&kept(86_000, 200), None, six_hours, spread), "runs out");
+            assert!(is_due(&kept(6 * 3600 + 1, 86_400), None, six_hours, spread), "old");
             assert!(
-                !is_due(&kept(10, 50), six_hours, spread),
+                !is_due(&kept(10, 50), None, six_hours, spread),
                 "of a list that lives a minute not ten"
             );
         }

@@ -15,14 +15,16 @@ use futures_util::StreamExt;
 use trust_store::{Evidence, Validated, ValidationReport};
 
 use super::refusal::keep_report;
-use super::{EVIDENCE, GATHERED, Outcome, Wait, explain, keep, note, put_beside, record, verdict, wait_answer};
+use super::{
+    GATHERED, Naming, Outcome, Wait, explain, keep, kept, note, put_beside, put_under, record, verdict, wait_answer,
+};
 use crate::clock;
 use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
-use crate::store::{Batch, Condition, SubmissionRow};
+use crate::store::{Batch, Condition, StoreError, SubmissionRow};
 use crate::upload::{Reading, Upload};
 use plan::Tried;
 
@@ -195,17 +197,33 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<Option<Wait>, P
         Err(problem) if overdue(row) => unjudged(row, &problem),
         Err(problem) => return Err(problem),
     };
-    let accepted = matches!(event, Event::Accepted(_));
-    let batch = Batch {
-        actor: Actor::default(),
-        time: clock::now(),
-        events: vec![event],
-        conditions: vec![Condition::SubmissionIs(
-            row.submission.submission.clone(),
-            SubmissionState::PendingEvidence,
-        )],
+    let mut accepted = matches!(event, Event::Accepted(_));
+    let batch = |event, mut conditions: Vec<Condition>| {
+        let (id, waits) = (row.submission.submission.clone(), SubmissionState::PendingEvidence);
+        conditions.push(Condition::SubmissionIs(id, waits));
+        Batch {
+            actor: Actor::default(),
+            time: clock::now(),
+            events: vec![event],
+            conditions,
+        }
     };
-    context.store.commit(batch).committed().await?;
+    // Who sent it must still be allowed to at the moment it is accepted: a device may have been stolen since.
+    let active = if accepted {
+        vec![sent_by(context, row).await?]
+    } else {
+        Vec::new()
+    };
+    match context.store.commit(batch(event, active)).committed().await {
+        Err(StoreError::Conflict(Condition::DeviceActive(..))) => {
+            accepted = false;
+            let event = refused_by(row, Code::DeviceRevoked);
+            context.store.commit(batch(event, Vec::new())).committed().await?;
+        }
+        other => {
+            other?;
+        }
+    }
     let outcome = if accepted { "accepted" } else { "refused" };
     metrics::counter!(observe::SUBMISSIONS, "outcome" => outcome).increment(1);
     tracing::info!(id = %row.submission.submission, outcome, "a submission waits no longer");
@@ -213,6 +231,17 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<Option<Wait>, P
         context.containers.delete(&row.submission.stored_as).await?;
     }
     Ok(None)
+}
+
+/// That the device that sent it is still good; its record says which.
+async fn sent_by(context: &Context, row: &SubmissionRow) -> Result<Condition, Problem> {
+    let records = context.store.records(None, row.position, 1).await?;
+    let stored = records.first().filter(|stored| stored.position == row.position);
+    let record = stored.ok_or(Code::Internal)?.record()?.ok_or(Code::Internal)?;
+    match (record.actor.facility, record.actor.device) {
+        (Some(facility), Some(device)) => Ok(Condition::DeviceActive(facility, device)),
+        _ => Err(Code::Internal.into()),
+    }
 }
 
 /// What another try comes to.
@@ -232,21 +261,18 @@ async fn judged(context: &Context, row: &SubmissionRow) -> Result<Judged, Proble
     let read = read.await;
     let container = Arc::new(read.map_err(|error| Problem::internal(&error))??);
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
-    let mut kept = Evidence::default();
-    for file in [EVIDENCE, GATHERED] {
-        match context.containers.beside(stored_as, file).await {
-            Ok(bytes) => {
-                let text = str::from_utf8(&bytes).ok();
-                kept.merge(text.and_then(|text| Evidence::from_json(text).ok()).unwrap_or_default());
-            }
-            Err(ContainerError::Absent) => {}
-            Err(error) => return Err(error.into()),
-        }
+    let mut kept = kept::evidence(&context.containers, &row.submission).await?;
+    match context.containers.beside(stored_as, GATHERED).await {
+        Ok(bytes) => kept.merge(kept::read(&bytes, GATHERED)?),
+        Err(ContainerError::Absent) => {}
+        Err(error) => return Err(error.into()),
     }
     let stamps = kept.tokens.len();
     match verdict(context, &container, kept, clock::now()).await? {
         Outcome::Passed(verified) => {
-            let digests = put_beside(context, stored_as, verified.evidence(), verified.report()).await?;
+            // Under names of their own: the record that holds it names those that are there, whatever happens before the next.
+            let (evidence, report) = (verified.evidence(), verified.report());
+            let digests = put_under(context, stored_as, evidence, report, Naming::Digest).await?;
             let submission = record::accepted(envelope, &container, &verified, &digests, stored_as)?;
             Ok(Judged::Decided(Box::new(Event::Accepted(Box::new(submission)))))
         }
@@ -266,24 +292,29 @@ async fn judged(context: &Context, row: &SubmissionRow) -> Result<Judged, Proble
             }
             Ok(Judged::Waits(wait))
         }
-        Outcome::Failed(report) => {
+        Outcome::Failed(report, _) => {
             let event = refused(context, row, &report).await?;
             Ok(Judged::Decided(Box::new(event)))
         }
     }
 }
 
-/// The record of a refusal for want of a verdict: its code says what was in the way, and no report is claimed.
+/// The record of a refusal for want of a verdict, or of a sender: its code says what was in the way, and no report is claimed.
 fn unjudged(row: &SubmissionRow, problem: &Problem) -> Event {
     tracing::error!(
         id = %row.submission.submission,
         code = problem.code().as_str(),
         "a submission that cannot be read is refused at its deadline; its sender must send it again"
     );
+    refused_by(row, problem.code())
+}
+
+/// The record of a refusal without a report.
+fn refused_by(row: &SubmissionRow, code: Code) -> Event {
     Event::Refused {
         facility: row.submission.sender.facility.clone(),
         submission: Some(row.submission.submission.clone()),
-        code: problem.code().as_str().to_owned(),
+        code: code.as_str().to_owned(),
         sub_indication: None,
         container_sha256: Some(row.submission.container_sha256.clone()),
         report_sha256: None,

@@ -45,6 +45,15 @@ impl Refusal {
         })
     }
 
+    /// Because evidence is missing that no waiting brings.
+    pub(super) fn for_want_of(mut self, lacking: &str) -> Self {
+        self.problem = self.problem.detail(
+            format!("検証に必要な情報が得られず、待っても得られません: {lacking}"),
+            format!("evidence a verdict needs cannot be had, and waiting will not bring it: {lacking}"),
+        );
+        self
+    }
+
     /// Keeps the report and records the refusal. A fault of the relay's own is no refusal and leaves no record.
     ///
     /// # Errors

@@ -1,20 +1,23 @@
 //! Validates a held submission again with evidence that came later, and records what does not pass any more.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use formats::digest::sha256;
 use formats::trail::{Actor, Event, Revision, Submission};
 use formats::wire::SubmissionId;
-use trust_store::report::rfc3339;
+use time::OffsetDateTime;
+use trust_store::report::{SignerSummary, rfc3339};
 use trust_store::revocation::crl::Crl;
 use trust_store::{Evidence, Indication, SubIndication, Subject, ValidationReport};
 
-use super::watch::Entry;
+use super::watch::{Entry, Part, Watch};
+use crate::archive;
 use crate::clock;
+use crate::containers::ContainerError;
 use crate::context::Context;
 use crate::deliver::entries_below;
 use crate::evidence::Kept;
-use crate::intake::EVIDENCE;
+use crate::intake::kept;
 use crate::observe;
 use crate::problem::Problem;
 use crate::store::{Batch, Condition, StoreError, SubmissionRow};
@@ -28,6 +31,8 @@ pub(super) struct Piece {
     pub(super) sha256: [u8; 32],
     /// As read.
     pub(super) crl: Crl,
+    /// Set once an authority is known that signed it.
+    authentic: OnceLock<()>,
 }
 
 impl Piece {
@@ -36,7 +41,18 @@ impl Piece {
             sha256: sha256(&kept.der),
             kept,
             crl,
+            authentic: OnceLock::new(),
         }
+    }
+
+    /// Whether an authority known by now signed it.
+    pub(super) fn is_authentic(&self, watch: &Watch) -> bool {
+        let known = self.authentic.get().is_some();
+        if !known && watch.is_authentic(&self.crl) {
+            let _ = self.authentic.set(());
+            return true;
+        }
+        known
     }
 }
 
@@ -69,7 +85,7 @@ pub(super) async fn signatures(context: &Context, submission: &Submission) -> Re
 pub(super) async fn again(
     context: &Context,
     id: &SubmissionId,
-    pieces: &[(Arc<Piece>, Entry)],
+    pieces: &[(Arc<Piece>, Vec<Entry>)],
 ) -> Result<Verdict, Problem> {
     let Some(row) = context
         .store
@@ -79,6 +95,12 @@ pub(super) async fn again(
     else {
         return Ok(Verdict::Gone);
     };
+    // By the times the verdict was made with: what proves them may have run out since.
+    let recorded = kept::report(&context.containers, &row.submission).await?;
+    let pieces = telling(pieces, &recorded);
+    if pieces.is_empty() {
+        return Ok(Verdict::Stands);
+    }
     let stored_as = &row.submission.stored_as;
     let stored = context.containers.reader(stored_as).await?;
     let read = tokio::task::spawn_blocking(move || {
@@ -86,11 +108,12 @@ pub(super) async fn again(
         Reading::whole(stored, size)
     });
     let container = read.await.map_err(|error| Problem::internal(&error))??;
-    let kept = context.containers.beside(stored_as, EVIDENCE).await?;
-    let kept = str::from_utf8(&kept)
-        .ok()
-        .and_then(|text| Evidence::from_json(text).ok());
-    let mut evidence = kept.unwrap_or_default();
+    let container = match context.containers.beside(stored_as, archive::ARCHIVE).await {
+        Ok(bytes) => archive::applied(&bytes, &container).unwrap_or(container),
+        Err(ContainerError::Absent) => container,
+        Err(error) => return Err(error.into()),
+    };
+    let mut evidence = kept::evidence(&context.containers, &row.submission).await?;
     evidence.merge(Evidence {
         crls: pieces.iter().map(|(piece, _)| piece.kept.der.clone()).collect(),
         ..Evidence::default()
@@ -108,23 +131,98 @@ pub(super) async fn again(
     });
     let validated = validated.await.map_err(|error| Problem::internal(&error))?;
     let report = validated.report();
-    match report.sub_indication {
-        _ if report.passed() => return Ok(Verdict::Stands),
-        Some(SubIndication::Revoked | SubIndication::RevokedCaNoPoe | SubIndication::RevokedNoPoe) => {}
-        Some(SubIndication::TryLater) => return Ok(Verdict::Unknown("other evidence cannot be had")),
-        // Something has run out, or the operator's trust has changed: no evidence against the letter.
-        _ => return Ok(Verdict::Unknown("it does not pass for a reason that is no revocation")),
+    if report.passed() {
+        return Ok(Verdict::Stands);
     }
-    record(context, &row, pieces, validated.evidence(), report).await
+    let verdicts = verdicts(report);
+    let Some(revoked) = verdicts.iter().find(|one| one.is_revoked()) else {
+        return Ok(match report.sub_indication {
+            Some(SubIndication::TryLater) => Verdict::Unknown("other evidence cannot be had"),
+            // Something has run out, or the operator's trust has changed: no evidence against the letter.
+            _ => Verdict::Unknown("it does not pass for a reason that is no revocation"),
+        });
+    };
+    let only_above = pieces
+        .iter()
+        .all(|(_, entries)| entries.iter().all(|entry| entry.part == Part::Above));
+    if only_above && has_aged(&recorded, report) {
+        return Ok(Verdict::Unknown("its time stamp proves the time of signing no more"));
+    }
+    let outcome = (revoked.indication, revoked.sub_indication);
+    record(context, &row, &pieces, validated.evidence(), report, outcome).await
+}
+
+/// What a report says of one signature.
+struct OfOne<'r> {
+    indication: Indication,
+    sub_indication: Option<SubIndication>,
+    signer: Option<&'r SignerSummary>,
+    time: Option<OffsetDateTime>,
+}
+
+impl OfOne<'_> {
+    fn is_revoked(&self) -> bool {
+        use SubIndication::{Revoked, RevokedCaNoPoe, RevokedNoPoe};
+        matches!(self.sub_indication, Some(Revoked | RevokedCaNoPoe | RevokedNoPoe))
+    }
+}
+
+/// The verdict on each signature; a report lists them only where there are several.
+fn verdicts(report: &ValidationReport) -> Vec<OfOne<'_>> {
+    let time = |stated: &Option<String>| stated.as_deref().and_then(clock::parse_rfc3339);
+    if report.signatures.is_empty() {
+        return vec![OfOne {
+            indication: report.indication,
+            sub_indication: report.sub_indication,
+            signer: report.signer.as_ref(),
+            time: time(&report.best_signature_time),
+        }];
+    }
+    let each = report.signatures.iter().map(|one| OfOne {
+        indication: one.indication,
+        sub_indication: one.sub_indication,
+        signer: one.signer.as_ref(),
+        time: time(&one.best_signature_time),
+    });
+    each.collect()
+}
+
+/// The entries that speak against the verdict as it was made: of a signer's certificate those not later than the time recorded
+/// for that very signature.
+fn telling(pieces: &[(Arc<Piece>, Vec<Entry>)], recorded: &ValidationReport) -> Vec<(Arc<Piece>, Vec<Entry>)> {
+    let recorded = verdicts(recorded);
+    let tells = |entry: &Entry| {
+        let of_it = |one: &&OfOne<'_>| {
+            one.signer.is_some_and(|signer| {
+                signer.serial.eq_ignore_ascii_case(&entry.serial) && signer.issuer == entry.issuer
+            })
+        };
+        let mut signed = recorded.iter().filter(of_it).peekable();
+        let known = signed.peek().is_some();
+        entry.part != Part::Signer || !known || signed.any(|one| one.time.is_none_or(|time| entry.at <= time))
+    };
+    let each = pieces.iter().map(|(piece, entries)| {
+        let entries: Vec<Entry> = entries.iter().filter(|entry| tells(entry)).cloned().collect();
+        (Arc::clone(piece), entries)
+    });
+    each.filter(|(_, entries)| !entries.is_empty()).collect()
+}
+
+/// Whether a signature that does not pass now is judged at a later time than when it was accepted.
+fn has_aged(recorded: &ValidationReport, now: &ValidationReport) -> bool {
+    let (recorded, now) = (verdicts(recorded), verdicts(now));
+    let both = recorded.iter().zip(&now).filter(|(_, now)| now.is_revoked());
+    both.into_iter().any(|(before, now)| now.time > before.time)
 }
 
 /// Report and evidence first, beside the old ones and under their digests; then the record that names them.
 async fn record(
     context: &Context,
     row: &SubmissionRow,
-    pieces: &[(Arc<Piece>, Entry)],
+    pieces: &[(Arc<Piece>, Vec<Entry>)],
     evidence: &Evidence,
     report: &ValidationReport,
+    (indication, sub_indication): (Indication, Option<SubIndication>),
 ) -> Result<Verdict, Problem> {
     let stored_as = &row.submission.stored_as;
     let evidence = evidence.to_json().into_bytes();
@@ -137,14 +235,14 @@ async fn record(
     containers
         .put_beside(stored_as, &report_name(&report_sha256), text.into())
         .await?;
-    let indication = match report.indication {
+    let indication = match indication {
         Indication::TotalFailed => "TOTAL-FAILED",
         Indication::Indeterminate | Indication::TotalPassed => "INDETERMINATE",
     };
     let (because, because_sha256) = because(pieces);
     let revision = Revision {
         indication: indication.to_owned(),
-        sub_indication: report.sub_indication.map(|sub| sub.name().to_owned()),
+        sub_indication: sub_indication.map(|sub| sub.name().to_owned()),
         because,
         because_sha256,
         evidence_sha256,
@@ -181,8 +279,11 @@ async fn record(
 }
 
 /// The piece that revokes earliest, in words, and its digest.
-fn because(pieces: &[(Arc<Piece>, Entry)]) -> (String, String) {
-    let Some((piece, entry)) = pieces.iter().min_by_key(|(_, entry)| entry.at) else {
+fn because(pieces: &[(Arc<Piece>, Vec<Entry>)]) -> (String, String) {
+    let each = pieces
+        .iter()
+        .flat_map(|(piece, entries)| entries.iter().map(move |entry| (piece, entry)));
+    let Some((piece, entry)) = each.min_by_key(|(_, entry)| entry.at) else {
         return Default::default();
     };
     let sentence = format!(

@@ -1,54 +1,41 @@
 //! Which certificates the held submissions rest on, and whom a CRL concerns: a look-up of serials, no validation.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use formats::cades::{Profile, SignedData, SignerIdentifier};
 use formats::wire::SubmissionId;
 use time::OffsetDateTime;
 use trust_store::Certificate;
 use trust_store::name::DistinguishedName;
 use trust_store::revocation::crl::Crl;
 
-/// Certificates noted for one submission at most; a letter's signatures and stamps bring far fewer.
-const MAX_CERTIFICATES: usize = 64;
-/// An authority above an authority is followed so far.
-const MAX_HEIGHT: usize = 8;
+use super::rests::{Name, Rests};
 
-/// A certificate by which it is found on a CRL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Name {
-    issuer: DistinguishedName,
-    serial: Vec<u8>,
-}
-
-/// What one submission rests on.
-#[derive(Debug, Default)]
-struct Rests {
-    /// Revocations after this time change nothing for its signers and their authorities.
-    signed_at: Option<OffsetDateTime>,
-    /// Certificates of signers; their authorities; stamps and what else the signature brings.
-    signers: Vec<Name>,
-    others: Vec<Name>,
-    /// Issuers of signers whose CRL has not yet been seen with a thisUpdate from `signed_at` on.
-    unconfirmed: BTreeSet<String>,
-}
-
-impl Rests {
-    fn confirm(&mut self, crl: &Crl, issuer: &str) {
-        if self.signed_at.is_some_and(|signed_at| crl.this_update >= signed_at) {
-            self.unconfirmed.remove(issuer);
-        }
-    }
-}
+/// Authorities of one name.
+const MAX_OF_NAME: usize = 64;
 
 /// An entry of a CRL that names a certificate a submission rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Entry {
-    /// Serial number, hex.
+    /// Who issued the certificate.
+    pub(super) issuer: String,
+    /// Its serial number, hex.
     pub(super) serial: String,
     /// revocationDate
     pub(super) at: OffsetDateTime,
     reason: u8,
+    /// What the certificate is to the submission.
+    pub(super) part: Part,
+}
+
+/// What a certificate is to a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// It signed.
+    Signer,
+    /// It stands above one that signed.
+    Above,
+    /// It made a time stamp, or stands above one that did.
+    Stamp,
 }
 
 /// The certificates held submissions rest on.
@@ -62,57 +49,28 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Notes a submission with its signature files, and certificates among which their authorities may be.
-    pub(super) fn add<'a>(
-        &mut self,
-        id: &SubmissionId,
-        signed_at: Option<OffsetDateTime>,
-        signatures: impl IntoIterator<Item = &'a [u8]>,
-        intermediates: &[Certificate],
-    ) {
-        let mut rests = Rests {
-            signed_at,
-            ..Rests::default()
-        };
-        let mut noted = BTreeSet::new();
-        for bytes in signatures {
-            let Ok(signed) = SignedData::parse(bytes, Profile::Document) else {
-                continue;
-            };
-            let stamps = signed.signer.timestamps.iter();
-            let stamps = stamps.filter_map(|token| SignedData::parse(token, Profile::Token).ok());
-            let mut brought = certificates(&signed);
-            let signer = brought
-                .iter()
-                .position(|certificate| is_signer(&signed.signer.identifier, certificate));
-            if let Some(signer) = signer {
-                let signer = brought.swap_remove(signer);
-                rests.unconfirmed.insert(signer.issuer.to_string());
-                rests.signers.push(name(&signer));
-                brought.insert(0, signer);
-            }
-            brought.extend(stamps.flat_map(|token| certificates(&token)));
-            for certificate in with_authorities(brought, intermediates) {
-                let name = name(&certificate);
-                if noted.len() < MAX_CERTIFICATES && noted.insert(certificate.der().to_vec()) {
-                    let of_name = self.resting.entry(name.issuer.clone()).or_default();
-                    of_name.entry(name.serial.clone()).or_default().push(id.clone());
-                    if !rests.signers.contains(&name) {
-                        rests.others.push(name);
-                    }
-                    self.know(certificate);
-                }
-            }
+    /// Notes a submission.
+    pub(super) fn add(&mut self, id: &SubmissionId, rests: Rests) {
+        for name in rests.names() {
+            let of_issuer = self.resting.entry(name.issuer.clone()).or_default();
+            of_issuer.entry(name.serial.clone()).or_default().push(id.clone());
         }
+        for authority in &rests.authorities {
+            self.know(authority);
+        }
+        let rests = Rests {
+            authorities: Vec::new(),
+            ..rests
+        };
         self.held.insert(id.clone(), rests);
     }
 
     /// Notes an authority.
-    pub(super) fn know(&mut self, certificate: Certificate) {
+    pub(super) fn know(&mut self, certificate: &Certificate) {
         if certificate.is_ca() {
             let of_name = self.authorities.entry(certificate.subject.clone()).or_default();
-            if !of_name.contains(&certificate) && of_name.len() < MAX_CERTIFICATES {
-                of_name.push(certificate);
+            if of_name.len() < MAX_OF_NAME && !of_name.contains(certificate) {
+                of_name.push(certificate.clone());
             }
         }
     }
@@ -120,7 +78,7 @@ impl Watch {
     /// Forgets a submission.
     pub(super) fn remove(&mut self, id: &SubmissionId) {
         let Some(rests) = self.held.remove(id) else { return };
-        for name in rests.signers.iter().chain(&rests.others) {
+        for name in rests.names() {
             if let Some(of_issuer) = self.resting.get_mut(&name.issuer)
                 && let Some(ids) = of_issuer.get_mut(&name.serial)
             {
@@ -137,9 +95,15 @@ impl Watch {
         self.held.contains_key(id)
     }
 
-    /// Submissions whose signer no CRL issued since the signature has confirmed yet.
+    /// Submissions whose signers no CRL issued since the signature has confirmed yet.
     pub(super) fn unconfirmed(&self) -> usize {
         self.held.values().filter(|rests| !rests.unconfirmed.is_empty()).count()
+    }
+
+    /// Where the CRLs that would confirm them are published.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &String> {
+        let unconfirmed = self.held.values().flat_map(|rests| rests.unconfirmed.values());
+        unconfirmed.flatten()
     }
 
     /// Whether an authority known here signed it.
@@ -154,79 +118,70 @@ impl Watch {
         for (issuer, serials) in &self.resting {
             for (serial, ids) in serials {
                 if crl.find(issuer, serial).is_some() {
-                    found.extend(ids.iter().filter_map(|id| self.concerns(crl, id)));
+                    found.extend(ids.iter().flat_map(|id| self.concerns(crl, id)));
                 }
             }
         }
+        found.sort();
+        found.dedup();
         found
     }
 
-    /// Whether it concerns this one.
-    pub(super) fn concerns(&self, crl: &Crl, id: &SubmissionId) -> Option<(SubmissionId, Entry)> {
-        let rests = self.held.get(id)?;
-        let entry = |name: &Name, until: Option<OffsetDateTime>| {
+    /// All by which it concerns this one: one entry may be settled, and the next not.
+    pub(super) fn concerns(&self, crl: &Crl, id: &SubmissionId) -> Vec<(SubmissionId, Entry)> {
+        let Some(rests) = self.held.get(id) else {
+            return Vec::new();
+        };
+        let entry = |name: &Name, part: Part| {
             let listed = crl.find(&name.issuer, &name.serial)?;
-            until.is_none_or(|until| listed.at <= until).then(|| Entry {
+            let late = part == Part::Signer && rests.until.is_some_and(|until| listed.at > until);
+            (!late).then(|| Entry {
+                issuer: name.issuer.to_string(),
                 serial: hex::encode(&name.serial),
                 at: listed.at,
                 reason: listed.reason as u8,
+                part,
             })
         };
-        let signer = rests.signers.iter().find_map(|name| entry(name, rests.signed_at));
-        let found = signer.or_else(|| rests.others.iter().find_map(|name| entry(name, None)))?;
-        Some((id.clone(), found))
+        let signers = rests.signers.iter().filter_map(|name| entry(name, Part::Signer));
+        let above = rests.above.iter().filter_map(|name| entry(name, Part::Above));
+        let stamps = rests.stamps.iter().filter_map(|name| entry(name, Part::Stamp));
+        signers
+            .chain(above)
+            .chain(stamps)
+            .map(|entry| (id.clone(), entry))
+            .collect()
     }
 
-    /// Takes note that a CRL was issued: the first from the time of a signature on confirms it.
+    /// Takes note that a CRL was issued: the first authentic one from the time of the signatures on confirms them.
     pub(super) fn confirm(&mut self, crl: &Crl) {
         let issuer = crl.issuer.to_string();
-        self.held.values_mut().for_each(|rests| rests.confirm(crl, &issuer));
+        if self.held.values().any(|rests| rests.is_confirmed_by(crl, &issuer)) && self.is_authentic(crl) {
+            for rests in self
+                .held
+                .values_mut()
+                .filter(|rests| rests.is_confirmed_by(crl, &issuer))
+            {
+                rests.unconfirmed.remove(&issuer);
+            }
+        }
     }
 
-    /// The same for one submission.
-    pub(super) fn confirm_one(&mut self, crl: &Crl, id: &SubmissionId) {
-        if let Some(rests) = self.held.get_mut(id) {
-            rests.confirm(crl, &crl.issuer.to_string());
+    /// The same for one submission; `authentic` is asked only where it matters.
+    pub(super) fn confirm_one(&mut self, crl: &Crl, id: &SubmissionId, authentic: impl FnOnce(&Self) -> bool) {
+        let issuer = crl.issuer.to_string();
+        let matters = self
+            .held
+            .get(id)
+            .is_some_and(|rests| rests.is_confirmed_by(crl, &issuer));
+        if matters
+            && authentic(self)
+            && let Some(rests) = self.held.get_mut(id)
+        {
+            rests.unconfirmed.remove(&issuer);
         }
     }
 }
 
-fn name(certificate: &Certificate) -> Name {
-    Name {
-        issuer: certificate.issuer.clone(),
-        serial: certificate.serial.clone(),
-    }
-}
-
-fn certificates(signed: &SignedData) -> Vec<Certificate> {
-    let all = signed.certificates.iter().take(MAX_CERTIFICATES);
-    all.filter_map(|der| Certificate::parse(der).ok()).collect()
-}
-
-fn is_signer(identifier: &SignerIdentifier, certificate: &Certificate) -> bool {
-    match identifier {
-        SignerIdentifier::IssuerAndSerialNumber { issuer, serial } => {
-            certificate.serial == *serial
-                && DistinguishedName::parse(issuer).is_ok_and(|issuer| issuer == certificate.issuer)
-        }
-        SignerIdentifier::SubjectKeyIdentifier(id) => certificate.subject_key_identifier() == Some(id),
-    }
-}
-
-/// Those brought, and of `intermediates` the ones that stand above them.
-fn with_authorities(mut brought: Vec<Certificate>, intermediates: &[Certificate]) -> Vec<Certificate> {
-    let mut above: BTreeSet<Vec<u8>> = BTreeSet::new();
-    let mut level: Vec<DistinguishedName> = brought.iter().map(|one| one.issuer.clone()).collect();
-    for _ in 0..MAX_HEIGHT {
-        let next: Vec<&Certificate> = intermediates
-            .iter()
-            .filter(|one| level.contains(&one.subject) && above.insert(one.der().to_vec()))
-            .collect();
-        if next.is_empty() {
-            break;
-        }
-        level = next.iter().map(|one| one.issuer.clone()).collect();
-        brought.extend(next.into_iter().cloned());
-    }
-    brought
-}
+#[cfg(test)]
+mod tests;
