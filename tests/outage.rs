@@ -9,6 +9,8 @@ mod freshness;
 mod issuer;
 #[path = "outage/revocation.rs"]
 mod revocation;
+#[path = "outage/sender.rs"]
+mod sender;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -404,6 +404,12 @@ pub struct Trusted {
     pub policy: String,
     /// SHA-256 of each anchor for signers.
     pub hpki: Vec<String>,
+    /// SHA-256 of each anchor for signers by the route of accredited authorities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accredited: Vec<String>,
+    /// SHA-256 of each anchor for signers by the route of JPKI.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jpki: Vec<String>,
     /// SHA-256 of each anchor for time stamps.
     pub tsa: Vec<String>,
     /// SHA-256 of each intermediate certificate.

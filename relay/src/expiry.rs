@@ -238,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn anchors_of_every_route_are_told_of_and_recorded() {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/validation");
+        let trust = crate::trust::open(&cases.join("accredited_route_open/trust")).unwrap();
+        let accredited = trust.anchors.accredited.0.len();
+        assert!(accredited > 0);
+        let told = of_trust(&trust);
+        let of_route = told.iter().filter(|ending| ending.purpose == "accredited");
+        assert_eq!(of_route.count(), accredited);
+        assert_eq!(crate::trust::summary(&trust).accredited.len(), accredited);
+    }
+
+    #[test]
     fn of_more_crls_than_are_shown_those_that_end_first_are() {
         let endings = (0..200).map(|hours| ending("crl", time::Duration::hours((hours * 37) % 200)));
         let shown = nearest(endings.collect(), CRLS);

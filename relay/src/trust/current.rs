@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use formats::digest::sha256;
 use formats::trail::{Actor, Event, Trusted};
-use trust_store::TrustStore;
+use trust_store::{AnchorSet, TrustStore};
 
 use super::{TrustError, open};
 use crate::clock;
@@ -64,12 +64,15 @@ pub fn summary(trust: &TrustStore) -> Trusted {
         digests.dedup();
         digests
     };
+    let set = |set: &AnchorSet| sorted(set.0.iter().map(|anchor| &anchor.der).collect());
     let anchors = &trust.anchors;
     Trusted {
         digest: hex::encode(trust.digest()),
         policy: hex::encode(trust.policy.digest()),
-        hpki: sorted(anchors.hpki.0.iter().map(|anchor| &anchor.der).collect()),
-        tsa: sorted(anchors.tsa.0.iter().map(|anchor| &anchor.der).collect()),
+        hpki: set(&anchors.hpki),
+        accredited: set(&anchors.accredited),
+        jpki: set(&anchors.jpki),
+        tsa: set(&anchors.tsa),
         intermediates: sorted(anchors.intermediates.iter().collect()),
     }
 }

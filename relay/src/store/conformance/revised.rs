@@ -97,6 +97,8 @@ pub(super) async fn trust_is_what_was_recorded_last(store: &dyn Store) {
             digest: digest.repeat(32),
             policy: "03".repeat(32),
             hpki: vec!["04".repeat(32)],
+            accredited: vec!["05".repeat(32)],
+            jpki: Vec::new(),
             tsa: Vec::new(),
             intermediates: Vec::new(),
         };
