@@ -55,6 +55,18 @@ impl House {
         }
     }
 
+    /// Waits until every letter has its archive, which the relay makes in the background: then nothing more comes of itself.
+    fn rests(&self) {
+        let begun = std::time::Instant::now();
+        for sent in &self.sent {
+            let path = format!("/v1/submissions/{}/archive", sent.id);
+            while self.pair.hospital.get(&self.stage.relay, &path).status != 200 {
+                assert!(begun.elapsed().as_secs() < 60, "a letter has no archive");
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+    }
+
     fn data(&self) -> PathBuf {
         self.stage.relay.data()
     }
@@ -285,6 +297,7 @@ fn the_whole_machine_is_restored_from_a_backup_made_while_letters_came_in() {
 #[test]
 fn lost_index_containers_and_segments_come_back_as_documented() {
     let house = House::new(3);
+    house.rests();
     let (place, beside) = (house.place("backup"), house.place("restored"));
     house.backup(&place);
     let data = house.data();
