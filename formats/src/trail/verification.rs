@@ -118,6 +118,8 @@ impl TrailVerdict {
 #[derive(Debug)]
 pub struct Verification {
     verdict: TrailVerdict,
+    /// So many of the earlier checkpoints are the caller's own, the first ones.
+    given: usize,
     frontier: Frontier,
     /// Sizes at which an earlier root is due, ascending, each with its place among the earlier ones.
     due: Vec<(u64, usize)>,
@@ -153,6 +155,7 @@ impl Verification {
                 agrees: None,
             })
             .collect();
+        let given = earlier.len();
         let mut cosigned = vec![(checkpoint.size, cosigned(&head.checkpoint, witnesses)?)];
         if let Some(note) = &head.witnessed {
             let witnessed = Checkpoint::verify(note, log_key).map_err(unsigned)?;
@@ -190,6 +193,7 @@ impl Verification {
                 earlier,
                 witnesses: witnesses.iter().map(newest).collect(),
             },
+            given,
             frontier: Frontier::default(),
             due,
             done: 0,
@@ -317,26 +321,23 @@ impl Verification {
             .min_by_key(|earlier| earlier.checkpoint.size);
         // Somewhere after the last size whose root was right, before the first at which it was wrong.
         let wrong = first.map_or(end.size, |earlier| earlier.checkpoint.size);
-        let right = self
-            .verdict
-            .earlier
-            .iter()
-            .filter(|earlier| earlier.agrees == Some(true));
-        let right = right
-            .map(|earlier| earlier.checkpoint.size)
-            .filter(|size| *size < wrong)
-            .max();
-        let within = |kind| Finding {
-            until: Some(wrong),
-            ..Finding::at(kind, right.unwrap_or(0))
+        let within = |kind, known: &[Earlier]| {
+            let right = known.iter().filter(|earlier| earlier.agrees == Some(true));
+            let right = right.map(|earlier| earlier.checkpoint.size);
+            Finding {
+                until: Some(wrong),
+                ..Finding::at(kind, right.filter(|size| *size < wrong).max().unwrap_or(0))
+            }
         };
         if self.frontier.root() != end.root {
-            return Err(within(FindingKind::Changed));
+            return Err(within(FindingKind::Changed, &self.verdict.earlier));
         }
         if let Some(earlier) = first {
+            // What a forked file brings itself is of the fork: only what the caller had tells how far both logs are one.
+            let given = self.verdict.earlier.get(..self.given).unwrap_or_default();
             return Err(Finding {
                 checkpoint: Some(earlier.name.clone()),
-                ..within(FindingKind::Forked)
+                ..within(FindingKind::Forked, given)
             });
         }
         Ok(self.verdict)

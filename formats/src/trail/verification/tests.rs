@@ -339,6 +339,22 @@ fn history_rewritten_and_signed_again_is_found_by_an_earlier_checkpoint() {
         found(rewritten.verify(&lines, vec![log.earlier(30)])),
         (FindingKind::Forked, 0)
     );
+    // A checkpoint the file itself brings is of the rewritten log, and says nothing of how long both were one.
+    let mut head = Vec::new();
+    ExportHead {
+        facility: None,
+        extract: false,
+        checkpoint: rewritten.checkpoint(SIZE),
+        witnessed: Some(rewritten.checkpoint(20)),
+    }
+    .push(&mut head);
+    let mut lines = whole.clone();
+    lines[0] = String::from_utf8(head).unwrap();
+    let finding = rewritten.verify(&lines, vec![log.earlier(30)]).unwrap_err();
+    assert_eq!(
+        (finding.kind, finding.position, finding.until),
+        (FindingKind::Forked, 0, Some(30))
+    );
     // Cut off and signed again.
     let mut lines = vec![log.head(None, 30)];
     lines.extend((0..30).map(|position| log.line(position)));
