@@ -20,6 +20,12 @@ fn file(trail: &Path) -> PathBuf {
     trail.join("reserve")
 }
 
+/// Bytes an upload must leave free: the reserve, but for what lies in the file already.
+pub(crate) fn to_leave(trail: &Path, reserve: u64) -> u64 {
+    let held = file(trail).metadata().map_or(0, |file| file.len());
+    reserve.saturating_sub(held)
+}
+
 /// Gives the file up; whether there was one.
 pub(crate) fn give_up(trail: &Path) -> bool {
     let given = std::fs::remove_file(file(trail)).is_ok();
@@ -78,8 +84,14 @@ mod tests {
         for _ in 0..2 {
             look(folder.path(), 4096).unwrap();
             assert_eq!(length(), Some(1024));
+            assert_eq!(
+                to_leave(folder.path(), 4096),
+                3072,
+                "what the file holds is not asked for twice"
+            );
         }
         assert!(give_up(folder.path()) && !give_up(folder.path()));
+        assert_eq!(to_leave(folder.path(), 4096), 4096);
         // More than any disk has: not made, and what was there by another figure is none.
         look(folder.path(), u64::MAX).unwrap();
         assert_eq!(length(), None);

@@ -25,6 +25,7 @@ use crate::keys::Keys;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use crate::reserve;
 
 /// Unfinished uploads of one facility at the same time.
 pub(crate) const PER_FACILITY: usize = 64;
@@ -172,6 +173,8 @@ impl Upload {
 /// All uploads.
 pub(crate) struct Uploads {
     folder: PathBuf,
+    /// Where the disk's reserve lies.
+    trail: PathBuf,
     keys: Keys,
     expiry: Duration,
     known: Mutex<HashMap<String, Arc<Upload>>>,
@@ -189,6 +192,7 @@ impl Uploads {
         create_private(&folder)?;
         let shelf = Self {
             folder,
+            trail: data.join("trail"),
             keys,
             expiry,
             known: Mutex::default(),
@@ -317,12 +321,11 @@ impl Uploads {
         }
     }
 
-    /// `stored`: bytes of the facility's that are stored already.
     async fn make_room(&self, reserve: u64) {
         for upload in self.stale(clock::now()) {
-            let folder = self.folder.clone();
-            let free = blocking(move || fs4::available_space(&folder)).await;
-            if free.is_ok_and(|free| free >= reserve) {
+            let (folder, trail) = (self.folder.clone(), self.trail.clone());
+            let enough = move || Ok(fs4::available_space(&folder)? >= reserve::to_leave(&trail, reserve));
+            if blocking(enough).await.is_ok_and(|enough| enough) {
                 return;
             }
             if let Ok(_free) = Arc::clone(&upload.progress).try_lock_owned() {
@@ -343,6 +346,7 @@ impl Uploads {
         stale
     }
 
+    /// `stored`: bytes of the facility's that are stored already.
     async fn admit(&self, upload: &Arc<Upload>, limits: &Limits, stored: u64) -> Result<(), Problem> {
         let _one = self.admitting.lock().await;
         let open: Vec<Arc<Upload>> = {
@@ -366,16 +370,18 @@ impl Uploads {
                 format!("What is stored and announced would be more than the {quota} bytes of a facility. Room comes back as letters are fetched and their time ends."),
             ));
         }
-        let folder = self.folder.clone();
+        let (folder, trail, kept) = (self.folder.clone(), self.trail.clone(), limits.reserve);
         let room = blocking(move || {
             // What others have announced and not yet sent is spoken for.
             let promised: u64 = open
                 .iter()
                 .map(|other| other.length.saturating_sub(other.on_disk()))
                 .sum();
-            Ok(fs4::available_space(&folder)?.saturating_sub(promised))
+            let free = fs4::available_space(&folder)?.saturating_sub(promised);
+            Ok((free, reserve::to_leave(&trail, kept)))
         });
-        if room.await? < upload.length.saturating_add(limits.reserve) {
+        let (free, to_leave) = room.await?;
+        if free < upload.length.saturating_add(to_leave) {
             return Err(Code::NoSpace.into());
         }
         self.put(Arc::clone(upload));
