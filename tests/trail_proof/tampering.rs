@@ -76,6 +76,11 @@ fn changed_removed_inserted_reordered_truncated_forked() {
 
     // A log that begins anew under the same key: whole by itself, but not the one that was signed before.
     let relay = &watched.stage.relay;
+    // A witness that saw nothing before would take the new log for the first.
+    let [one, _] = &watched.witnesses;
+    until("the witness sees the log", || {
+        (one.size(watched.origin()) >= size).then_some(())
+    });
     relay.stop();
     for folder in ["trail", "index", "log"] {
         fs::remove_dir_all(relay.data().join(folder)).unwrap();
@@ -91,7 +96,6 @@ fn changed_removed_inserted_reordered_truncated_forked() {
     let output = relay.try_admin(&["trail", "verify", "--checkpoint", old[1]]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     // And the witnesses, which saw it longer, cosign it no more.
-    let [one, _] = &watched.witnesses;
     let stands = one.size(watched.origin());
     let asked = one.asked();
     until("the witness is asked", || (one.asked() > asked).then_some(()));
