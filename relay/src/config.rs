@@ -6,18 +6,20 @@ mod file;
 mod log;
 mod network;
 mod quantity;
+mod s3;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::{
-    ArchiveFile, CertificateFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile, StoreFile,
-    SyslogFile, TimestampsFile, TokenFile, TrustFile, WitnessFile,
+    ArchiveFile, CertificateFile, ContainersFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile,
+    StoreFile, SyslogFile, TimestampsFile, TokenFile, TrustFile, WitnessFile,
 };
 pub use log::{Log, TokenPlace, Witness};
 pub use network::PrivateTarget;
 pub use quantity::bytes;
+pub use s3::S3Place;
 
 use crate::store::PostgresAddress;
 use serde::{Deserialize, Serialize};
@@ -94,6 +96,8 @@ pub struct Config {
     pub syslog: Option<Syslog>,
     /// The store that several relays share; `None`: the embedded one, in the data folder.
     pub store: Option<PostgresAddress>,
+    /// The bucket of containers and uploads that several relays share; `None`: they lie in the data folder.
+    pub containers: Option<S3Place>,
 }
 
 /// Archives.
@@ -264,9 +268,19 @@ impl Config {
             },
             retention: retention(&file.retention)?,
             syslog: file.syslog.map(|file| syslog(file, base)).transpose()?,
+            containers: bucket(file.containers, file.store.is_some(), base)?,
             store: file.store.map(|file| shared(file, base)).transpose()?,
         })
     }
+}
+
+fn bucket(file: Option<ContainersFile>, shared: bool, base: &Path) -> Result<Option<S3Place>, ConfigError> {
+    let Some(file) = file else { return Ok(None) };
+    if !shared {
+        let allowed = "needs store.postgres: how far uploads are is kept there";
+        return Err(refused("containers.s3", &file.s3, allowed));
+    }
+    s3::place(file, base).map(Some)
 }
 
 fn shared(file: StoreFile, base: &Path) -> Result<PostgresAddress, ConfigError> {

@@ -1,10 +1,15 @@
-//! Stored containers, and their evidence and reports beside them, through the `object_store` joint. All of it is sealed
+//! Stored containers, and their evidence and reports beside them: in the data folder, or in a bucket that several relays share.
+//! All of it is sealed
 //! ([`crate::keys`], `CONTRACTS.md` §10): a container has a data key of its own, what lies beside it another, so that a container
 //! can be erased by its key while its report stays.
 //!
-//! Every write returns only when file and folder are on disk: the trail may speak of what is here.
+//! Every write returns only when file and folder are on disk, or the bucket shows what was put: the trail may speak of what is
+//! here.
 
+mod bucket;
+mod disk;
 mod moving;
+mod parts;
 mod stored;
 
 use std::collections::HashMap;
@@ -17,13 +22,13 @@ use bytes::Bytes;
 use formats::wire::SubmissionId;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt as _};
 
-use crate::folder::{create_private, make_private, sync_folder};
 use crate::keys::{DataKey, Keys, KeysError};
+use crate::objects::Objects;
 use crate::seal::{Seal, SealedReader};
+use bucket::Bucket;
+use disk::Disk;
+pub(crate) use parts::{PART, Part, PartList, PartsSource, part_key};
 pub(crate) use stored::Stored;
 
 /// Name of the container in its folder.
@@ -57,13 +62,21 @@ pub enum ContainerError {
 /// The stored containers.
 #[derive(Debug, Clone)]
 pub struct Containers {
-    store: Arc<dyn ObjectStore>,
-    folder: PathBuf,
+    place: Place,
     keys: Keys,
     /// Data keys by container and file.
     known: Arc<Mutex<HashMap<(String, &'static str), DataKey>>>,
     /// Held by who makes the key of what lies beside a container.
     making: Arc<Mutex<()>>,
+}
+
+/// Where they lie.
+#[derive(Debug, Clone)]
+enum Place {
+    /// In the data folder.
+    Disk(Disk),
+    /// Where every relay finds them.
+    Bucket(Bucket),
 }
 
 /// A container opened for reading.
@@ -80,19 +93,27 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`] if the folder cannot be made.
     pub fn open(data: &Path, keys: Keys) -> Result<Self, ContainerError> {
-        let folder = data.join("containers");
-        create_private(&folder).map_err(from_io)?;
-        sync_folder(data).map_err(from_io)?;
-        let store = LocalFileSystem::new_with_prefix(&folder)
-            .map_err(from_store)?
-            .with_fsync(true);
-        Ok(Self {
-            store: Arc::new(store),
-            folder,
+        Ok(Self::at(Place::Disk(Disk::open(data)?), keys))
+    }
+
+    /// Those in a bucket.
+    #[must_use]
+    pub fn shared(objects: Objects, keys: Keys) -> Self {
+        Self::at(Place::Bucket(Bucket(objects)), keys)
+    }
+
+    fn at(place: Place, keys: Keys) -> Self {
+        Self {
+            place,
             keys,
             known: Arc::default(),
             making: Arc::default(),
-        })
+        }
+    }
+
+    /// Whether other relays keep theirs here too.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Bucket(_))
     }
 
     /// The name to store a finished upload under. Two uploads of one id never share a name, so that the one which loses the race
@@ -108,8 +129,21 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`]; the upload is then still where it was.
     pub async fn adopt(&self, upload: PathBuf, stored_as: &str) -> Result<(), ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
-        blocking(move || moving::adopt(&upload, &folder)).await
+        match &self.place {
+            Place::Disk(disk) => disk.adopt(upload, stored_as).await,
+            Place::Bucket(_) => Err(misplaced()),
+        }
+    }
+
+    /// The same for an upload whose parts lie in the bucket, where they stay.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub(crate) async fn adopt_parts(&self, list: &PartList, stored_as: &str) -> Result<(), ContainerError> {
+        match &self.place {
+            Place::Disk(_) => Err(misplaced()),
+            Place::Bucket(bucket) => bucket.adopt(stored_as, list).await,
+        }
     }
 
     /// Makes a container an upload again, after its record was not committed; what was put beside it goes.
@@ -117,9 +151,36 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`].
     pub async fn give_back(&self, stored_as: &str, upload: PathBuf) -> Result<(), ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
         self.forget(stored_as);
-        blocking(move || moving::give_back(&folder, &upload)).await
+        match &self.place {
+            Place::Disk(disk) => disk.give_back(stored_as, upload).await,
+            Place::Bucket(_) => Err(misplaced()),
+        }
+    }
+
+    /// The same where its parts lie in the bucket.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub(crate) async fn give_back_parts(&self, stored_as: &str) -> Result<(), ContainerError> {
+        self.forget(stored_as);
+        match &self.place {
+            Place::Disk(_) => Err(misplaced()),
+            Place::Bucket(bucket) => bucket.forsake(stored_as).await,
+        }
+    }
+
+    /// Removes the parts of an upload that takes no more, unless a container is made of them; whether it did. Only after it is
+    /// written down that nobody makes one of them any more.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub(crate) async fn drop_parts(&self, upload: &str) -> Result<bool, ContainerError> {
+        match &self.place {
+            Place::Disk(_) => Err(misplaced()),
+            Place::Bucket(bucket) if bucket.has_any(upload).await? => Ok(false),
+            Place::Bucket(bucket) => bucket.clear_parts(upload).await.map(|()| true),
+        }
     }
 
     /// Opens a container: all of it, or these bytes of it. Only the segments they lie in are read.
@@ -150,17 +211,17 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`].
     pub async fn put_beside(&self, stored_as: &str, file: &str, content: Bytes) -> Result<(), ContainerError> {
-        let key = self.key(stored_as, file)?;
-        let folder = self.folder.join(stored_as);
+        checked(file)?;
         let data_key = match self.data_key(stored_as, BESIDE_KEY).await {
             Err(ContainerError::Absent) => self.make_key(stored_as).await?,
             known => known?,
         };
         let seal = Seal::new(&data_key, bound_to(stored_as), file).map_err(from_io)?;
         let sealed = blocking(move || seal.whole(&content)).await?;
-        self.store.put(&key, sealed.into()).await.map_err(from_store)?;
-        let path = folder.join(sealed_name(file));
-        blocking(move || make_private(&path)).await
+        match &self.place {
+            Place::Disk(disk) => disk.put(stored_as, file, sealed.into()).await,
+            Place::Bucket(bucket) => bucket.put(stored_as, file, sealed.into()).await,
+        }
     }
 
     /// Reads a file beside a container.
@@ -192,15 +253,11 @@ impl Containers {
     /// # Errors
     /// [`ContainerError::Absent`] if there is none, or what the disk says.
     pub async fn erase(&self, stored_as: &str) -> Result<(), ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
-        let keys = self.keys.clone();
         self.forget(stored_as);
-        blocking(move || {
-            keys.destroy(&folder.join(CONTAINER_KEY))?;
-            std::fs::remove_file(folder.join(sealed_name(CONTAINER)))?;
-            sync_folder(&folder)
-        })
-        .await
+        match &self.place {
+            Place::Disk(disk) => disk.erase(stored_as, self.keys.clone()).await,
+            Place::Bucket(bucket) => bucket.erase(stored_as).await,
+        }
     }
 
     /// Removes a container and everything beside it; one that is not there is no error.
@@ -208,32 +265,23 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`].
     pub async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
-        let parent = self.folder.clone();
         self.forget(stored_as);
-        blocking(move || match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => sync_folder(&parent),
-        })
-        .await
+        match &self.place {
+            Place::Disk(disk) => disk.delete(stored_as).await,
+            Place::Bucket(bucket) => bucket.delete(stored_as).await,
+        }
     }
 
-    /// Moves a container and everything beside it into the folder `orphans`, where nothing finds it but its operator.
+    /// Moves a container and everything beside it under `orphans`, where nothing finds it but its operator.
     ///
     /// # Errors
     /// [`ContainerError`]; it is then where it was.
     pub async fn put_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
-        let (aside, parent) = (self.folder.join(ORPHANS), self.folder.clone());
-        let target = aside.join(stored_as);
         self.forget(stored_as);
-        blocking(move || {
-            create_private(&aside)?;
-            std::fs::rename(&folder, target)?;
-            sync_folder(&aside)?;
-            sync_folder(&parent)
-        })
-        .await
+        match &self.place {
+            Place::Disk(disk) => disk.put_aside(stored_as).await,
+            Place::Bucket(bucket) => bucket.put_aside(stored_as).await,
+        }
     }
 
     /// The names of all that is stored.
@@ -241,33 +289,40 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`].
     pub async fn names(&self) -> Result<Vec<String>, ContainerError> {
-        let folder = self.folder.clone();
-        blocking(move || {
-            let entries = std::fs::read_dir(&folder)?;
-            let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
-            Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
-        })
-        .await
+        match &self.place {
+            Place::Disk(disk) => disk.names().await,
+            Place::Bucket(bucket) => bucket.names().await,
+        }
     }
 
     async fn read(&self, stored_as: &str, file: &str) -> Result<SealedReader<Stored>, ContainerError> {
-        let key = self.key(stored_as, file)?;
-        let (stored, sealed) = Stored::open(Arc::clone(&self.store), key).await.map_err(from_store)?;
-        let size = crate::seal::content_size(sealed);
-        let size = size.ok_or_else(|| from_io(crate::seal::damaged("no file has this size")))?;
+        let (stored, size) = match &self.place {
+            Place::Disk(disk) => disk.open_file(stored_as, file).await?,
+            Place::Bucket(bucket) => bucket.open(stored_as, file).await?,
+        };
         let data_key = self.data_key(stored_as, key_file(file)).await?;
         let seal = Seal::new(&data_key, bound_to(stored_as), file).map_err(from_io)?;
         Ok(SealedReader::new(stored, seal, size))
     }
 
     async fn data_key(&self, stored_as: &str, file: &'static str) -> Result<DataKey, ContainerError> {
-        let entry = (stored_as.to_owned(), file);
+        let stored_as = checked(stored_as)?.to_owned();
+        let entry = (stored_as.clone(), file);
         let known = self.known().get(&entry).cloned();
         if let Some(key) = known {
             return Ok(key);
         }
-        let (path, keys) = (self.folder.join(checked(stored_as)?).join(file), self.keys.clone());
-        let key = with_key(move || keys.kept(&path)).await?;
+        let keys = self.keys.clone();
+        let key = match &self.place {
+            Place::Disk(disk) => {
+                let disk = disk.clone();
+                with_key(move || disk.data_key(&stored_as, file, &keys)).await?
+            }
+            Place::Bucket(bucket) => {
+                let wrapped = bucket.key(&stored_as, file).await?;
+                with_key(move || keys.unwrap(&wrapped)).await?
+            }
+        };
         let mut known = self.known();
         if known.len() >= KNOWN {
             known.clear();
@@ -278,23 +333,28 @@ impl Containers {
 
     /// The key of what lies beside a container, made where there is none.
     async fn make_key(&self, stored_as: &str) -> Result<DataKey, ContainerError> {
-        let folder = self.folder.join(checked(stored_as)?);
-        let (keys, making) = (self.keys.clone(), Arc::clone(&self.making));
-        with_key(move || {
-            let path = folder.join(BESIDE_KEY);
-            let _one = making.lock().unwrap_or_else(PoisonError::into_inner);
-            // Before the object store makes it for everybody.
-            create_private(&folder)?;
-            match keys.kept(&path) {
-                Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                    let new = DataKey::generate()?;
-                    keys.keep(&path, &new)?;
-                    Ok(new)
-                }
-                kept => kept,
+        let (stored_as, keys) = (checked(stored_as)?.to_owned(), self.keys.clone());
+        match &self.place {
+            Place::Disk(disk) => {
+                let (disk, making) = (disk.clone(), Arc::clone(&self.making));
+                with_key(move || {
+                    let _one = making.lock().unwrap_or_else(PoisonError::into_inner);
+                    disk.make_key(&stored_as, &keys)
+                })
+                .await
             }
-        })
-        .await
+            Place::Bucket(bucket) => {
+                let key = with_key(|| Ok(DataKey::generate()?)).await?;
+                let made = key.clone();
+                let wrapped = tokio::task::spawn_blocking(move || keys.wrap(&made)).await;
+                let wrapped = wrapped.map_err(|_| stopped())?.map_err(ContainerError::Key)?;
+                if bucket.put_key(&stored_as, wrapped).await? {
+                    return Ok(key);
+                }
+                // Another was first.
+                self.data_key(&stored_as, BESIDE_KEY).await
+            }
+        }
     }
 
     /// What is moved or erased is not opened from memory.
@@ -305,10 +365,14 @@ impl Containers {
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<(String, &'static str), DataKey>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn key(&self, stored_as: &str, file: &str) -> Result<Key, ContainerError> {
-        Ok(Key::from_iter([checked(stored_as)?, &sealed_name(checked(file)?)]))
-    }
+fn misplaced() -> ContainerError {
+    ContainerError::Store("an upload lies elsewhere than containers do".into())
+}
+
+fn stopped() -> ContainerError {
+    ContainerError::Store("the disk task stopped".into())
 }
 
 /// The name of a file as it lies on the disk.
@@ -342,7 +406,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, ContainerError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(from_io),
-        Err(_) => Err(ContainerError::Store("the disk task stopped".into())),
+        Err(_) => Err(stopped()),
     }
 }
 
@@ -353,7 +417,7 @@ async fn with_key(
         Ok(Ok(key)) => Ok(key),
         Ok(Err(KeysError::Io(error))) => Err(from_io(error)),
         Ok(Err(error)) => Err(ContainerError::Key(error)),
-        Err(_) => Err(ContainerError::Store("the disk task stopped".into())),
+        Err(_) => Err(stopped()),
     }
 }
 

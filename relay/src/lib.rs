@@ -55,6 +55,7 @@ pub mod intake;
 pub mod keys;
 pub mod log;
 pub mod month_keys;
+pub mod objects;
 pub mod observe;
 pub mod pace;
 pub mod peer;

@@ -31,6 +31,7 @@ pub struct File {
     pub retention: RetentionFile,
     pub syslog: Option<SyslogFile>,
     pub store: Option<StoreFile>,
+    pub containers: Option<ContainersFile>,
 }
 
 /// `[api]`, `[portal]`.
@@ -160,6 +161,25 @@ pub struct StoreFile {
     pub ca: Option<PathBuf>,
     #[serde(default)]
     pub private_network: bool,
+}
+
+/// `[containers]`; without the table they lie in the data folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `S3Place`")]
+pub struct ContainersFile {
+    pub s3: String,
+    pub endpoint: String,
+    #[serde(default = "default_region")]
+    pub region: String,
+    pub credentials: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    #[serde(default)]
+    pub private_network: bool,
+}
+
+fn default_region() -> String {
+    "us-east-1".into()
 }
 
 /// `[archive]`.

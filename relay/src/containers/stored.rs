@@ -11,13 +11,16 @@ use object_store::path::Path as Key;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt as _};
 use tokio::runtime::Handle;
 
+use super::parts::PartsSource;
 use crate::seal::{SealedReader, Source};
 
 /// A file of a container, opened. One that lies on this machine can be read to its end even if it is removed meanwhile.
 pub(crate) enum Stored {
     /// On this machine.
     File(File),
-    /// Wherever the object store is.
+    /// A container in the bucket.
+    Parts(PartsSource),
+    /// A small file in the bucket.
     Object {
         store: Arc<dyn ObjectStore>,
         key: Key,
@@ -46,6 +49,7 @@ impl Source for Stored {
     fn bytes(&mut self, range: Range<u64>) -> io::Result<Vec<u8>> {
         match self {
             Self::File(file) => file.bytes(range),
+            Self::Parts(parts) => parts.bytes(range),
             Self::Object { store, key, handle } => {
                 let found = handle.block_on(store.get_range(key, range));
                 Ok(found.map_err(io::Error::other)?.into())

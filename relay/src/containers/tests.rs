@@ -3,6 +3,7 @@
 use futures_util::TryStreamExt as _;
 
 use super::*;
+use crate::folder::create_private;
 use crate::keys::for_tests;
 
 const UPLOAD: &str = "0193569a7c0070008000000000000009";

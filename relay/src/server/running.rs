@@ -120,6 +120,10 @@ impl Relay {
         keys: Keys,
     ) -> Result<Running, StartError> {
         observe::count();
+        if config.containers.is_some() {
+            let not_yet = "containers.s3: uploads cannot be kept in a bucket yet";
+            return Err(StartError::Store(not_yet.into()));
+        }
         let trust = Arc::new(CurrentTrust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
         let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;

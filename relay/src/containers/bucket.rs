@@ -1,0 +1,162 @@
+//! Containers as objects of a bucket. `containers/UPLOAD/NAME/` has a container's list of parts and what lies beside it, where
+//! `NAME.UPLOAD` is what the container is stored as; its parts lie in `parts/UPLOAD/`.
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path as Key;
+use tokio::runtime::Handle;
+
+use super::parts::{PARTS, PartList, PartsSource, parts_of};
+use super::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, Stored, checked, from_io, from_store, sealed_name};
+use crate::keys::WRAPPED;
+use crate::objects::Objects;
+
+/// The list of a container's parts.
+const LIST: &str = "container.parts";
+/// A list is no longer: of 8 GiB it has 70 KiB.
+const LONGEST_LIST: u64 = 4 << 20;
+/// What containers lie under.
+const CONTAINERS: &str = "containers";
+/// What was put aside lies under.
+const ASIDE: &str = "orphans";
+
+/// The bucket, as containers are kept in it.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket(pub(super) Objects);
+
+impl Bucket {
+    /// What is stored, and how many bytes of content it has; of a container its parts.
+    pub(super) async fn open(&self, stored_as: &str, file: &str) -> Result<(Stored, u64), ContainerError> {
+        let handle = Handle::current();
+        if file == CONTAINER {
+            let list = self.list(stored_as).await?;
+            let source = PartsSource::new(self.0.clone(), handle, split(stored_as)?.1, &list.parts, list.size);
+            return Ok((Stored::Parts(source), list.size));
+        }
+        let key = place(stored_as, &sealed_name(checked(file)?))?;
+        let size = self.0.store().head(&key).await.map_err(from_store)?.size;
+        let size =
+            crate::seal::content_size(size).ok_or_else(|| from_io(crate::seal::damaged("no file has this size")))?;
+        let store = std::sync::Arc::clone(self.0.store());
+        Ok((Stored::Object { store, key, handle }, size))
+    }
+
+    pub(super) async fn list(&self, stored_as: &str) -> Result<PartList, ContainerError> {
+        let key = place(stored_as, LIST)?;
+        let text = self.0.whole(&key, LONGEST_LIST).await.map_err(from_store)?;
+        PartList::from_json(&text).map_err(from_io)
+    }
+
+    /// The parts of an upload are those of a container now.
+    pub(super) async fn adopt(&self, stored_as: &str, list: &PartList) -> Result<(), ContainerError> {
+        let text = list.to_json().map_err(from_io)?;
+        self.0
+            .put(&place(stored_as, LIST)?, text.into())
+            .await
+            .map_err(from_store)
+    }
+
+    /// A key as it lies there, wrapped.
+    pub(super) async fn key(&self, stored_as: &str, file: &'static str) -> Result<Vec<u8>, ContainerError> {
+        if file == CONTAINER_KEY {
+            return Ok(self.list(stored_as).await?.wrapped);
+        }
+        let key = place(stored_as, file)?;
+        Ok(self.0.whole(&key, WRAPPED as u64).await.map_err(from_store)?.into())
+    }
+
+    /// Keeps the key of what lies beside a container; `false` if there is one, made by another meanwhile.
+    pub(super) async fn put_key(&self, stored_as: &str, wrapped: Vec<u8>) -> Result<bool, ContainerError> {
+        let key = place(stored_as, BESIDE_KEY)?;
+        self.0.put_new(&key, wrapped.into()).await.map_err(from_store)
+    }
+
+    pub(super) async fn put(&self, stored_as: &str, file: &str, sealed: Bytes) -> Result<(), ContainerError> {
+        let key = place(stored_as, &sealed_name(checked(file)?))?;
+        self.0.put(&key, sealed).await.map_err(from_store)
+    }
+
+    /// The list goes first: with it the key.
+    pub(super) async fn erase(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let list = place(stored_as, LIST)?;
+        self.0.store().head(&list).await.map_err(from_store)?;
+        self.0.remove(&list).await.map_err(from_store)?;
+        self.0.clear(&parts_of(split(stored_as)?.1)).await.map_err(from_store)
+    }
+
+    pub(super) async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
+        self.forsake(stored_as).await?;
+        self.0.clear(&parts_of(split(stored_as)?.1)).await.map_err(from_store)
+    }
+
+    /// Removes what lies at a container's place, but none of its parts: they are an upload's again, or another's.
+    pub(super) async fn forsake(&self, stored_as: &str) -> Result<(), ContainerError> {
+        self.0.remove(&place(stored_as, LIST)?).await.map_err(from_store)?;
+        self.0.clear(&folder(stored_as)?).await.map_err(from_store)
+    }
+
+    /// Moves list and what lies beside it; the parts stay where they are.
+    pub(super) async fn put_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let (name, upload) = split(stored_as)?;
+        let listed = self.0.list(&folder(stored_as)?).await.map_err(from_store)?;
+        for meta in &listed {
+            let file = meta.location.filename().unwrap_or_default();
+            let to = Key::from_iter([ASIDE, upload, name, file]);
+            self.0.store().copy(&meta.location, &to).await.map_err(from_store)?;
+        }
+        self.forsake(stored_as).await
+    }
+
+    pub(super) async fn names(&self) -> Result<Vec<String>, ContainerError> {
+        let listed = self.0.list(&Key::from(CONTAINERS)).await.map_err(from_store)?;
+        let mut names: Vec<String> = listed
+            .iter()
+            .filter_map(|meta| {
+                let mut parts = meta.location.parts().skip(1);
+                let (upload, name) = (parts.next()?, parts.next()?);
+                Some(join(name.as_ref(), upload.as_ref()))
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Whether a container is made of an upload's parts, of whatever name.
+    pub(super) async fn has_any(&self, upload: &str) -> Result<bool, ContainerError> {
+        let below = Key::from_iter([CONTAINERS, checked(upload)?]);
+        Ok(!self.0.list(&below).await.map_err(from_store)?.is_empty())
+    }
+
+    /// Removes the parts of an upload.
+    pub(super) async fn clear_parts(&self, upload: &str) -> Result<(), ContainerError> {
+        self.0.clear(&parts_of(checked(upload)?)).await.map_err(from_store)
+    }
+}
+
+fn folder(stored_as: &str) -> Result<Key, ContainerError> {
+    let (name, upload) = split(stored_as)?;
+    Ok(Key::from_iter([CONTAINERS, upload, name]))
+}
+
+fn place(stored_as: &str, file: &str) -> Result<Key, ContainerError> {
+    let (name, upload) = split(stored_as)?;
+    Ok(Key::from_iter([CONTAINERS, upload, name, file]))
+}
+
+/// Name and upload; what has no point in it is an upload without a name.
+fn split(stored_as: &str) -> Result<(&str, &str), ContainerError> {
+    let stored_as = checked(stored_as)?;
+    Ok(stored_as.rsplit_once('.').unwrap_or((PARTS, stored_as)))
+}
+
+fn join(name: &str, upload: &str) -> String {
+    if name == PARTS {
+        upload.to_owned()
+    } else {
+        format!("{name}.{upload}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Containers as folders on the disk of this machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+use super::{
+    BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, ORPHANS, Stored, blocking, checked, from_io, from_store,
+    moving, sealed_name,
+};
+use crate::folder::{create_private, make_private, sync_folder};
+use crate::keys::{DataKey, Keys, KeysError};
+
+/// The folder, as containers are kept in it.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    store: Arc<dyn ObjectStore>,
+    folder: PathBuf,
+}
+
+impl Disk {
+    pub(super) fn open(data: &Path) -> Result<Self, ContainerError> {
+        let folder = data.join("containers");
+        create_private(&folder).map_err(from_io)?;
+        sync_folder(data).map_err(from_io)?;
+        let store = LocalFileSystem::new_with_prefix(&folder)
+            .map_err(from_store)?
+            .with_fsync(true);
+        Ok(Self {
+            store: Arc::new(store),
+            folder,
+        })
+    }
+
+    pub(super) async fn adopt(&self, upload: PathBuf, stored_as: &str) -> Result<(), ContainerError> {
+        let folder = self.of(stored_as)?;
+        blocking(move || moving::adopt(&upload, &folder)).await
+    }
+
+    pub(super) async fn give_back(&self, stored_as: &str, upload: PathBuf) -> Result<(), ContainerError> {
+        let folder = self.of(stored_as)?;
+        blocking(move || moving::give_back(&folder, &upload)).await
+    }
+
+    /// What is stored, and how many bytes of content it has.
+    pub(super) async fn open_file(&self, stored_as: &str, file: &str) -> Result<(Stored, u64), ContainerError> {
+        let key = key(stored_as, file)?;
+        let (stored, sealed) = Stored::open(Arc::clone(&self.store), key).await.map_err(from_store)?;
+        let size = crate::seal::content_size(sealed);
+        Ok((
+            stored,
+            size.ok_or_else(|| from_io(crate::seal::damaged("no file has this size")))?,
+        ))
+    }
+
+    /// Blocking.
+    pub(super) fn data_key(&self, stored_as: &str, file: &str, keys: &Keys) -> Result<DataKey, KeysError> {
+        keys.kept(&self.folder.join(stored_as).join(file))
+    }
+
+    /// The key of what lies beside a container, made where there is none. Blocking; for one at a time.
+    pub(super) fn make_key(&self, stored_as: &str, keys: &Keys) -> Result<DataKey, KeysError> {
+        let folder = self.folder.join(stored_as);
+        let path = folder.join(BESIDE_KEY);
+        // Before the object store makes it for everybody.
+        create_private(&folder)?;
+        match keys.kept(&path) {
+            Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let new = DataKey::generate()?;
+                keys.keep(&path, &new)?;
+                Ok(new)
+            }
+            kept => kept,
+        }
+    }
+
+    pub(super) async fn put(&self, stored_as: &str, file: &str, sealed: Bytes) -> Result<(), ContainerError> {
+        let key = key(stored_as, file)?;
+        self.store.put(&key, sealed.into()).await.map_err(from_store)?;
+        let path = self.folder.join(stored_as).join(sealed_name(file));
+        blocking(move || make_private(&path)).await
+    }
+
+    pub(super) async fn erase(&self, stored_as: &str, keys: Keys) -> Result<(), ContainerError> {
+        let folder = self.of(stored_as)?;
+        blocking(move || {
+            keys.destroy(&folder.join(CONTAINER_KEY))?;
+            std::fs::remove_file(folder.join(sealed_name(CONTAINER)))?;
+            sync_folder(&folder)
+        })
+        .await
+    }
+
+    pub(super) async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let folder = self.of(stored_as)?;
+        let parent = self.folder.clone();
+        blocking(move || match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => sync_folder(&parent),
+        })
+        .await
+    }
+
+    pub(super) async fn put_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let folder = self.of(stored_as)?;
+        let (aside, parent) = (self.folder.join(ORPHANS), self.folder.clone());
+        let target = aside.join(stored_as);
+        blocking(move || {
+            create_private(&aside)?;
+            std::fs::rename(&folder, target)?;
+            sync_folder(&aside)?;
+            sync_folder(&parent)
+        })
+        .await
+    }
+
+    pub(super) async fn names(&self) -> Result<Vec<String>, ContainerError> {
+        let folder = self.folder.clone();
+        blocking(move || {
+            let entries = std::fs::read_dir(&folder)?;
+            let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+            Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    fn of(&self, stored_as: &str) -> Result<PathBuf, ContainerError> {
+        Ok(self.folder.join(checked(stored_as)?))
+    }
+}
+
+fn key(stored_as: &str, file: &str) -> Result<Key, ContainerError> {
+    Ok(Key::from_iter([checked(stored_as)?, &sealed_name(checked(file)?)]))
+}
