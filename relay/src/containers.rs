@@ -28,6 +28,8 @@ use crate::objects::Objects;
 use crate::seal::{Seal, SealedReader};
 use bucket::Bucket;
 use disk::Disk;
+#[cfg(test)]
+pub(crate) use parts::parts_of;
 pub(crate) use parts::{PART, Part, PartList, PartsSource, part_key};
 pub(crate) use stored::Stored;
 
@@ -54,6 +56,9 @@ pub enum ContainerError {
     /// Its key cannot be used.
     #[error(transparent)]
     Key(KeysError),
+    /// The bucket cannot be reached, or does not keep what it is given. It may pass.
+    #[error("the bucket: {0}")]
+    Unavailable(String),
     /// Everything else the disk or the object store says; also of a file that is damaged, cut or exchanged.
     #[error("container store: {0}")]
     Store(String),
@@ -432,6 +437,9 @@ fn from_io(error: io::Error) -> ContainerError {
 fn from_store(error: object_store::Error) -> ContainerError {
     if let object_store::Error::NotFound { .. } = error {
         return ContainerError::Absent;
+    }
+    if let object_store::Error::Generic { store: "S3", .. } = error {
+        return ContainerError::Unavailable(error.to_string());
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = cause {

@@ -26,7 +26,7 @@ use time::OffsetDateTime;
 use trust_store::{Evidence, Subject, Validated, ValidationReport, Verified};
 
 use crate::clock;
-use crate::containers::{ContainerError, Containers};
+use crate::containers::ContainerError;
 use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
@@ -72,7 +72,7 @@ struct Wait {
 pub(crate) async fn submit(State(context): State<Context>, peer: Peer, body: Bytes) -> Result<Response, Problem> {
     let request: SubmissionRequest = routes::json(&body)?;
     let id = request.upload.strip_prefix("/v1/uploads/").ok_or(Code::UploadUnknown)?;
-    let upload = context.uploads.find(&peer, id)?;
+    let upload = context.uploads.find(&peer, id).await?;
     // A client that hangs up must not stop an intake between container and record: the work runs on its own.
     let (context, work) = (context.clone(), upload);
     let taken = tokio::spawn(async move { take_in(&context, &peer, &work).await });
@@ -80,7 +80,7 @@ pub(crate) async fn submit(State(context): State<Context>, peer: Peer, body: Byt
 }
 
 async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result<Response, Problem> {
-    let mut progress = upload.wait().await;
+    let mut progress = upload.wait().await?;
     if let Some(id) = upload.became() {
         let row = context.store.submission(&id).await?.ok_or(Code::UploadUnknown)?;
         return known(context, &row).await;
@@ -188,8 +188,8 @@ async fn accept(
     verified: &Verified,
 ) -> Result<Response, Problem> {
     let envelope = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?;
-    let stored_as = Containers::name(&envelope.id, &upload.id);
-    keep(context, upload, &stored_as).await?;
+    let stored_as = upload.stored_as(&envelope.id);
+    upload.keep_as(&context.containers, &stored_as).await?;
     let beside = put_beside(context, &stored_as, verified.evidence(), verified.report()).await;
     let batch = beside.and_then(|digests| {
         let submission = record::accepted(envelope, container, verified, &digests, &stored_as)?;
@@ -264,10 +264,6 @@ fn locate(response: &mut Response, id: &SubmissionId) {
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/submissions/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }
-}
-
-async fn keep(context: &Context, upload: &Upload, stored_as: &str) -> Result<(), Problem> {
-    Ok(context.containers.adopt(upload.folder.clone(), stored_as).await?)
 }
 
 /// SHA-256 of what lies beside a container, hex.
@@ -345,7 +341,7 @@ async fn explain(
 
 /// After a failed commit the upload is an upload again, so that the client can ask once more.
 async fn give_back(context: &Context, upload: &Upload, stored_as: &str) {
-    if let Err(error) = context.containers.give_back(stored_as, upload.folder.clone()).await {
+    if let Err(error) = upload.take_back(&context.containers, stored_as).await {
         tracing::error!(%error, stored_as, "a container that was not committed cannot be given back");
     }
 }
@@ -361,6 +357,10 @@ impl From<ContainerError> for Problem {
     fn from(error: ContainerError) -> Self {
         match error {
             ContainerError::Full => Code::NoSpace.into(),
+            ContainerError::Unavailable(reason) => {
+                tracing::error!(reason, "the bucket does not answer as it must");
+                Code::StoreUnavailable.into()
+            }
             error => Self::internal(&error),
         }
     }

@@ -14,8 +14,10 @@ mod postgres;
 mod replica;
 mod round;
 mod sled;
+mod uploads;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use committer::format_time;
@@ -27,6 +29,7 @@ pub use open::{StoreOpenError, open};
 pub use postgres::{PostgresAddress, PostgresError, PostgresStore};
 pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
 pub use sled::{OpenError, SledStore};
+pub use uploads::{Grown, UploadRow, UploadRows};
 
 use formats::trail::{Actor, Class, Event, Record, Revision, Trusted, commitment};
 use formats::wire::{
@@ -47,6 +50,9 @@ pub trait Store: Send + Sync + 'static {
     /// Whether this relay may do what only one of those that share the store does at a time. Once it may, it may for `length`
     /// from now, and others may not; asking again in that time keeps it. An embedded store has one relay.
     fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool>;
+
+    /// Uploads under way, where several relays share the store; `None`: they are each relay's own.
+    fn uploads(&self) -> Option<Arc<dyn UploadRows>>;
 
     /// One facility.
     fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>>;

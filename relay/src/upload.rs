@@ -1,17 +1,23 @@
 //! Uploads: tus 1.0 with creation, creation-with-upload, checksum (sha256), expiration and termination.
 //!
 //! An upload is a folder whose file grows, sealed, and a small file that says what it is; both are on disk before the client
-//! hears of them, so that a restart loses no acknowledged byte. A newer request takes the upload over from an older one that
+//! hears of them, so that a restart loses no acknowledged byte. Where relays share a bucket it is sealed parts there and a row in
+//! their database, and any of them goes on where another stopped. A newer request takes the upload over from an older one that
 //! hangs.
 
 mod append;
+mod body;
+mod claim;
 mod growing;
 mod headers;
+mod parted;
 mod progress;
 mod reading;
+mod sealing;
 mod shelf;
 mod slip;
 mod station;
+mod under_way;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -22,10 +28,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::context::Context;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use crate::store::StoreError;
 use headers::{Wish, tus};
 pub(crate) use progress::Progress;
 pub(crate) use reading::Reading;
-pub(crate) use shelf::{PER_FACILITY, Upload, Uploads, bytes_per_facility};
+pub(crate) use shelf::{PER_FACILITY, Uploads, bytes_per_facility};
+pub(crate) use under_way::Upload;
 
 const OFFSET: &str = "upload-offset";
 const LENGTH: &str = "upload-length";
@@ -82,8 +90,8 @@ pub(crate) async fn offset(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     headers::version(&headers)?;
-    let upload = context.uploads.find(&peer, &id)?;
-    let progress = upload.take_over().await;
+    let upload = context.uploads.find(&peer, &id).await?;
+    let progress = upload.take_over().await?;
     let mut response = ().into_response();
     response.headers_mut().insert(OFFSET, progress.offset.into());
     response.headers_mut().insert(LENGTH, upload.length.into());
@@ -104,7 +112,7 @@ pub(crate) async fn append(
 ) -> Result<Response, Problem> {
     headers::version(&headers)?;
     headers::media_type(&headers)?;
-    let upload = context.uploads.find(&peer, &id)?;
+    let upload = context.uploads.find(&peer, &id).await?;
     let at = headers::number(&headers, OFFSET)?.ok_or_else(|| headers::invalid("Upload-Offset is missing"))?;
     let mut response = append::append(&context, &peer, &upload, at, &headers, body).await?;
     dress(&mut response, &upload)?;
@@ -119,8 +127,8 @@ pub(crate) async fn terminate(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     headers::version(&headers)?;
-    let upload = context.uploads.find(&peer, &id)?;
-    let progress = upload.take_over().await;
+    let upload = context.uploads.find(&peer, &id).await?;
+    let progress = upload.take_over().await?;
     context.uploads.remove(&upload).await;
     drop(progress);
     let mut response = StatusCode::NO_CONTENT.into_response();
@@ -137,6 +145,17 @@ fn dress(response: &mut Response, upload: &Upload) -> Result<(), Problem> {
 
 impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
+        let cause = error.get_ref();
+        if cause.is_some_and(|cause| cause.is::<claim::TakenOver>()) {
+            return Code::StateConflict.into();
+        }
+        if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<StoreError>()) {
+            return error.clone().into();
+        }
+        if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<object_store::Error>()) {
+            tracing::error!(%error, "the bucket does not answer as it must");
+            return Code::StoreUnavailable.into();
+        }
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::NoSpace.into(),
             _ => Self::internal(&error),

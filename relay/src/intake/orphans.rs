@@ -18,6 +18,10 @@ use crate::store::Store;
 /// # Errors
 /// What store or disk say; nothing is moved on a guess.
 pub(crate) async fn sweep(store: &dyn Store, containers: &Containers, account: Duration) -> Result<(), Problem> {
+    if containers.is_shared() {
+        // Another relay may be between container and record at any time. What it leaves goes or stays with its upload.
+        return Ok(());
+    }
     let mut moved = 0_u64;
     for name in containers.names().await? {
         let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());

@@ -16,10 +16,10 @@ use trust_store::{Evidence, Validated, ValidationReport};
 
 use super::refusal::keep_report;
 use super::{
-    GATHERED, Naming, Outcome, Wait, explain, keep, kept, note, put_beside, put_under, record, verdict, wait_answer,
+    GATHERED, Naming, Outcome, Wait, explain, kept, note, put_beside, put_under, record, verdict, wait_answer,
 };
 use crate::clock;
-use crate::containers::{ContainerError, Containers};
+use crate::containers::ContainerError;
 use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
@@ -64,8 +64,8 @@ pub(super) async fn hold(
     }
     let now = clock::now();
     let deadline = clock::rfc3339(now + limits.pending_deadline);
-    let stored_as = Containers::name(&envelope.id, &upload.id);
-    keep(context, upload, &stored_as).await?;
+    let stored_as = upload.stored_as(&envelope.id);
+    upload.keep_as(&context.containers, &stored_as).await?;
     let beside = put_beside(context, &stored_as, validated.evidence(), validated.report()).await;
     let batch = beside.map(|digests| {
         let submission = record::waiting(context, envelope, container, validated.report(), &digests, &stored_as);

@@ -17,6 +17,7 @@ use crate::evidence::news::News;
 use crate::folder::create_or_close;
 use crate::keys::{Keys, KeysError};
 use crate::log::{self, LogSigner, SignerError};
+use crate::objects::{Objects, ObjectsError};
 use crate::store::{self, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
@@ -44,6 +45,9 @@ pub enum StartError {
     /// The containers.
     #[error(transparent)]
     Containers(#[from] ContainerError),
+    /// The bucket.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The store.
     #[error("{0}")]
     Store(String),
@@ -120,10 +124,6 @@ impl Relay {
         keys: Keys,
     ) -> Result<Running, StartError> {
         observe::count();
-        if config.containers.is_some() {
-            let not_yet = "containers.s3: uploads cannot be kept in a bucket yet";
-            return Err(StartError::Store(not_yet.into()));
-        }
         let trust = Arc::new(CurrentTrust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
         let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;
@@ -131,7 +131,22 @@ impl Relay {
         let api = bind(config.api.listen).await?;
         let portal = bind(config.portal.listen).await?;
         let (api_address, portal_address) = (api.local_addr()?, portal.local_addr()?);
-        let containers = Containers::open(&config.data, keys.clone())?;
+        let expiry = config.limits.upload_expiry;
+        let (containers, uploads) = match &config.containers {
+            None => (
+                Containers::open(&config.data, keys.clone())?,
+                Uploads::open(&config.data, keys.clone(), expiry)?,
+            ),
+            Some(place) => {
+                let rows = store.uploads();
+                let rows = rows.ok_or_else(|| StartError::Store("containers.s3 needs store.postgres".into()))?;
+                let objects = Objects::open(place)?;
+                objects.probe().await?;
+                let containers = Containers::shared(objects.clone(), keys.clone());
+                let uploads = Uploads::shared(rows, objects, containers.clone(), keys.clone(), expiry);
+                (containers, uploads)
+            }
+        };
         if let Err(problem) = intake::sweep(&*store, &containers, config.retention.account).await {
             tracing::warn!(
                 code = problem.code().as_str(),
@@ -153,7 +168,7 @@ impl Relay {
         let context = Context::new(Rooms {
             log_vkey,
             containers,
-            uploads: Uploads::open(&config.data, keys.clone(), config.limits.upload_expiry)?,
+            uploads,
             store: Arc::clone(&store),
             trust: Arc::clone(&trust),
             ca,
@@ -190,7 +205,7 @@ impl Relay {
         let (reaping, stamping) = (context.clone(), context.clone());
         let background = vec![
             tokio::spawn(fetcher.watch()),
-            tokio::spawn(async move { reaping.uploads.reap(reaping.config.limits.reserve).await }),
+            tokio::spawn(async move { reaping.uploads.reap(&reaping).await }),
             tokio::spawn(reserve::keep(context.clone())),
             tokio::spawn(intake::retry(context.clone())),
             tokio::spawn(revise::watch(context.clone())),

@@ -13,7 +13,7 @@ use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
     Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Stamped, Store, StoreError, StoredRecord,
-    SubmissionRow, Ticket,
+    SubmissionRow, Ticket, UploadRows,
 };
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -32,6 +32,7 @@ pub struct Engine {
     submit: Mutex<Option<Box<dyn Fn(Job) + Send>>>,
     thread: Option<JoinHandle<()>>,
     leases: Option<Arc<dyn Lease>>,
+    uploads: Option<Arc<dyn UploadRows>>,
 }
 
 /// What is held apart where several relays share a store.
@@ -100,12 +101,14 @@ impl Engine {
             submit: Mutex::new(Some(submit)),
             thread: Some(thread),
             leases: None,
+            uploads: None,
         }
     }
 
     /// Where several relays share the store.
-    pub(super) fn shared(mut self, leases: Arc<dyn Lease>) -> Self {
+    pub(super) fn shared(mut self, leases: Arc<dyn Lease>, uploads: Arc<dyn UploadRows>) -> Self {
         self.leases = Some(leases);
+        self.uploads = Some(uploads);
         self
     }
 
@@ -181,6 +184,10 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
             submit(Job { batch, answer });
         }
         Ticket(ticket)
+    }
+
+    fn uploads(&self) -> Option<Arc<dyn UploadRows>> {
+        self.engine().uploads.clone()
     }
 
     fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool> {

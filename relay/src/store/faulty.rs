@@ -1,5 +1,6 @@
 //! `FaultyStore`: any store, whose n-th write fails; to see that nothing is lost when the world fails.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Stamped, Store, StoreError, StoredRecord,
-    SubmissionRow, Ticket,
+    SubmissionRow, Ticket, UploadRows,
 };
 
 /// How the write fails.
@@ -56,6 +57,9 @@ impl<S: Store> Store for FaultyStore<S> {
         Ticket(ticket)
     }
 
+    fn uploads(&self) -> Option<Arc<dyn UploadRows>> {
+        self.inner.uploads()
+    }
     fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool> {
         self.inner.lease(name, length)
     }

@@ -17,6 +17,7 @@ mod shelf;
 mod table;
 mod tls;
 mod trouble;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use lease::Leases;
 use link::{Link, News};
 use shelf::KeyTable;
 use table::PostgresTable;
+use uploads::UploadTable;
 
 use super::StoreError;
 use super::engine::{Embedded, Engine};
@@ -103,12 +105,13 @@ impl PostgresStore {
             .name("committer".into())
             .spawn(move || clerk.run())
             .map_err(|error| StoreError::Broken(error.to_string()))?;
+        let uploads = Arc::new(UploadTable(Arc::clone(&link)));
         let leases = Arc::new(Leases { link, me });
         let bodies = Arc::clone(&table);
         // A committer that is gone drops the answer, which the ticket reports.
         let submit = move |job| drop(jobs.send(job));
         let sealed = Arc::new(SealedTable::over(Arc::clone(&table) as _, Arc::clone(&keys)));
-        let engine = Engine::with(sealed, bodies, keys, Box::new(submit), thread).shared(leases);
+        let engine = Engine::with(sealed, bodies, keys, Box::new(submit), thread).shared(leases, uploads);
         while !signed {
             if begun.elapsed() > START {
                 return Err(PostgresError::Unreachable(

@@ -53,7 +53,7 @@ async fn take(
     checksum: Option<Vec<u8>>,
     body: Body,
 ) -> Result<u64, Problem> {
-    let mut progress = upload.take_over().await;
+    let mut progress = upload.take_over().await?;
     if let Some(refused) = &progress.refused {
         return Err(refused.clone());
     }

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use formats::asice::Container;
+use tokio::runtime::Handle;
 
-use super::growing::{self, Growing};
+use super::body::Body;
 use super::station::blocking;
 use super::{Reading, Upload};
 use crate::problem::Problem;
@@ -42,8 +43,8 @@ impl Progress {
         if reading.position() == self.offset {
             return Ok(reading);
         }
-        let (upload, end) = (Arc::clone(upload), self.offset);
-        let (reading, end) = blocking(move || up_to(&upload, reading, end)).await?;
+        let (upload, end, handle) = (Arc::clone(upload), self.offset, Handle::current());
+        let (reading, end) = blocking(move || up_to(&upload, &handle, reading, end)).await?;
         self.offset = end;
         Ok(reading)
     }
@@ -64,23 +65,27 @@ impl Progress {
 }
 
 /// Reads on up to `end`, or up to what is good.
-fn up_to(upload: &Upload, mut reading: Box<Reading>, mut end: u64) -> io::Result<(Box<Reading>, u64)> {
-    let seals = upload.seals()?;
+fn up_to(
+    upload: &Arc<Upload>,
+    handle: &Handle,
+    mut reading: Box<Reading>,
+    mut end: u64,
+) -> io::Result<(Box<Reading>, u64)> {
     loop {
-        let passed = Growing::open(&upload.folder, &seals, upload.length, end)
+        let passed = Body::open(upload, handle.clone(), end)
             .map_err(|error| (error, end))
-            .and_then(|growing| reading.catch_up(&growing).map_err(|error| (error, reading.position())));
+            .and_then(|body| reading.catch_up(&body).map_err(|error| (error, reading.position())));
         let (error, bad) = match passed {
             Ok(()) => return Ok((reading, end)),
             Err(failed) => failed,
         };
         let good = match error.kind() {
-            io::ErrorKind::InvalidData => growing::before(&upload.folder, &seals, bad)?,
-            _ => return Err(error),
+            io::ErrorKind::InvalidData => Body::before(upload, bad)?,
+            _ => None,
         };
-        if good >= end {
+        let Some(good) = good.filter(|good| *good < end) else {
             return Err(error);
-        }
+        };
         tracing::warn!(
             id = upload.id,
             from = good,

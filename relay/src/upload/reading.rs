@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use formats::asice::{Container, Intake, IntakeError, IntakeEvent, Limits};
 use formats::content::{Hazard, Sniffer};
 
-use super::growing::Growing;
+use super::body::Body;
 use crate::problem::{Code, Problem};
 
 const BUFFER: usize = 64 * 1024;
@@ -78,15 +78,15 @@ impl Reading {
         self.refused = pushed.err();
     }
 
-    /// Takes from the file of its upload what it has not seen yet. Blocking.
+    /// Takes from its upload what it has not seen yet. Blocking.
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) fn catch_up(&mut self, growing: &Growing) -> io::Result<()> {
+    pub(super) fn catch_up(&mut self, body: &Body) -> io::Result<()> {
         if self.refused.is_some() {
             return Ok(());
         }
-        growing.pass(self.position(), &mut |part| {
+        body.pass(self.position(), &mut |part| {
             self.push(part);
             self.refused.is_none()
         })

@@ -5,27 +5,31 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use formats::wire::{FacilityCode, SubmissionId};
 use time::OffsetDateTime;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::growing::{Seals, body};
+use super::claim::{Claim, Shared, new_key};
 use super::headers::Wish;
 use super::progress::Progress;
+use super::sealing::Seals;
 use super::slip::{Slip, remove_folder_if_there, remove_if_there, restored, write_slip};
 use super::station::blocking;
+use super::under_way::{Room, Upload};
 use crate::clock;
 use crate::config::Limits;
+use crate::containers::Containers;
 use crate::context::Context;
 use crate::folder::create_private;
 use crate::keys::Keys;
+use crate::objects::Objects;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::reserve;
+use crate::store::{Grown, UploadRow, UploadRows};
 
 /// Unfinished uploads of one facility at the same time.
 pub(crate) const PER_FACILITY: usize = 64;
@@ -39,150 +43,54 @@ pub(crate) fn bytes_per_facility(most: u64) -> u64 {
     most.saturating_mul(LARGEST_AT_ONCE)
 }
 
-/// One upload.
-pub(crate) struct Upload {
-    pub(crate) id: String,
-    pub(crate) facility: FacilityCode,
-    pub(crate) length: u64,
-    pub(crate) sha256: Option<String>,
-    /// Its key, its file and its tail.
-    pub(crate) folder: PathBuf,
-    slip: PathBuf,
-    keys: Keys,
-    /// Opened when first needed.
-    seals: OnceLock<Seals>,
-    /// The submission it became; its bytes are then a stored container.
-    became: Mutex<Option<SubmissionId>>,
-    /// As [`Slip`] has it. Written by who holds the lock of the progress.
-    checked: Mutex<Option<u64>>,
-    /// Refused: it takes neither room nor quota.
-    dead: AtomicBool,
-    expiry: Duration,
-    /// When a byte last arrived, Unix seconds.
-    touched: AtomicI64,
-    progress: Arc<AsyncMutex<Progress>>,
-    /// Counts those who took it over; who holds the lock ends when this changes.
-    taken_over: watch::Sender<u64>,
-}
-
-impl Upload {
-    /// Waits for the lock after telling whoever holds it to let go.
-    pub(crate) async fn take_over(&self) -> OwnedMutexGuard<Progress> {
-        self.taken_over.send_modify(|count| *count += 1);
-        Arc::clone(&self.progress).lock_owned().await
-    }
-
-    /// Waits for the lock without disturbing who holds it.
-    pub(crate) async fn wait(&self) -> OwnedMutexGuard<Progress> {
-        Arc::clone(&self.progress).lock_owned().await
-    }
-
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.taken_over.subscribe()
-    }
-
-    pub(crate) fn became(&self) -> Option<SubmissionId> {
-        self.became.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes which submission it became, so that the same request again finds the same receipt.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub(crate) async fn note(&self, submission: &SubmissionId) -> Result<(), Problem> {
-        *self.became.lock().unwrap_or_else(PoisonError::into_inner) = Some(submission.clone());
-        self.rewrite().await
-    }
-
-    /// Notes, durably, how far stated hashes were found right; `None` if none is stated for what comes now.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub(super) async fn note_checked(&self, checked: Option<u64>) -> Result<(), Problem> {
-        let noted = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted == checked {
-            return Ok(());
-        }
-        let before = std::mem::replace(
-            &mut *self.checked.lock().unwrap_or_else(PoisonError::into_inner),
-            checked,
-        );
-        let written = self.rewrite().await;
-        if written.is_err() {
-            *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = before;
-        }
-        written
-    }
-
-    async fn rewrite(&self) -> Result<(), Problem> {
-        let (path, slip) = (self.slip.clone(), self.slip());
-        blocking(move || write_slip(&path, &slip)).await
-    }
-
-    /// With what it is sealed. Blocking.
-    ///
-    /// # Errors
-    /// What the disk says, or why its key cannot be opened.
-    pub(super) fn seals(&self) -> io::Result<Seals> {
-        if let Some(seals) = self.seals.get() {
-            return Ok(seals.clone());
-        }
-        let seals = Seals::open(&self.folder, &self.id, &self.keys)?;
-        Ok(self.seals.get_or_init(|| seals).clone())
-    }
-
-    /// Ends it for a fault of its own, and gives its room back; a fault of the relay's may pass.
-    pub(crate) async fn give_up(&self, progress: &mut Progress, problem: &Problem) {
-        progress.refuse(problem);
-        if progress.refused.is_none() {
-            return;
-        }
-        self.dead.store(true, Ordering::Relaxed);
-        self.drop_bytes().await;
-    }
-
-    /// Removes its bytes from the disk, if they are still an upload's.
-    pub(crate) async fn drop_bytes(&self) {
-        let folder = self.folder.clone();
-        if let Err(problem) = blocking(move || remove_folder_if_there(&folder)).await {
-            let code = problem.code().as_str();
-            tracing::warn!(id = self.id, code, "the bytes of an upload cannot be removed");
-        }
-    }
-
-    pub(super) fn touch(&self) {
-        self.touched.store(clock::now().unix_timestamp(), Ordering::Relaxed);
-    }
-
-    pub(super) fn expires(&self) -> OffsetDateTime {
-        let touched = OffsetDateTime::from_unix_timestamp(self.touched.load(Ordering::Relaxed));
-        touched.unwrap_or(OffsetDateTime::UNIX_EPOCH) + self.expiry
-    }
-
-    fn slip(&self) -> Slip {
-        Slip {
-            facility: self.facility.clone(),
-            length: self.length,
-            sha256: self.sha256.clone(),
-            submission: self.became(),
-            checked: *self.checked.lock().unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-}
-
 /// All uploads.
 pub(crate) struct Uploads {
-    folder: PathBuf,
-    /// Where the disk's reserve lies.
-    trail: PathBuf,
+    shelf: Shelf,
     keys: Keys,
     expiry: Duration,
+    /// Those on this machine; of those in the bucket, the ones this relay has worked on.
     known: Mutex<HashMap<String, Arc<Upload>>>,
     /// Held by who admits a new one: room and quota are counted and taken by one at a time.
     admitting: AsyncMutex<()>,
 }
 
+/// Where they lie.
+enum Shelf {
+    Folder {
+        folder: PathBuf,
+        /// Where the disk's reserve lies.
+        trail: PathBuf,
+    },
+    Bucket(Arc<Shared>),
+}
+
 impl Uploads {
+    /// Those in a bucket, with the rows that say how far they are.
+    pub(crate) fn shared(
+        rows: Arc<dyn UploadRows>,
+        objects: Objects,
+        containers: Containers,
+        keys: Keys,
+        expiry: Duration,
+    ) -> Self {
+        let shared = Shared {
+            rows,
+            objects,
+            containers,
+        };
+        Self::at(Shelf::Bucket(Arc::new(shared)), keys, expiry)
+    }
+
+    fn at(shelf: Shelf, keys: Keys, expiry: Duration) -> Self {
+        Self {
+            shelf,
+            keys,
+            expiry,
+            known: Mutex::default(),
+            admitting: AsyncMutex::default(),
+        }
+    }
+
     /// Opens the folder `uploads` of the relay's data folder and takes up what a restart left.
     ///
     /// # Errors
@@ -190,15 +98,10 @@ impl Uploads {
     pub(crate) fn open(data: &Path, keys: Keys, expiry: Duration) -> io::Result<Self> {
         let folder = data.join("uploads");
         create_private(&folder)?;
-        let shelf = Self {
-            folder,
-            trail: data.join("trail"),
-            keys,
-            expiry,
-            known: Mutex::default(),
-            admitting: AsyncMutex::default(),
-        };
-        for entry in fs::read_dir(&shelf.folder)? {
+        let trail = data.join("trail");
+        let place = folder.clone();
+        let shelf = Self::at(Shelf::Folder { folder, trail }, keys, expiry);
+        for entry in fs::read_dir(&place)? {
             let path = entry?.path();
             let id = path
                 .file_stem()
@@ -207,7 +110,7 @@ impl Uploads {
                 .to_owned();
             if path.is_dir() {
                 // A crash leaves a folder that nobody was told of before the slip of a new upload is there.
-                if !shelf.slip(&id).exists() {
+                if !slip_of(&place, &id).exists() {
                     fs::remove_dir_all(&path)?;
                 }
                 continue;
@@ -219,19 +122,23 @@ impl Uploads {
             }
             let Ok(slip) = serde_json::from_slice::<Slip>(&fs::read(&path)?) else {
                 tracing::warn!(id, "an upload's slip cannot be read; the upload is dropped");
-                shelf.forget(&id);
+                forget(&place, &id);
                 continue;
             };
-            let (offset, touched) = match restored(&shelf.folder.join(&id), &slip) {
+            let (offset, touched) = match restored(&place.join(&id), &slip) {
                 Ok(found) => found,
                 Err(_) if slip.submission.is_some() => (slip.length, clock::now()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    shelf.forget(&id);
+                    forget(&place, &id);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            shelf.put(shelf.upload(id, slip, offset, touched));
+            let room = Room::Folder {
+                folder: place.join(&id),
+                slip: slip_of(&place, &id),
+            };
+            shelf.put(shelf.upload(id, slip, room, offset, touched));
         }
         Ok(shelf)
     }
@@ -255,75 +162,145 @@ impl Uploads {
             submission: None,
             checked: None,
         };
-        let upload = self.upload(uuid::Uuid::now_v7().simple().to_string(), slip, 0, clock::now());
         let stored = match context.config.limits.quota_per_facility {
-            Some(_) => context.store.stored_bytes(&upload.facility).await?,
+            Some(_) => context.store.stored_bytes(&slip.facility).await?,
             None => 0,
         };
-        self.admit(&upload, &context.config.limits, stored).await?;
-        let made = Arc::clone(&upload);
-        let written = blocking(move || {
-            let seals = Seals::create(&made.folder, &made.id, &made.keys)?;
-            made.seals.get_or_init(|| seals);
-            write_slip(&made.slip, &made.slip())
-        });
-        if let Err(problem) = written.await {
-            self.remove(&upload).await;
-            return Err(problem);
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let limits = &context.config.limits;
+        match &self.shelf {
+            Shelf::Folder { folder, trail } => {
+                let room = Room::Folder {
+                    folder: folder.join(&id),
+                    slip: slip_of(folder, &id),
+                };
+                let upload = self.upload(id, slip, room, 0, clock::now());
+                self.admit(&upload, (folder, trail), limits, stored).await?;
+                if let Err(problem) = write_new(&upload).await {
+                    self.remove(&upload).await;
+                    return Err(problem);
+                }
+                Ok(upload)
+            }
+            Shelf::Bucket(shared) => {
+                let facility = slip.facility.clone();
+                // Several relays may count at the same time: each may admit one too many.
+                let _one = self.admitting.lock().await;
+                let (count, bytes) = shared.ask(move |rows| rows.under_way(&facility)).await?;
+                within(count, bytes.saturating_add(slip.length), limits, stored)?;
+                let keys = self.keys.clone();
+                let row = UploadRow {
+                    id: id.clone(),
+                    facility: slip.facility.clone(),
+                    length: slip.length,
+                    sha256: slip.sha256.clone(),
+                    wrapped: blocking(move || new_key(&keys)).await?,
+                    submission: None,
+                    epoch: 0,
+                    grown: Grown::default(),
+                    gone: false,
+                    touched: clock::now().unix_timestamp(),
+                };
+                let room = Room::Bucket(Claim::new(Arc::clone(shared), &row));
+                shared.ask(move |rows| rows.create(&row)).await?;
+                let upload = self.upload(id, slip, room, 0, clock::now());
+                self.put(Arc::clone(&upload));
+                Ok(upload)
+            }
         }
-        Ok(upload)
     }
 
     /// The upload, if it is of the peer's facility.
     ///
     /// # Errors
     /// `upload_unknown`.
-    pub(crate) fn find(&self, peer: &Peer, id: &str) -> Result<Arc<Upload>, Problem> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let upload = known.get(id).filter(|upload| upload.facility == peer.facility.code);
-        upload.cloned().ok_or_else(|| Code::UploadUnknown.into())
+    pub(crate) async fn find(&self, peer: &Peer, id: &str) -> Result<Arc<Upload>, Problem> {
+        let known = self.known().get(id).cloned();
+        let upload = match (known, &self.shelf) {
+            (None, Shelf::Bucket(shared)) => self.learn(shared, id).await?,
+            (known, _) => known.ok_or(Code::UploadUnknown)?,
+        };
+        if upload.facility == peer.facility.code {
+            Ok(upload)
+        } else {
+            Err(Code::UploadUnknown.into())
+        }
     }
 
-    /// Takes it off the shelf and off the disk.
+    /// One that another relay has begun.
+    async fn learn(&self, shared: &Arc<Shared>, id: &str) -> Result<Arc<Upload>, Problem> {
+        let asked = id.to_owned();
+        let row = shared.ask(move |rows| rows.find(&asked)).await?;
+        let row = row.ok_or(Code::UploadUnknown)?;
+        let room = Room::Bucket(Claim::new(Arc::clone(shared), &row));
+        let touched = OffsetDateTime::from_unix_timestamp(row.touched).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let slip = Slip {
+            facility: row.facility,
+            length: row.length,
+            sha256: row.sha256,
+            submission: row.submission,
+            checked: None,
+        };
+        let upload = self.upload(row.id, slip, room, row.grown.at, touched);
+        // Two requests may have learnt of it at once: the first counts, so that they share its lock.
+        Ok(Arc::clone(self.known().entry(id.to_owned()).or_insert(upload)))
+    }
+
+    /// Takes it off the shelf and away.
     pub(crate) async fn remove(&self, upload: &Upload) {
-        {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.remove(&upload.id);
-            metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
-        }
-        let (folder, slip) = (upload.folder.clone(), upload.slip.clone());
-        let removed = blocking(move || remove_folder_if_there(&folder).and(remove_if_there(&slip)));
-        if let Err(problem) = removed.await {
+        self.put_down(&upload.id);
+        if let Err(problem) = upload.destroy().await {
             let code = problem.code().as_str();
             tracing::warn!(id = upload.id, code, "an upload cannot be removed");
         }
     }
 
-    /// Removes what has expired, again and again; where less than `reserve` is free, also what is stale, the oldest first.
-    pub(crate) async fn reap(&self, reserve: u64) {
+    fn put_down(&self, id: &str) {
+        let mut known = self.known();
+        known.remove(id);
+        metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
+    }
+
+    /// Removes what has expired, again and again; where less than the reserve is free on this machine, also what is stale, the
+    /// oldest first.
+    pub(crate) async fn reap(&self, context: &Context) {
         loop {
-            self.make_room(reserve).await;
+            let shared = match &self.shelf {
+                Shelf::Folder { folder, trail } => {
+                    self.make_room(folder, trail, context.config.limits.reserve).await;
+                    None
+                }
+                Shelf::Bucket(shared) => Some(shared),
+            };
             let expired: Vec<_> = {
-                let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known
-                    .values()
-                    .filter(|upload| upload.expires() < clock::now())
-                    .cloned()
-                    .collect()
+                let known = self.known();
+                let over = |upload: &&Arc<Upload>| upload.expires() < clock::now();
+                known.values().filter(over).cloned().collect()
             };
             for upload in expired {
                 // Only what nobody works on: an intake under way keeps its file.
                 if let Ok(_free) = Arc::clone(&upload.progress).try_lock_owned() {
-                    self.remove(&upload).await;
+                    match shared {
+                        None => self.remove(&upload).await,
+                        // Another relay may work on it.
+                        Some(_) => self.put_down(&upload.id),
+                    }
                 }
+            }
+            if let Some(shared) = shared
+                && context.leads("uploads").await
+                && let Err(problem) = expire(shared, self.expiry).await
+            {
+                let code = problem.code().as_str();
+                tracing::warn!(code, "uploads that have expired cannot be removed");
             }
             tokio::time::sleep(self.expiry.min(Duration::from_secs(60))).await;
         }
     }
 
-    async fn make_room(&self, reserve: u64) {
+    async fn make_room(&self, folder: &Path, trail: &Path, reserve: u64) {
         for upload in self.stale(clock::now()) {
-            let (folder, trail) = (self.folder.clone(), self.trail.clone());
+            let (folder, trail) = (folder.to_owned(), trail.to_owned());
             let enough = move || Ok(fs4::available_space(&folder)? >= reserve::to_leave(&trail, reserve));
             if blocking(enough).await.is_ok_and(|enough| enough) {
                 return;
@@ -337,7 +314,7 @@ impl Uploads {
 
     /// Unfinished uploads nobody adds to, the oldest first.
     fn stale(&self, now: OffsetDateTime) -> Vec<Arc<Upload>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let touched = |upload: &Upload| upload.touched.load(Ordering::Relaxed);
         let before = (now - STALE).unix_timestamp();
         let unfinished = |upload: &&Arc<Upload>| upload.became().is_none() && touched(upload) < before;
@@ -347,10 +324,16 @@ impl Uploads {
     }
 
     /// `stored`: bytes of the facility's that are stored already.
-    async fn admit(&self, upload: &Arc<Upload>, limits: &Limits, stored: u64) -> Result<(), Problem> {
+    async fn admit(
+        &self,
+        upload: &Arc<Upload>,
+        (folder, trail): (&Path, &Path),
+        limits: &Limits,
+        stored: u64,
+    ) -> Result<(), Problem> {
         let _one = self.admitting.lock().await;
         let open: Vec<Arc<Upload>> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known();
             let over = |other: &Upload| other.became().is_some() || other.dead.load(Ordering::Relaxed);
             known.values().filter(|other| !over(other)).cloned().collect()
         };
@@ -359,18 +342,8 @@ impl Uploads {
             .map(|other| other.length)
             .sum::<u64>()
             .saturating_add(upload.length);
-        if own().count() >= PER_FACILITY || bytes > bytes_per_facility(limits.max_container) {
-            return Err(Code::Quota.into());
-        }
-        if let Some(quota) = limits.quota_per_facility
-            && stored.saturating_add(bytes) > quota
-        {
-            return Err(Problem::new(Code::Quota).detail(
-                format!("保存中と送信中の合計が、医療機関ごとの上限 {quota} バイトを超えます。受信側の取得後、保存期間を過ぎると空きます。"),
-                format!("What is stored and announced would be more than the {quota} bytes of a facility. Room comes back as letters are fetched and their time ends."),
-            ));
-        }
-        let (folder, trail, kept) = (self.folder.clone(), self.trail.clone(), limits.reserve);
+        within(own().count() as u64, bytes, limits, stored)?;
+        let (folder, trail, kept) = (folder.to_owned(), trail.to_owned(), limits.reserve);
         let room = blocking(move || {
             // What others have announced and not yet sent is spoken for.
             let promised: u64 = open
@@ -389,15 +362,18 @@ impl Uploads {
     }
 
     fn put(&self, upload: Arc<Upload>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         known.insert(upload.id.clone(), upload);
         metrics::gauge!(observe::UPLOADS_OPEN).set(known.len() as f64);
     }
 
-    fn upload(&self, id: String, slip: Slip, offset: u64, touched: OffsetDateTime) -> Arc<Upload> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<Upload>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn upload(&self, id: String, slip: Slip, room: Room, offset: u64, touched: OffsetDateTime) -> Arc<Upload> {
         Arc::new(Upload {
-            folder: self.folder.join(&id),
-            slip: self.slip(&id),
+            room,
             keys: self.keys.clone(),
             seals: OnceLock::new(),
             facility: slip.facility,
@@ -413,22 +389,76 @@ impl Uploads {
             id,
         })
     }
+}
 
-    fn slip(&self, id: &str) -> PathBuf {
-        self.folder.join(format!("{id}.json"))
+/// Whether one more of the facility's may be under way; `count` and `bytes` are with it.
+fn within(count: u64, bytes: u64, limits: &Limits, stored: u64) -> Result<(), Problem> {
+    if count >= PER_FACILITY as u64 || bytes > bytes_per_facility(limits.max_container) {
+        return Err(Code::Quota.into());
     }
+    if let Some(quota) = limits.quota_per_facility
+        && stored.saturating_add(bytes) > quota
+    {
+        return Err(Problem::new(Code::Quota).detail(
+            format!("保存中と送信中の合計が、医療機関ごとの上限 {quota} バイトを超えます。受信側の取得後、保存期間を過ぎると空きます。"),
+            format!("What is stored and announced would be more than the {quota} bytes of a facility. Room comes back as letters are fetched and their time ends."),
+        ));
+    }
+    Ok(())
+}
 
-    fn forget(&self, id: &str) {
-        if let Err(error) = remove_folder_if_there(&self.folder.join(id)).and(remove_if_there(&self.slip(id))) {
-            tracing::warn!(id, %error, "an upload cannot be removed");
+/// Folder and slip of a new one.
+async fn write_new(upload: &Arc<Upload>) -> Result<(), Problem> {
+    let made = Arc::clone(upload);
+    blocking(move || {
+        let Room::Folder { folder, slip } = &made.room else {
+            return Ok(());
+        };
+        let seals = Seals::create(folder, &made.id, &made.keys)?;
+        made.seals.get_or_init(|| seals);
+        write_slip(slip, &made.slip())
+    })
+    .await
+}
+
+/// Removes those in the bucket that nobody has worked on for so long. The parts of one that a container is made of stay.
+async fn expire(shared: &Shared, age: Duration) -> Result<(), Problem> {
+    for id in shared.ask(move |rows| rows.stale(age)).await? {
+        let asked = id.clone();
+        if shared.ask(move |rows| rows.expire(&asked, age)).await? {
+            shared.drop_parts(&id).await?;
+            shared.ask(move |rows| rows.remove(&id)).await?;
         }
+    }
+    Ok(())
+}
+
+fn slip_of(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.json"))
+}
+
+fn forget(folder: &Path, id: &str) {
+    if let Err(error) = remove_folder_if_there(&folder.join(id)).and(remove_if_there(&slip_of(folder, id))) {
+        tracing::warn!(id, %error, "an upload cannot be removed");
     }
 }
 
-impl Upload {
-    fn on_disk(&self) -> u64 {
-        fs::metadata(body(&self.folder)).map_or(0, |metadata| metadata.len())
-    }
+/// An upload of a row, as a relay knows it that has learnt of it.
+#[cfg(test)]
+pub(super) fn for_tests(claim: Claim, row: &UploadRow) -> Arc<Upload> {
+    let shelf = Uploads::at(
+        Shelf::Bucket(Arc::clone(&claim.shared)),
+        crate::keys::for_tests(),
+        Duration::from_secs(60),
+    );
+    let slip = Slip {
+        facility: row.facility.clone(),
+        length: row.length,
+        sha256: None,
+        submission: None,
+        checked: None,
+    };
+    shelf.upload(row.id.clone(), slip, Room::Bucket(claim), row.grown.at, clock::now())
 }
 
 #[cfg(test)]
@@ -474,7 +504,7 @@ mod tests {
         let offset = |id: &str| known[id].progress.try_lock().unwrap().offset;
         assert_eq!((offset("plain"), offset("hashed"), offset("ahead")), (7, 4, 7));
         let hashed = &known["hashed"];
-        let growing = Growing::open(&hashed.folder, &hashed.seals().unwrap(), 10, 4).unwrap();
+        let growing = Growing::open(&folder.join("hashed"), &hashed.seals().unwrap(), 10, 4).unwrap();
         let mut kept = Vec::new();
         growing
             .pass(0, &mut |part| {

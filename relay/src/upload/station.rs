@@ -1,42 +1,40 @@
-//! Where bytes become durable and are read, off the async workers: the growing file and its reading, moved through
-//! blocking tasks.
+//! Where bytes become durable and are read, off the async workers: an upload's body and its reading, moved through blocking
+//! tasks.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
-use super::growing::Growing;
+use super::body::Body;
 use super::{Reading, Upload};
 use crate::problem::Problem;
 
-/// The file of one upload while a request writes to it.
+/// One upload while a request writes to it.
 pub(super) struct Station {
-    growing: Growing,
+    body: Body,
     upload: Arc<Upload>,
     pub(super) reading: Box<Reading>,
 }
 
 impl Station {
-    /// Opens the file at the acknowledged offset; what a cut-off write left beyond it is written again.
+    /// Opens it at the acknowledged offset; what a cut-off write left beyond it is written again.
     ///
     /// # Errors
     /// What the disk says.
     pub(super) async fn open(upload: Arc<Upload>, at: u64, reading: Box<Reading>) -> Result<Self, Problem> {
+        let handle = Handle::current();
         blocking(move || {
-            let growing = Growing::open(&upload.folder, &upload.seals()?, upload.length, at)?;
-            Ok(Self {
-                growing,
-                upload,
-                reading,
-            })
+            let body = Body::open(&upload, handle, at)?;
+            Ok(Self { body, upload, reading })
         })
         .await
     }
 
     /// Bytes of the upload that are here.
     pub(super) fn end(&self) -> u64 {
-        self.growing.end()
+        self.body.end()
     }
 
     /// Writes, and reads if `reads`.
@@ -50,21 +48,25 @@ impl Station {
                     self.reading.push(chunk);
                 }
             }
-            self.growing.write(&chunks)?;
+            self.body.write(&chunks)?;
+            // Bytes whose hash is stated count when it was found right.
+            if reads {
+                self.body.settle()?;
+            }
             Ok(self)
         })
         .await
     }
 
-    /// Waits until the disk has it.
+    /// Waits until disk or bucket have it.
     ///
     /// # Errors
     /// As [`Station::write`].
-    pub(super) async fn sync(self) -> Result<Self, Problem> {
-        blocking(move || self.growing.sync().map(|()| self)).await
+    pub(super) async fn sync(mut self) -> Result<Self, Problem> {
+        blocking(move || self.body.sync().map(|()| self)).await
     }
 
-    /// Cuts the file back.
+    /// Cuts it back.
     ///
     /// # Errors
     /// As [`Station::write`].
@@ -78,7 +80,7 @@ impl Station {
     /// # Errors
     /// As [`Station::write`].
     pub(super) async fn catch_up(mut self) -> Result<Self, Problem> {
-        blocking(move || self.reading.catch_up(&self.growing).map(|()| self)).await
+        blocking(move || self.reading.catch_up(&self.body).map(|()| self)).await
     }
 }
 

@@ -8,25 +8,35 @@ use super::trouble::Trouble;
 
 /// Steps from one version to the next; the index is the version they start from. Each statement may be repeated: a step that
 /// was cut short is done again from its beginning. Definitions and rows are never changed in one transaction.
-const STEPS: &[&[&str]] = &[&[
-    // Who may write, and how far the trail goes.
-    "CREATE TABLE IF NOT EXISTS hikyaku_log (id int PRIMARY KEY, epoch bigint NOT NULL, size bigint NOT NULL)",
-    "INSERT INTO hikyaku_log (id, epoch, size) VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING",
-    // The trail: each record as in the segment files.
-    "CREATE TABLE IF NOT EXISTS hikyaku_records (position bigint PRIMARY KEY, frame bytea NOT NULL)",
-    // The index, made of the trail.
-    "CREATE TABLE IF NOT EXISTS hikyaku_rows (key bytea PRIMARY KEY, value bytea NOT NULL)",
-    // The keys of the months, wrapped.
-    "CREATE TABLE IF NOT EXISTS hikyaku_keys (id text PRIMARY KEY, wrapped bytea NOT NULL)",
-    // What relays want to happen, and what came of it.
-    "CREATE TABLE IF NOT EXISTS hikyaku_proposals (id uuid PRIMARY KEY, batch bytea NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS hikyaku_answers (id uuid PRIMARY KEY, answer bytea NOT NULL, \
+const STEPS: &[&[&str]] = &[
+    &[
+        // Who may write, and how far the trail goes.
+        "CREATE TABLE IF NOT EXISTS hikyaku_log (id int PRIMARY KEY, epoch bigint NOT NULL, size bigint NOT NULL)",
+        "INSERT INTO hikyaku_log (id, epoch, size) VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING",
+        // The trail: each record as in the segment files.
+        "CREATE TABLE IF NOT EXISTS hikyaku_records (position bigint PRIMARY KEY, frame bytea NOT NULL)",
+        // The index, made of the trail.
+        "CREATE TABLE IF NOT EXISTS hikyaku_rows (key bytea PRIMARY KEY, value bytea NOT NULL)",
+        // The keys of the months, wrapped.
+        "CREATE TABLE IF NOT EXISTS hikyaku_keys (id text PRIMARY KEY, wrapped bytea NOT NULL)",
+        // What relays want to happen, and what came of it.
+        "CREATE TABLE IF NOT EXISTS hikyaku_proposals (id uuid PRIMARY KEY, batch bytea NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS hikyaku_answers (id uuid PRIMARY KEY, answer bytea NOT NULL, \
      made timestamptz NOT NULL DEFAULT now())",
-    "CREATE INDEX IF NOT EXISTS hikyaku_answers_made ON hikyaku_answers (made)",
-    // Who does what only one may do.
-    "CREATE TABLE IF NOT EXISTS hikyaku_leases (name text PRIMARY KEY, holder uuid, epoch bigint NOT NULL, \
+        "CREATE INDEX IF NOT EXISTS hikyaku_answers_made ON hikyaku_answers (made)",
+        // Who does what only one may do.
+        "CREATE TABLE IF NOT EXISTS hikyaku_leases (name text PRIMARY KEY, holder uuid, epoch bigint NOT NULL, \
      expires timestamptz NOT NULL)",
-]];
+    ],
+    &[
+        // Uploads under way, where containers lie in a bucket.
+        "CREATE TABLE IF NOT EXISTS hikyaku_uploads (id text PRIMARY KEY, facility text NOT NULL, length bigint NOT NULL, \
+     sha256 text, wrapped bytea NOT NULL, submission text, epoch bigint NOT NULL, at bigint NOT NULL, \
+     parts bytea NOT NULL, tail bytea NOT NULL, gone int NOT NULL, touched timestamptz NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS hikyaku_uploads_facility ON hikyaku_uploads (facility)",
+        "CREATE INDEX IF NOT EXISTS hikyaku_uploads_touched ON hikyaku_uploads (touched)",
+    ],
+];
 const VERSION: &str = "CREATE TABLE IF NOT EXISTS hikyaku_schema (id int PRIMARY KEY, version int NOT NULL)";
 const BEGIN: &str = "INSERT INTO hikyaku_schema (id, version) VALUES (1, 0) ON CONFLICT (id) DO NOTHING";
 const LOCK: &str = "SELECT version FROM hikyaku_schema WHERE id = 1 FOR UPDATE";
