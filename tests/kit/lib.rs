@@ -4,6 +4,7 @@
 //! Names are fictitious and the keys are public.
 
 pub mod archive;
+pub mod bucket;
 pub mod card;
 pub mod conformance;
 pub mod container;
@@ -15,6 +16,7 @@ pub mod https;
 pub mod keys;
 pub mod letter;
 pub mod malicious;
+pub mod many;
 pub mod measure;
 pub mod ocsp;
 pub mod pdf;
@@ -23,6 +25,7 @@ pub mod postgres;
 pub mod relay;
 pub mod revocation_lists;
 pub mod roles;
+pub mod s3_faults;
 pub mod services;
 pub mod skip;
 pub mod softhsm;
@@ -36,6 +39,7 @@ pub mod x509;
 pub mod zip;
 
 pub use archive::Inside;
+pub use bucket::Bucket;
 pub use card::{Card, CardSpec, pem};
 pub use conformance::conformance;
 pub use container::{ContainerOptions, envelope, referral};
@@ -47,12 +51,14 @@ pub use https::{Connection, Https, Reply};
 pub use keys::Key;
 pub use letter::{letter_cda, letter_fhir, letter_pdf};
 pub use malicious::{Asked, Lie, MaliciousRelay};
+pub use many::Many;
 pub use measure::{Measured, measured};
 pub use ocsp::{OcspSpec, Responder};
 pub use postgres::Postgres;
 pub use relay::{Joined, RelayOptions, RelayProcess};
 pub use revocation_lists::{CrlSpec, Revoked};
 pub use roles::RoleShape;
+pub use s3_faults::{S3Fault, S3Faults};
 pub use services::{Fault, Services};
 pub use skip::skip;
 pub use softhsm::SoftHsm;
