@@ -3,6 +3,8 @@
 
 #[path = "many_machines/bucket.rs"]
 mod bucket;
+#[path = "many_machines/rolling.rs"]
+mod rolling;
 
 use kit::{Many, skip};
 use toml::Value;

@@ -205,6 +205,9 @@ pub struct Limits {
     pub reserve: u64,
     /// Bytes one facility may have announced and stored together; `None`: as many as there is room for.
     pub quota_per_facility: Option<u64>,
+    /// A relay that is asked to stop says that it is not ready for so long before it takes no more connections, so that a balancer
+    /// sends none that would be refused.
+    pub drain: Duration,
     /// Open connections, all together.
     pub connections: usize,
     /// Open connections of one network address.
@@ -262,7 +265,7 @@ impl Config {
             keys: file.keys.ok_or(ConfigError::NoKeys)?.under(base)?,
             trust: trust(file.trust, base)?,
             timestamps,
-            limits: limits(&file.limits)?,
+            limits: limits(&file.limits, file.store.is_some())?,
             archive: Archive {
                 renew_before: duration("archive.renew_before", &file.archive.renew_before)?,
             },
@@ -395,7 +398,10 @@ fn trust(file: TrustFile, base: &Path) -> Result<Trust, ConfigError> {
     })
 }
 
-fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
+/// Behind a balancer there is more than one relay, and so a shared store.
+const DRAIN: Duration = Duration::from_secs(5);
+
+fn limits(file: &LimitsFile, shared: bool) -> Result<Limits, ConfigError> {
     let at_least_one = |key, value: usize| {
         if value == 0 {
             Err(refused(key, "0", "must be 1 or more"))
@@ -415,6 +421,11 @@ fn limits(file: &LimitsFile) -> Result<Limits, ConfigError> {
         quota_per_facility: (file.quota_per_facility.as_ref())
             .map(|text| size("limits.quota_per_facility", text))
             .transpose()?,
+        drain: match &file.drain {
+            Some(text) => duration("limits.drain", text)?,
+            None if shared => DRAIN,
+            None => Duration::ZERO,
+        },
         connections: at_least_one("limits.connections", file.connections)?,
         connections_per_address: at_least_one("limits.connections_per_address", file.connections_per_address)?,
     })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -44,6 +45,8 @@ pub struct Rooms {
     /// Held by who adds to what waits for evidence.
     pub(crate) holding: tokio::sync::Mutex<()>,
     pub(crate) log_vkey: String,
+    /// It was asked to stop.
+    pub(crate) stopping: AtomicBool,
 }
 
 impl Context {
@@ -60,6 +63,9 @@ impl Context {
     /// Why the relay cannot work now; empty if it can.
     pub(crate) async fn hindrances(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.stopping.load(Ordering::SeqCst) {
+            reasons.push("the relay is stopping".to_owned());
+        }
         let trust = self.trust.current();
         if trust.anchors.hpki.0.is_empty() {
             reasons.push("no trust anchor for signers in trust/hpki".to_owned());

@@ -135,9 +135,18 @@ impl Desk {
     /// If the device is not enrolled.
     #[must_use]
     pub fn https(&self, relay: &RelayProcess) -> Https {
+        self.https_at(relay.api_port())
+    }
+
+    /// The API of whichever relay answers at a port of this machine.
+    ///
+    /// # Panics
+    /// If the device is not enrolled.
+    #[must_use]
+    pub fn https_at(&self, port: u16) -> Https {
         let read = |name: &str| fs::read(self.home().join(name)).expect("enrolment leaves its files");
         let (ca, chain, key) = (read("relay-ca.pem"), read("device.pem"), read("device.key"));
-        Https::new(relay.api_port(), &ca, Some((&chain, &key))).expect("what enrolment leaves can be used")
+        Https::new(port, &ca, Some((&chain, &key))).expect("what enrolment leaves can be used")
     }
 
     /// Begins an upload of `length` bytes.

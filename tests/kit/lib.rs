@@ -4,6 +4,7 @@
 //! Names are fictitious and the keys are public.
 
 pub mod archive;
+pub mod balancer;
 pub mod bucket;
 pub mod card;
 pub mod conformance;

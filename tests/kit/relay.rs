@@ -255,11 +255,21 @@ impl RelayProcess {
     /// If it does not answer.
     #[must_use]
     pub fn portal(&self, path: &str) -> Reply {
-        let ca = fs::read(self.folder().join("keys/ca.pem")).expect("the relay's CA certificate");
-        let https = Https::new(self.portal, &ca, None).expect("the relay's CA");
-        https
+        self.portal_https()
             .get(path)
             .unwrap_or_else(|error| panic!("{path}: {error:#}\n{}", self.log()))
+    }
+
+    /// The portal, to be asked again and again.
+    ///
+    /// # Panics
+    /// If the relay has no CA.
+    #[must_use]
+    pub fn portal_https(&self) -> Https {
+        let ca = self.folder().join("keys/ca.pem");
+        let file = toml_path(&self.config(), "ca", "certificate").unwrap_or(ca);
+        let ca = fs::read(file).expect("the relay's CA certificate");
+        Https::new(self.portal, &ca, None).expect("the relay's CA")
     }
 
     /// Holds its log to two promises: no panic, and none of `secrets`.
@@ -384,6 +394,13 @@ fn write_policy(file: &Path, options: &RelayOptions) {
         policy.insert((*key).to_owned(), value.clone());
     }
     fs::write(file, policy.to_string()).expect("policy.toml can be written");
+}
+
+/// An absolute path that a configuration names.
+fn toml_path(file: &Path, table: &str, key: &str) -> Option<PathBuf> {
+    let config: Table = fs::read_to_string(file).ok()?.parse().ok()?;
+    let path = PathBuf::from(config.get(table)?.get(key)?.as_str()?);
+    path.is_absolute().then_some(path)
 }
 
 /// Sends a signal to a process this program started.

@@ -242,6 +242,7 @@ pub struct LimitsFile {
     pub clock_drift: String,
     pub reserve: String,
     pub quota_per_facility: Option<String>,
+    pub drain: Option<String>,
     pub connections: usize,
     pub connections_per_address: usize,
 }
@@ -258,6 +259,7 @@ impl Default for LimitsFile {
             clock_drift: "2m".into(),
             reserve: "256MiB".into(),
             quota_per_facility: None,
+            drain: None,
             connections: 1000,
             connections_per_address: 200,
         }

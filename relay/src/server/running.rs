@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -76,6 +77,7 @@ pub struct Running {
     trust: Arc<CurrentTrust>,
     #[cfg_attr(not(unix), expect(dead_code, reason = "commands come over a Unix socket"))]
     keys: Keys,
+    context: Context,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: Vec<JoinHandle<()>>,
@@ -178,6 +180,7 @@ impl Relay {
             plan: intake::Plan::default(),
             throttle: Throttle::default(),
             holding: tokio::sync::Mutex::default(),
+            stopping: AtomicBool::new(false),
             config: with_ports(config, api_address, portal_address),
         });
         let limits = &context.config.limits;
@@ -228,6 +231,7 @@ impl Relay {
             store,
             trust: Arc::clone(&context.trust),
             keys,
+            context,
             stop,
             listeners,
             background,
@@ -260,8 +264,10 @@ impl Running {
         Arc::clone(&self.store)
     }
 
-    /// Takes no more connections, lets requests under way end, then returns.
+    /// Says for a while that it is not ready, takes no more connections, lets requests under way end, then returns.
     pub async fn stop(mut self) {
+        self.context.stopping.store(true, Ordering::SeqCst);
+        tokio::time::sleep(self.context.config.limits.drain).await;
         self.stop.send_replace(true);
         while self.listeners.join_next().await.is_some() {}
         for task in self.background.drain(..) {
