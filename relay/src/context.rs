@@ -15,6 +15,7 @@ use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
 use crate::evidence::news::News;
 use crate::intake::Plan;
+use crate::log::Kept;
 use crate::store::Store;
 use crate::timestamps::Stamps;
 use crate::trust::CurrentTrust;
@@ -45,6 +46,8 @@ pub struct Rooms {
     /// Held by who adds to what waits for evidence.
     pub(crate) holding: tokio::sync::Mutex<()>,
     pub(crate) log_vkey: String,
+    /// What is kept of the log beside the trail.
+    pub(crate) kept: Kept,
     /// It was asked to stop.
     pub(crate) stopping: AtomicBool,
 }

@@ -1,10 +1,11 @@
 //! The log that makes the trail provable: its key, its tiles and proofs, and what binds it to the world outside: daily heads, RFC
 //! 3161 stamps of its checkpoint, and witnesses that cosign it. `CONTRACTS.md` §9.
 //!
-//! What is kept beside the trail lies in `data/log`: stamped checkpoints with their tokens (`stamps/<size>.checkpoint`, `.tst`), and
+//! What is kept beside the trail lies in `data/log`, or below `log` in the bucket that relays share: stamped checkpoints with their tokens (`stamps/<size>.checkpoint`, `.tst`), and
 //! the newest checkpoint that witnesses have cosigned (`witnessed`).
 
 mod heads;
+mod kept;
 mod proving;
 mod signer;
 mod stamping;
@@ -16,13 +17,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 pub(crate) use heads::keep as keep_heads;
+pub use kept::Kept;
 pub use proving::{Outline, prove, prove_consistency, tile};
 pub use signer::{LogSigner, SignerError};
 pub(crate) use stamping::keep as keep_stamps;
 pub use token::TokenKey;
 pub use verifying::verify;
 pub(crate) use witnessing::keep as keep_witnesses;
-pub use witnessing::witnessed;
 
 use crate::folder::{create_private, private_file};
 

@@ -310,7 +310,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Trail(TrailVerb::Verify { checkpoint, place }) => verify(&place, &checkpoint),
         Verb::Trail(TrailVerb::Export { mut export, place }) => {
             let config = Config::load(&place.config)?;
-            export.witnessed = relay::log::witnessed(&config.data, LogSigner::open(&config)?.vkey());
+            export.witnessed = witnessed(&config, LogSigner::open(&config)?.vkey())?;
             tell(&place, Command::TrailExport(export))
         }
     }
@@ -357,12 +357,17 @@ fn verify(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
         ));
     }
     let command = Command::TrailVerify {
-        witnessed: relay::log::witnessed(&config.data, &log_key),
+        witnessed: witnessed(&config, &log_key)?,
         log_key,
         checkpoints,
     };
     let answer = ask(&config, command, &mut |_| Ok(()))?;
     words::verified(&answer, place.json)
+}
+
+fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Option<String>> {
+    let kept = relay::log::Kept::open(config)?;
+    Ok(runtime()?.block_on(kept.witnessed(log_vkey)))
 }
 
 fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
-use object_store::path::Path as Key;
+pub(crate) use object_store::path::Path as Key;
 use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, RetryConfig};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -101,10 +101,10 @@ impl Objects {
         Ok(Self(Arc::new(store)))
     }
 
-    /// Any object store.
-    #[must_use]
-    pub fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self(store)
+    /// One that is gone with this program.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self(Arc::new(object_store::memory::InMemory::new()))
     }
 
     /// The store itself.
@@ -277,6 +277,11 @@ fn told(error: &object_store::Error) -> String {
     text
 }
 
+/// What the bucket said, where an error of a file is its.
+pub(crate) fn of_bucket(error: &io::Error) -> Option<&object_store::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// As the errors of files are.
 pub(crate) fn to_io(error: object_store::Error) -> io::Error {
     match error {
@@ -287,13 +292,11 @@ pub(crate) fn to_io(error: object_store::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use object_store::memory::InMemory;
-
     use super::*;
 
     #[tokio::test]
     async fn what_is_put_is_there_and_a_key_is_made_once() {
-        let objects = Objects::over(Arc::new(InMemory::new()));
+        let objects = Objects::in_memory();
         objects.probe().await.unwrap();
         assert!(objects.list(&Key::from("probes")).await.unwrap().is_empty());
         let key = Key::from_iter(["a", "b"]);

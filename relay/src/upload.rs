@@ -26,6 +26,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::context::Context;
+use crate::objects::of_bucket;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
@@ -152,7 +153,7 @@ impl From<std::io::Error> for Problem {
         if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<StoreError>()) {
             return error.clone().into();
         }
-        if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<object_store::Error>()) {
+        if let Some(error) = of_bucket(&error) {
             tracing::error!(%error, "the bucket does not answer as it must");
             return Code::StoreUnavailable.into();
         }

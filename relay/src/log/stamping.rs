@@ -1,7 +1,6 @@
 //! The log's checkpoint under an RFC 3161 time stamp, at least daily: what was signed by then cannot be rewritten later, not even by
 //! who holds the log's key. Stamped is the signed note, byte for byte; note and token are kept, then recorded.
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,7 +10,6 @@ use formats::timestamp::Token;
 use formats::trail::{Actor, Checkpoint, Event};
 use time::OffsetDateTime;
 
-use super::{FOLDER, keep_file};
 use crate::clock;
 use crate::context::Context;
 use crate::observe;
@@ -67,12 +65,12 @@ async fn step(context: &Context) -> Result<Duration, String> {
         .await
         .map_err(|error| error.to_string())?;
     let gen_time = Token::parse(&token).map_err(|error| error.to_string())?.info.gen_time;
-    let folder = context.config.data.join(FOLDER).join("stamps");
-    let (name, kept) = (checkpoint.size.to_string(), (note.clone(), token.clone()));
-    let written = tokio::task::spawn_blocking(move || write(&folder, &name, &kept.0, &kept.1)).await;
-    written
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())?;
+    // The note first: a token says nothing without what it is over.
+    for (what, bytes) in [("checkpoint", note.as_bytes()), ("tst", token.as_slice())] {
+        let name = format!("stamps/{}.{what}", checkpoint.size);
+        let kept = context.kept.put(&name, bytes.to_vec()).await;
+        kept.map_err(|error| error.to_string())?;
+    }
     let event = Event::CheckpointStamped {
         size: checkpoint.size,
         root: STANDARD.encode(checkpoint.root),
@@ -97,12 +95,6 @@ async fn step(context: &Context) -> Result<Duration, String> {
         Err(StoreError::Conflict(_)) => Ok(Duration::from_secs(1)),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// The note first: a token says nothing without what it is over.
-fn write(folder: &Path, name: &str, note: &str, token: &[u8]) -> std::io::Result<()> {
-    keep_file(&folder.join(format!("{name}.checkpoint")), note.as_bytes())?;
-    keep_file(&folder.join(format!("{name}.tst")), token)
 }
 
 /// How long the last stamp is still new enough. One from the future is of a clock that was wrong.

@@ -4,17 +4,17 @@
 //! In rounds: each round hands one checkpoint to every witness and keeps it with the cosignatures that came. A witness that is down
 //! or refuses holds nothing up, and is asked again in the next round.
 
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use formats::trail::{Checkpoint, cosignatures, with_cosignatures};
+use formats::trail::{Checkpoint, with_cosignatures};
 use futures_util::future::join_all;
 use http::StatusCode;
 
-use super::{FOLDER, keep_file, prove_consistency};
+use super::kept::WITNESSED;
+use super::prove_consistency;
 use crate::config::Witness;
 use crate::context::Context;
 use crate::evidence::breaker::Breaker;
@@ -28,8 +28,6 @@ const BOUNDS: Bounds = Bounds {
     time: Duration::from_secs(10),
     bytes: 16 << 10,
 };
-/// A checkpoint with its signatures is no larger.
-const NOTE: u64 = 64 << 10;
 
 /// One witness, and what is known of it.
 struct Asked {
@@ -90,10 +88,8 @@ async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
         return Ok(());
     }
     metrics::gauge!(observe::WITNESSED_SIZE).set(checkpoint.size as f64);
-    let path = context.config.data.join(FOLDER).join("witnessed");
-    let kept = tokio::task::spawn_blocking(move || keep_file(&path, cosigned.as_bytes())).await;
-    kept.map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())
+    let kept = context.kept.put(WITNESSED, cosigned.into_bytes()).await;
+    kept.map_err(|error| error.to_string())
 }
 
 /// Its signature lines; `None` if it gave none.
@@ -153,15 +149,4 @@ async fn cosign(context: &Context, asked: &mut Asked, note: &str, checkpoint: &C
         }
     }
     Err(Refused::Status(StatusCode::CONFLICT))
-}
-
-/// The newest checkpoint that witnesses have cosigned, as kept below the data folder; `None` if there is none, or it is not the
-/// log's.
-#[must_use]
-pub fn witnessed(data: &Path, log_vkey: &str) -> Option<String> {
-    let path = data.join(FOLDER).join("witnessed");
-    let length = std::fs::metadata(&path).ok()?.len();
-    let note = std::fs::read_to_string(&path).ok().filter(|_| length <= NOTE)?;
-    Checkpoint::verify(&note, log_vkey).ok()?;
-    cosignatures(&note, &[]).ok().map(|_| note)
 }

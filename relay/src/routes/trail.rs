@@ -90,10 +90,7 @@ pub(super) async fn witnessed(State(context): State<Context>, _peer: Peer) -> Re
 }
 
 async fn cosigned(context: &Context) -> Option<String> {
-    let (data, vkey) = (context.config.data.clone(), context.log_vkey.clone());
-    tokio::task::spawn_blocking(move || log::witnessed(&data, &vkey))
-        .await
-        .ok()?
+    context.kept.witnessed(&context.log_vkey).await
 }
 
 fn note(note: String) -> Response {

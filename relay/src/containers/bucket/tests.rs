@@ -1,10 +1,8 @@
 //! Containers of parts in a bucket: read whole and in part, given back, erased, put aside.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
-use object_store::memory::InMemory;
 
 use super::super::{Containers, Part, part_key};
 use super::*;
@@ -45,7 +43,7 @@ async fn read(containers: &Containers, range: Option<Range<u64>>) -> Result<Vec<
 
 #[tokio::test]
 async fn parts_are_a_container_that_is_read_from_anywhere_and_erased_without_its_report() {
-    let objects = Objects::over(Arc::new(InMemory::new()));
+    let objects = Objects::in_memory();
     let content: Vec<u8> = (0..400_000_u32).map(|at| (at % 251) as u8).collect();
     let list = parts(&objects, &content, &[1, 3, 1, 2]).await;
     let containers = Containers::shared(objects.clone(), for_tests());
@@ -80,7 +78,7 @@ async fn parts_are_a_container_that_is_read_from_anywhere_and_erased_without_its
 
 #[tokio::test]
 async fn what_is_given_back_or_put_aside_keeps_its_parts() {
-    let objects = Objects::over(Arc::new(InMemory::new()));
+    let objects = Objects::in_memory();
     let list = parts(&objects, b"a letter", &[1]).await;
     let containers = Containers::shared(objects.clone(), for_tests());
     for _ in 0..2 {
@@ -101,7 +99,7 @@ async fn what_is_given_back_or_put_aside_keeps_its_parts() {
 
 #[tokio::test]
 async fn a_part_that_was_changed_exchanged_or_lost_is_not_served() {
-    let objects = Objects::over(Arc::new(InMemory::new()));
+    let objects = Objects::in_memory();
     let content = vec![7; 200_000];
     let list = parts(&objects, &content, &[2, 2]).await;
     let containers = Containers::shared(objects.clone(), for_tests());

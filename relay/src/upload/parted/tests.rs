@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use formats::wire::{FacilityCode, SubmissionId};
 use futures_util::TryStreamExt as _;
-use object_store::ObjectStore;
-use object_store::memory::InMemory;
 
 use super::super::body::Body;
 use super::super::claim::{Claim, Shared, new_key};
@@ -87,11 +85,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::on(Arc::new(InMemory::new()))
-    }
-
-    fn on(store: Arc<dyn ObjectStore>) -> Self {
-        let objects = Objects::over(store);
+        let objects = Objects::in_memory();
         let shared = Shared {
             rows: Arc::new(Rows::default()),
             containers: Containers::shared(objects.clone(), keys()),
