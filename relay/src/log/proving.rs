@@ -72,7 +72,7 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// Under the newest checkpoint. `witnessed`: the newest that witnesses have cosigned ([`witnessed`](super::witnessed));
+    /// Under the newest checkpoint. `witnessed`: the newest that witnesses have cosigned ([`Kept::witnessed`](super::Kept::witnessed));
     /// `cuts`: sizes of checkpoints its reader holds.
     ///
     /// # Errors
