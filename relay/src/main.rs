@@ -452,6 +452,10 @@ fn reload(config: &Config) -> anyhow::Result<serde_json::Value> {
 /// Tells the running relay, which seals to the new recipients at once; else works in its folder.
 fn rotate(place: &Place) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
+    if config.containers.is_some() {
+        let why = "rotate-keys does not reach keys in a bucket yet (docs/many-machines.md)";
+        return Err(admin::AdminError::Argument(why.into()).into());
+    }
     #[cfg(unix)]
     {
         let command = Command::RotateKeys {
