@@ -105,12 +105,13 @@ fn follow(
 }
 
 fn parse(blocks: &Receiver<Vec<u8>>, tell: &SyncSender<Parsed>, facility: Option<&FacilityCode>) {
+    let mut room = Vec::new();
     while let Ok(block) = blocks.recv() {
         let (mut rest, mut lines, mut broken) = (block.as_slice(), Vec::new(), false);
         while !rest.is_empty() {
             let before = rest;
             let length = rest.skip_until(b'\n').unwrap_or(rest.len());
-            match ExportLine::read(before.get(..length).unwrap_or_default(), facility) {
+            match ExportLine::read_in(before.get(..length).unwrap_or_default(), facility, &mut room) {
                 Ok(line) => lines.push(line),
                 Err(_) => {
                     broken = true;

@@ -10,6 +10,8 @@
 //! roots of the whole subtrees over them, the fewest there are ([`cover`](super::cover)): so the reader computes the log's root as
 //! for a whole export, and learns nothing of what was left out.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -232,11 +234,44 @@ impl ExportLine {
     /// # Errors
     /// [`ExportError`].
     pub fn read(line: &[u8], facility: Option<&FacilityCode>) -> Result<Self, ExportError> {
+        Self::read_in(line, facility, &mut Vec::new())
+    }
+
+    /// The same, with room for a body that is used again from line to line.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub fn read_in(line: &[u8], facility: Option<&FacilityCode>, room: &mut Vec<u8>) -> Result<Self, ExportError> {
         if line.len() > EXPORT_LINE {
             return Err(ExportError);
         }
+        if let Some(plain) = plain::record(line, room) {
+            let entry = commitment(&plain.salt, plain.body.as_bytes());
+            return Ok(Self::record(
+                plain.position,
+                &entry,
+                plain.body,
+                facility,
+                Some(plain.commitment),
+            ));
+        }
         let line = serde_json::from_slice(line).map_err(|_| ExportError)?;
         Self::of(line, facility).ok_or(ExportError)
+    }
+
+    /// A record whose line states this commitment.
+    fn record(
+        position: u64,
+        entry: &[u8; 32],
+        body: &str,
+        facility: Option<&FacilityCode>,
+        stated: Option<[u8; 32]>,
+    ) -> Self {
+        let mut line = Entry::committed(position, entry, body, facility);
+        if stated.is_some_and(|stated| stated != *entry) {
+            line.kind = EntryKind::Changed;
+        }
+        Self::Entry(line)
     }
 
     fn of(line: Line<'_>, facility: Option<&FacilityCode>) -> Option<Self> {
@@ -256,13 +291,11 @@ impl ExportLine {
                 nodes: None,
             } => {
                 let entry = commitment(&bytes(&salt)?, body.0.as_bytes());
-                let mut entry_line = Entry::committed(position, &entry, &body.0, facility);
-                if let Some(stated) = stated
-                    && bytes(&stated)? != entry
-                {
-                    entry_line.kind = EntryKind::Changed;
-                }
-                Some(Self::Entry(entry_line))
+                let stated = match stated {
+                    Some(stated) => Some(bytes(&stated)?),
+                    None => None,
+                };
+                Some(Self::record(position, &entry, &body.0, facility, stated))
             }
             Line {
                 position: Some(position),
