@@ -101,7 +101,16 @@ fn reach() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn arrows_point_down() {
     let reach = reach();
-    let outside = ["tokio", "hyper", "rustls", "sled", "object_store", "cryptoki", "axum"];
+    let outside = [
+        "tokio",
+        "hyper",
+        "rustls",
+        "redb",
+        "sled",
+        "object_store",
+        "cryptoki",
+        "axum",
+    ];
     for (room, forbidden, because) in [
         (
             "formats",
@@ -126,7 +135,7 @@ fn arrows_point_down() {
         ("relay", &["client", "tests"][..], "a relay is no desk"),
         (
             "client",
-            &["relay", "sled", "object_store", "axum", "tests"][..],
+            &["relay", "redb", "sled", "object_store", "axum", "tests"][..],
             "a clinic's PC runs no server of ours",
         ),
     ] {
@@ -144,8 +153,22 @@ fn some_crates_are_used_in_one_place_only() {
     let sources = sources();
     for (crate_name, places, because) in [
         (
+            "redb",
+            &[
+                "relay/src/store.rs",
+                "relay/src/store/file.rs",
+                "relay/src/store/replica.rs",
+                "relay/src/store/redb.rs",
+            ][..],
+            "the index can change its engine",
+        ),
+        (
             "sled",
-            &["relay/src/store.rs", "relay/src/store/sled.rs"][..],
+            &[
+                "relay/src/store.rs",
+                "relay/src/store/file.rs",
+                "relay/src/store/sled.rs",
+            ][..],
             "the index can change its engine",
         ),
         (

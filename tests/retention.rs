@@ -14,7 +14,7 @@ use kit::{Desk, Joined, RelayOptions, Stage, bin};
 use relay::config::Config;
 use relay::keys::Keys;
 use relay::store::conformance::{batch, submission};
-use relay::store::{Embedded as _, SledStore, Store as _};
+use relay::store::{Embedded as _, FileStore, Store as _};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -45,8 +45,8 @@ impl House {
         Keys::open(&Config::load(&self.0.relay.config()).unwrap().keys).unwrap()
     }
 
-    fn store(&self) -> SledStore {
-        SledStore::open(&self.data(), self.log_key(), &self.keys()).unwrap()
+    fn store(&self) -> FileStore {
+        FileStore::open(&self.data(), self.log_key(), &self.keys()).unwrap()
     }
 
     fn admin(&self, arguments: &[&str]) -> String {
@@ -101,13 +101,13 @@ fn erased_in(export: &str) -> Vec<u64> {
 const SENDER: &str = "1310000001";
 const RECIPIENT: &str = "1320000002";
 
-async fn commit(store: &SledStore, at: &str, event: Event) -> u64 {
+async fn commit(store: &FileStore, at: &str, event: Event) -> u64 {
     let mut batch = batch(vec![event], vec![]);
     batch.time = OffsetDateTime::parse(at, &Rfc3339).unwrap();
     store.commit(batch).committed().await.unwrap().positions[0]
 }
 
-async fn sent(store: &SledStore, at: &str, number: u64) -> SubmissionId {
+async fn sent(store: &FileStore, at: &str, number: u64) -> SubmissionId {
     let mut sent = submission(number, SENDER, &[RECIPIENT]);
     // Its id tells when it was made (RFC 9562, version 7).
     let made = OffsetDateTime::parse(at, &Rfc3339).unwrap().unix_timestamp() * 1000;
@@ -119,7 +119,7 @@ async fn sent(store: &SledStore, at: &str, number: u64) -> SubmissionId {
     id
 }
 
-async fn viewed(store: &SledStore, at: &str, id: &SubmissionId) {
+async fn viewed(store: &FileStore, at: &str, id: &SubmissionId) {
     let access = Access {
         submission: id.clone(),
         sender: SENDER.parse().unwrap(),
@@ -132,7 +132,7 @@ async fn viewed(store: &SledStore, at: &str, id: &SubmissionId) {
     commit(store, at, Event::Viewed(access)).await;
 }
 
-async fn erased(store: &SledStore, at: &str, id: &SubmissionId) {
+async fn erased(store: &FileStore, at: &str, id: &SubmissionId) {
     let event = Event::ContainerErased {
         submission: id.clone(),
         sender: SENDER.parse().unwrap(),
@@ -294,11 +294,11 @@ fn months_go_when_their_time_is_over_and_what_is_held_or_waited_for_stays() {
             );
         }
     }
-    let without = SledStore::open(backup.path(), house.log_key(), &house.keys()).map(drop);
+    let without = FileStore::open(backup.path(), house.log_key(), &house.keys()).map(drop);
     assert!(without.unwrap_err().to_string().contains("2018-03.account.key"));
     // With the keys of now it opens: what was destroyed since stays erased, although this trail does not know it.
     copy(&house.data().join("keys"), &backup.path().join("keys"));
-    let restored = SledStore::open(backup.path(), house.log_key(), &house.keys()).unwrap();
+    let restored = FileStore::open(backup.path(), house.log_key(), &house.keys()).unwrap();
     runtime.block_on(async {
         for (id, there) in [(march, false), (april, false), (may, true), (recent, true)] {
             assert_eq!(restored.submission(id).await.unwrap().is_some(), there, "{id}");

@@ -19,7 +19,7 @@ use relay::admin;
 use relay::config::Config;
 use relay::keys::Keys;
 use relay::store::conformance::{batch, submission};
-use relay::store::{SledStore, Store};
+use relay::store::{FileStore, Store};
 use time::macros::datetime;
 
 /// An export may take so long, as a multiple of psql's time.
@@ -87,11 +87,11 @@ fn main() {
 }
 
 /// The store of the relay in this folder.
-fn open(folder: &Path) -> SledStore {
+fn open(folder: &Path) -> FileStore {
     let config = Config::load(&folder.join("relay/relay.toml")).unwrap();
     let key = LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0;
     relay::folder::create_or_close(&config.data).unwrap();
-    SledStore::open(&config.data, key, &Keys::open(&config.keys).unwrap()).unwrap()
+    FileStore::open(&config.data, key, &Keys::open(&config.keys).unwrap()).unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

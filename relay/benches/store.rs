@@ -16,7 +16,7 @@ use relay::admin;
 use relay::config::Config;
 use relay::keys::Keys;
 use relay::store::conformance::{acceptance, batch, submission};
-use relay::store::{SledStore, Store};
+use relay::store::{FileStore, Store};
 
 /// Submissions of the large store.
 const SUBMISSIONS: u64 = 100_000;
@@ -72,7 +72,7 @@ fn commits() -> bool {
     good
 }
 
-fn commit(store: &Arc<SledStore>, writers: u64, count: u64) {
+fn commit(store: &Arc<FileStore>, writers: u64, count: u64) {
     let base = runtime().block_on(store.size()).unwrap();
     runtime().block_on(async {
         let tasks: Vec<_> = (0..writers)
@@ -140,7 +140,7 @@ fn sizes(submissions: u64) -> bool {
     good &= start < 1.0;
     let config = Config::load(&many.path().join("relay/relay.toml")).unwrap();
     let keys = Keys::open(&config.keys).unwrap();
-    let took = seconds(|| drop(SledStore::rebuild(&config.data, key(), &keys).unwrap()));
+    let took = seconds(|| drop(FileStore::rebuild(&config.data, key(), &keys).unwrap()));
     let rate = submissions as f64 / took;
     println!("rebuild: {submissions} records in {took:.2} s: {rate:.0} records/s (should reach 200000)");
     good && rate >= 200_000.0
@@ -206,10 +206,10 @@ fn key() -> LogKey {
     LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
 }
 
-fn open(folder: &Path) -> SledStore {
+fn open(folder: &Path) -> FileStore {
     let config = Config::load(&folder.join("relay/relay.toml")).unwrap();
     relay::folder::create_or_close(&config.data).unwrap();
-    SledStore::open(&config.data, key(), &Keys::open(&config.keys).unwrap()).unwrap()
+    FileStore::open(&config.data, key(), &Keys::open(&config.keys).unwrap()).unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

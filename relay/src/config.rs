@@ -21,7 +21,7 @@ pub use network::PrivateTarget;
 pub use quantity::bytes;
 pub use s3::S3Place;
 
-use crate::store::PostgresAddress;
+use crate::store::{IndexKind, PostgresAddress};
 use serde::{Deserialize, Serialize};
 
 /// Why there is no configuration.
@@ -96,6 +96,8 @@ pub struct Config {
     pub syslog: Option<Syslog>,
     /// The store that several relays share; `None`: the embedded one, in the data folder.
     pub store: Option<PostgresAddress>,
+    /// In what the embedded store has its index.
+    pub index: IndexKind,
     /// The bucket of containers and uploads that several relays share; `None`: they lie in the data folder.
     pub containers: Option<S3Place>,
 }
@@ -254,6 +256,16 @@ impl Config {
             .iter()
             .map(|url| upstream(url))
             .collect::<Result<_, _>>()?;
+        let store = file.store.unwrap_or_default();
+        let index = store.index;
+        let store = shared(store, base)?;
+        if store.is_some() && index.is_some() {
+            return Err(refused(
+                "store.index",
+                "…",
+                "is for the embedded store: not beside store.postgres",
+            ));
+        }
         Ok(Self {
             name: one_line("name", file.name)?,
             data: base.join(file.data),
@@ -265,14 +277,15 @@ impl Config {
             keys: file.keys.ok_or(ConfigError::NoKeys)?.under(base)?,
             trust: trust(file.trust, base)?,
             timestamps,
-            limits: limits(&file.limits, file.store.is_some())?,
+            limits: limits(&file.limits, store.is_some())?,
             archive: Archive {
                 renew_before: duration("archive.renew_before", &file.archive.renew_before)?,
             },
             retention: retention(&file.retention)?,
             syslog: file.syslog.map(|file| syslog(file, base)).transpose()?,
-            containers: bucket(file.containers, file.store.is_some(), base)?,
-            store: file.store.map(|file| shared(file, base)).transpose()?,
+            containers: bucket(file.containers, store.is_some(), base)?,
+            store,
+            index: index.unwrap_or_default(),
         })
     }
 }
@@ -286,11 +299,13 @@ fn bucket(file: Option<ContainersFile>, shared: bool, base: &Path) -> Result<Opt
     s3::place(file, base).map(Some)
 }
 
-fn shared(file: StoreFile, base: &Path) -> Result<PostgresAddress, ConfigError> {
+fn shared(file: StoreFile, base: &Path) -> Result<Option<PostgresAddress>, ConfigError> {
+    let Some(postgres) = file.postgres else { return Ok(None) };
     let below = |path: PathBuf| base.join(path);
     let (password, ca) = (file.password.map(below), file.ca.map(below));
     // What was typed may hold a password: it is not repeated.
-    PostgresAddress::parse(&file.postgres, password, ca, file.private_network)
+    PostgresAddress::parse(&postgres, password, ca, file.private_network)
+        .map(Some)
         .map_err(|allowed| refused("store.postgres", "…", allowed))
 }
 

@@ -19,7 +19,7 @@ use relay::folder::Scratch;
 use relay::keys::Keys;
 use relay::log::LogSigner;
 use relay::pace::Pace;
-use relay::store::{self, Embedded as _, PostgresStore, SledStore, Store};
+use relay::store::{self, Embedded as _, FileStore, PostgresStore, Store};
 use relay::trust::CurrentTrust;
 use time::OffsetDateTime;
 
@@ -372,7 +372,13 @@ fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Option<String>> 
 
 fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let (key, keys) = (LogSigner::open(config)?, Keys::open(&config.keys)?);
-    Ok(store::open(&config.data, config.store.as_ref(), key, &keys)?)
+    Ok(store::open(
+        &config.data,
+        config.index,
+        config.store.as_ref(),
+        key,
+        &keys,
+    )?)
 }
 
 fn rebuild(place: &Place) -> anyhow::Result<()> {
@@ -380,7 +386,9 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
     let (key, keys) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
     let rows = match &config.store {
         Some(shared) => PostgresStore::rebuild(shared, key, &keys)?,
-        None => SledStore::rebuild(&config.data, key, &keys)?.dump()?.len(),
+        None => FileStore::rebuild_in(config.index, &config.data, key, &keys)?
+            .dump()?
+            .len(),
     };
     words::rebuilt(rows, place.json);
     Ok(())
@@ -469,7 +477,12 @@ fn rotate(place: &Place) -> anyhow::Result<()> {
     // Its lock keeps a relay from starting meanwhile.
     let _store = match &config.store {
         Some(_) => None,
-        None => Some(SledStore::open(&config.data, LogSigner::open(&config)?, &keys)?),
+        None => Some(FileStore::open_in(
+            config.index,
+            &config.data,
+            LogSigner::open(&config)?,
+            &keys,
+        )?),
     };
     words::answer(
         &admin::rotate_keys(&config.data, &keys)?,

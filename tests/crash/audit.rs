@@ -7,7 +7,7 @@ use formats::wire::{FacilityCode, SubmissionId};
 use kit::RelayProcess;
 use relay::config::Config;
 use relay::keys::Keys;
-use relay::store::{Embedded as _, SledStore, Store as _};
+use relay::store::{Embedded as _, FileStore, Store as _};
 
 /// What a trail says.
 #[derive(Default)]
@@ -31,7 +31,7 @@ pub(crate) fn audit<'a>(relay: &RelayProcess, earlier: impl Iterator<Item = &'a 
     };
     let data = relay.data();
     let keys = Keys::open(&Config::load(&relay.folder().join("relay.toml")).unwrap().keys).unwrap();
-    let store = SledStore::open(&data, key(), &keys).unwrap();
+    let store = FileStore::open(&data, key(), &keys).unwrap();
     assert!(store.torn.is_none(), "the relay left a torn tail behind");
     let before = store.dump().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -39,7 +39,7 @@ pub(crate) fn audit<'a>(relay: &RelayProcess, earlier: impl Iterator<Item = &'a 
     audited.inconsistent = runtime.block_on(inconsistent(&store, key().vkey(), earlier));
     drop(store);
     relay.admin(&["rebuild"]);
-    let store = SledStore::open(&data, key(), &keys).unwrap();
+    let store = FileStore::open(&data, key(), &keys).unwrap();
     let after = store.dump().unwrap();
     let differs = before.iter().zip(&after).find(|(one, other)| one != other);
     assert_eq!(differs, None, "index and trail disagree");
@@ -48,7 +48,7 @@ pub(crate) fn audit<'a>(relay: &RelayProcess, earlier: impl Iterator<Item = &'a 
 }
 
 async fn inconsistent<'a>(
-    store: &SledStore,
+    store: &FileStore,
     vkey: &str,
     earlier: impl Iterator<Item = &'a Checkpoint>,
 ) -> BTreeSet<u64> {
@@ -64,7 +64,7 @@ async fn inconsistent<'a>(
     wrong
 }
 
-async fn read(store: &SledStore) -> Audited {
+async fn read(store: &FileStore) -> Audited {
     let (mut audited, mut sequences, mut next) = (Audited::default(), BTreeMap::<FacilityCode, u64>::new(), 0);
     let mut time = String::new();
     loop {

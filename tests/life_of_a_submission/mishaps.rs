@@ -32,7 +32,7 @@ fn the_same_again_gets_the_same_receipt_and_other_bytes_a_conflict() {
 
 #[test]
 fn a_letter_whose_acknowledgement_was_lost_is_there_when_it_is_asked_for_again() {
-    use relay::store::{Fault as Failure, FaultyStore, SledStore};
+    use relay::store::{Fault as Failure, FaultyStore, FileStore};
     let stage = Stage::new(&RelayOptions::default());
     let pair = stage.pair();
     let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
@@ -41,7 +41,7 @@ fn a_letter_whose_acknowledgement_was_lost_is_there_when_it_is_asked_for_again()
     let config = relay::config::Config::load(&stage.relay.config()).unwrap();
     let key = std::fs::read_to_string(&config.log.key).unwrap();
     let key = formats::trail::LogKey::parse(key.trim()).unwrap();
-    let store = SledStore::open(&config.data, key, &relay::keys::Keys::open(&config.keys).unwrap()).unwrap();
+    let store = FileStore::open(&config.data, key, &relay::keys::Keys::open(&config.keys).unwrap()).unwrap();
     let store = std::sync::Arc::new(FaultyStore::new(store, 1, Failure::AnswerLost));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let running = runtime.block_on(relay::Relay::start_on(config, store)).unwrap();

@@ -15,7 +15,7 @@ use crate::folder::{create_private, private_file};
 use crate::keys::Keys;
 use crate::log::LogSigner;
 use crate::pace::Pace;
-use crate::store::SledStore;
+use crate::store::FileStore;
 
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -113,7 +113,7 @@ pub async fn restore(
         remove(&scratch)?;
         return Err(BackupError::Differs(Box::new(compared)));
     }
-    drop(SledStore::rebuild(&staging, own.log, &own.keys)?);
+    drop(FileStore::rebuild(&staging, own.log, &own.keys)?);
     remove(&scratch)?;
     if to.exists() {
         std::fs::remove_dir(to).map_err(io(to))?;

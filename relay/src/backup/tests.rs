@@ -10,7 +10,7 @@ use crate::check::Place;
 use crate::folder::Scratch;
 use crate::keys::for_tests as keys;
 use crate::pace::Pace;
-use crate::store::{Batch, Embedded as _, SledStore, Store as _};
+use crate::store::{Batch, Embedded as _, FileStore, Store as _};
 
 fn key() -> LogKey {
     LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
@@ -28,7 +28,7 @@ fn day(number: i64) -> OffsetDateTime {
 }
 
 async fn grow(data: &Path, from: u64, count: u64) {
-    let store = SledStore::open(data, key(), &keys()).unwrap();
+    let store = FileStore::open(data, key(), &keys()).unwrap();
     for number in from..from + count {
         let batch = Batch {
             actor: Actor::default(),
@@ -120,7 +120,7 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
             (restored.compared.records, restored.compared.checkpoint),
             (records, Some(records))
         );
-        let store = SledStore::open(&to, key(), &keys()).unwrap();
+        let store = FileStore::open(&to, key(), &keys()).unwrap();
         assert_eq!(store.size().await.unwrap(), records);
         let large = std::fs::read(to.join("containers/orphans/x/container.asice")).unwrap();
         assert!(large == vec![7; PART + 5]);
@@ -131,8 +131,8 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
         assert_eq!(key, b"rewrapped");
         assert!(matches!(back(&target, None, &to).await, Err(BackupError::NotEmpty(_))));
     }
-    let original = SledStore::open(&data, key(), &keys()).unwrap().dump().unwrap();
-    let restored = SledStore::open(&root.path().join("restored5"), key(), &keys())
+    let original = FileStore::open(&data, key(), &keys()).unwrap().dump().unwrap();
+    let restored = FileStore::open(&root.path().join("restored5"), key(), &keys())
         .unwrap()
         .dump()
         .unwrap();

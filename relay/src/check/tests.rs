@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::keys::for_tests as keys;
-use crate::store::{Batch, SledStore, Store};
+use crate::store::{Batch, FileStore, Store};
 
 fn key() -> LogKey {
     LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0
@@ -28,7 +28,7 @@ fn added(name: &str, number: u64) -> Batch {
 }
 
 async fn fill(data: &Path, name: &str, count: u64) {
-    let store = SledStore::open(data, key(), &keys()).unwrap();
+    let store = FileStore::open(data, key(), &keys()).unwrap();
     for number in 0..count {
         store.commit(added(name, number)).committed().await.unwrap();
     }
@@ -89,7 +89,7 @@ async fn an_index_that_lags_agrees_and_one_that_leads_does_not() {
     copy(&data.path().join("keys"), &longer.path().join("keys"));
     copy(&data.path().join("index"), &longer.path().join("lagging"));
     {
-        let store = SledStore::open(longer.path(), key(), &keys()).unwrap();
+        let store = FileStore::open(longer.path(), key(), &keys()).unwrap();
         store.commit(added("TEST", 7)).committed().await.unwrap();
     }
     copy(&longer.path().join("index"), &data.path().join("leading"));
@@ -134,7 +134,7 @@ async fn another_log_key_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_relay_writes_on_and_nothing_differs() {
     let data = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(data.path(), key(), &keys()).unwrap());
+    let store: Arc<dyn Store> = Arc::new(FileStore::open(data.path(), key(), &keys()).unwrap());
     let trust = tempfile::tempdir().unwrap();
     let trust = Arc::new(crate::trust::CurrentTrust::open(trust.path()).unwrap());
     let served = crate::admin::Served {

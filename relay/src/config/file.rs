@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::store::IndexKind;
+
 /// `relay.toml` as typed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,12 +153,13 @@ pub struct TimestampsFile {
     pub urls: Vec<String>,
 }
 
-/// `[store]`; without the table the store is embedded.
-#[derive(Debug, Clone, Deserialize)]
+/// `[store]`; without `postgres` the store is embedded.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "see `PostgresAddress`")]
+#[expect(missing_docs, reason = "see `Config::index` and `PostgresAddress`")]
 pub struct StoreFile {
-    pub postgres: String,
+    pub index: Option<IndexKind>,
+    pub postgres: Option<String>,
     pub password: Option<PathBuf>,
     pub ca: Option<PathBuf>,
     #[serde(default)]

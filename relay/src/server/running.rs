@@ -90,11 +90,13 @@ impl Relay {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let (data, shared, key) = (config.data.clone(), config.store.clone(), LogSigner::open(&config)?);
+        let index = config.index;
         let vkey = key.vkey().to_owned();
         create_or_close(&data)?;
         let keys = open_keys(&config.keys).await?;
         let at_rest = keys.clone();
-        let opened = tokio::task::spawn_blocking(move || store::open(&data, shared.as_ref(), key, &at_rest)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || store::open(&data, index, shared.as_ref(), key, &at_rest)).await;
         let store = opened.map_err(|error| StartError::Store(error.to_string()))?;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
         #[cfg(unix)]

@@ -168,7 +168,7 @@ impl Committer {
         self.journal
             .append(group, records)
             .map_err(|error| self.failed(error))?;
-        let indexed = seal(&*self.table, &self.key, &mut changes).and_then(|()| self.table.write(&changes));
+        let indexed = seal(&*self.table, &self.key, &mut changes).and_then(|()| self.table.write(changes));
         indexed.map_err(|error| {
             // The trail has it, the index not: the next start replays it. Until then nothing may build upon the gap.
             self.failed(AppendError::Broken(format!("index: {error}")))

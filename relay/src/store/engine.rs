@@ -173,7 +173,7 @@ pub(super) fn seal_if_needed(table: &dyn Table, key: &LogSigner) -> Result<(), S
     if table.fetch(Key::checkpoint().as_bytes())? == new {
         Ok(())
     } else {
-        table.write(&changes)
+        table.write(changes)
     }
 }
 

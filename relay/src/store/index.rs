@@ -46,7 +46,7 @@ pub(super) trait Table: Fetch + Send + Sync {
     /// Rows whose keys begin with `prefix`, from `from` on, ascending, at most `limit`.
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
     /// Writes all rows or none.
-    fn write(&self, changes: &Changes) -> Result<(), StoreError>;
+    fn write(&self, changes: Changes) -> Result<(), StoreError>;
     /// Hands what was written to the disk.
     fn flush(&self) -> Result<(), StoreError>;
 }

@@ -66,12 +66,12 @@ impl Table for MemoryTable {
             .collect())
     }
 
-    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+    fn write(&self, changes: Changes) -> Result<(), StoreError> {
         let mut rows = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in &changes.0 {
+        for (key, value) in changes.0 {
             match value {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(key),
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
             };
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{OpenError, PostgresAddress, PostgresError, PostgresStore, SledStore, Store};
+use super::{FileStore, IndexKind, OpenError, PostgresAddress, PostgresError, PostgresStore, Store};
 use crate::keys::Keys;
 use crate::log::LogSigner;
 
@@ -24,6 +24,7 @@ pub enum StoreOpenError {
 /// [`StoreOpenError`], with what to do.
 pub fn open(
     data: &Path,
+    index: IndexKind,
     shared: Option<&PostgresAddress>,
     key: LogSigner,
     keys: &Keys,
@@ -31,7 +32,7 @@ pub fn open(
     if let Some(address) = shared {
         return Ok(Arc::new(PostgresStore::open(address, key, keys)?));
     }
-    let store = SledStore::open(data, key, keys)?;
+    let store = FileStore::open_in(index, data, key, keys)?;
     if let Some(torn) = &store.torn {
         tracing::warn!(
             ?torn,

@@ -11,8 +11,8 @@ use formats::wire::SubmissionId;
 
 use super::engine::replay_one;
 use super::index::{Changes, Fetch, Key, Pending, Row, SealedTable, Table, node, number, row};
-use super::sled::SledTable;
-use super::{OpenError, StoreError, SubmissionRow};
+use super::redb::RedbTable;
+use super::{IndexKind, OpenError, StoreError, SubmissionRow};
 use crate::keys::Keys;
 use crate::month_keys::MonthKeys;
 use crate::trail::{TrailError, TrailReader};
@@ -83,7 +83,7 @@ impl Replica {
     pub fn new(data: &Path, keys: &Keys, scratch: &Path) -> Result<Self, StoreError> {
         let keys = Arc::new(MonthKeys::of_data(data, keys));
         Ok(Self {
-            table: SealedTable::over(Arc::new(SledTable::open(scratch)?), Arc::clone(&keys)),
+            table: SealedTable::over(Arc::new(RedbTable::open(scratch)?), Arc::clone(&keys)),
             keys,
             reader: TrailReader::new(&data.join("trail")),
             next: 0,
@@ -119,11 +119,11 @@ impl Replica {
             (next, unwritten) = (stored.position + 1, unwritten + 1);
             if unwritten >= BATCH {
                 unwritten = 0;
-                table.write(&std::mem::take(&mut changes))?;
+                table.write(std::mem::take(&mut changes))?;
             }
             Ok(())
         });
-        self.table.write(&changes)?;
+        self.table.write(changes)?;
         self.next = next;
         match ended {
             Ok(()) | Err(End::There) => Ok(next),
@@ -208,7 +208,8 @@ impl IndexCopy {
     /// [`OpenError`] if it cannot be read as an index.
     pub fn open(data: &Path, keys: &Keys, copy: &Path) -> Result<Self, OpenError> {
         let keys = Arc::new(MonthKeys::of_data(data, keys));
-        Ok(Self(SealedTable::over(Arc::new(SledTable::open(copy)?), keys)))
+        let kind = IndexKind::of(copy).unwrap_or_default();
+        Ok(Self(SealedTable::over(kind.table(copy)?, keys)))
     }
 
     /// Number of records it has seen.

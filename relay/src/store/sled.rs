@@ -1,4 +1,4 @@
-//! `SledStore`: trail files as the commit point, sled 0.34.7 as the index. The only place that knows sled.
+//! `SledTable`: the index in sled 0.34.7. The only place that knows sled.
 //!
 //! sled's `flush` on Linux neither syncs the disk's cache nor the file's length, and `flush_async` can hang. So an index counts
 //! only if it was closed and synced as a whole, which a marker in its folder says; after any other end sled may have kept how
@@ -7,177 +7,24 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::StoreError;
-use super::committer::Journal;
-use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Key, Pending, Row, SealedTable, Table, erasure, number, place};
+use super::index::{Changes, Fetch, Row, Table};
 use crate::folder::sync_folder;
-use crate::keys::Keys;
-use crate::log::LogSigner;
-use crate::month_keys::MonthKeys;
-use crate::trail::{AppendError, Disk, Group, Medium, SealedRecord, TornTail, Trail, TrailError, TrailReader};
-
-/// Why the store does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The trail.
-    #[error(transparent)]
-    Trail(#[from] TrailError),
-    /// The index, or what it made of a record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Records that were acknowledged are gone.
-    #[error(
-        "the trail has {trail} records but the index has seen {index}: the end of the trail is missing. Restore the trail \
-         from a backup; only if those records are lost for good, run `hikyaku-relay rebuild`"
-    )]
-    TrailTooShort {
-        /// Records in the trail.
-        trail: u64,
-        /// Records the index has seen.
-        index: u64,
-    },
-}
-
-/// The embedded store.
-pub struct SledStore {
-    engine: Engine,
-    /// What was cut off when it was opened.
-    pub torn: Option<TornTail>,
-}
 
 /// Bytes sled may keep in memory.
 const CACHE: u64 = 64 << 20;
-/// Records applied with one write of the index during a replay.
-const REPLAY: u64 = 500;
+/// A file that sled has in its folder.
+pub(super) const FILE: &str = "db";
 
-impl SledStore {
-    /// Opens the store below the relay's data folder: `trail`, `keys` and `index`. Takes the trail's lock, cuts off a torn
-    /// tail, and brings the index up to the trail. An index that cannot be read is put aside and made anew.
-    ///
-    /// # Errors
-    /// [`OpenError`], with what to do.
-    pub fn open(data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
-        Self::open_on(data, key, keys, Box::new(Disk))
-    }
-
-    /// Makes the index anew from the trail alone.
-    ///
-    /// # Errors
-    /// As [`SledStore::open`].
-    pub fn rebuild(data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
-        let (trail, torn) = Trail::open(&data.join("trail"), Box::new(Disk))?;
-        remove(&data.join("index"))?;
-        Self::with(data, key.into(), keys, trail, torn)
-    }
-
-    pub(super) fn open_on(
-        data: &Path,
-        key: impl Into<LogSigner>,
-        keys: &Keys,
-        medium: Box<dyn Medium>,
-    ) -> Result<Self, OpenError> {
-        let (trail, torn) = Trail::open(&data.join("trail"), medium)?;
-        if let Some(torn) = &torn {
-            let (file, cut) = (torn.file.display(), torn.cut);
-            tracing::warn!(%file, cut, "a group of records that was never acknowledged was cut off the trail");
-        }
-        Self::with(data, key.into(), keys, trail, torn)
-    }
-
-    fn with(data: &Path, key: LogSigner, keys: &Keys, trail: Trail, torn: Option<TornTail>) -> Result<Self, OpenError> {
-        let reader = TrailReader::new(&data.join("trail"));
-        let keys = Arc::new(MonthKeys::of_data(data, keys));
-        // Before anything is read with one that was destroyed.
-        keys.destroyed().map_err(StoreError::from)?;
-        let index = data.join("index");
-        let open = || -> Result<(SealedTable, bool), OpenError> {
-            let table = SledTable::open(&index)?;
-            let whole = table.was_whole;
-            Ok((SealedTable::over(Arc::new(table), Arc::clone(&keys)), whole))
-        };
-        let (mut table, whole) = open().or_else(|error| {
-            tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
-            remove(&index)?;
-            open()
-        })?;
-        if applied(&table, trail.size())? > 0 && !whole {
-            tracing::warn!("the relay was not closed; the index is made anew from the trail");
-            drop(table);
-            remove(&index)?;
-            table = open()?.0;
-        }
-        catch_up(&table, &keys, &reader, trail.size())?;
-        if let Some(id) = erasure::without_key(&table, &keys)? {
-            tracing::warn!(key = %id, "the index knows more or less than the keys open; it is made anew from the trail");
-            drop(table);
-            remove(&index)?;
-            table = open()?.0;
-            catch_up(&table, &keys, &reader, trail.size())?;
-        }
-        erasure::settle(&table, &keys)?;
-        seal_if_needed(&table, &key)?;
-        let engine = Engine::start(Arc::new(table), Arc::new(reader), Box::new(trail), key, keys)?;
-        Ok(Self { engine, torn })
-    }
-}
-
-impl Embedded for SledStore {
-    fn engine(&self) -> &Engine {
-        &self.engine
-    }
-}
-
-/// How many of the trail's `size` records the index has seen.
-fn applied(table: &SealedTable, size: u64) -> Result<u64, OpenError> {
-    let index = number(table, &Key::applied())?;
-    if index > size {
-        return Err(OpenError::TrailTooShort { trail: size, index });
-    }
-    Ok(index)
-}
-
-/// Applies to the index what the trail has more.
-fn catch_up(table: &SealedTable, keys: &MonthKeys, reader: &TrailReader, size: u64) -> Result<(), OpenError> {
-    let applied = applied(table, size)?;
-    if applied == size {
-        return Ok(());
-    }
-    let mut changes = Changes::default();
-    let mut next = applied;
-    reader.replay(applied, |record, place| {
-        let mut index = Pending::new(table as &dyn Fetch);
-        std::mem::swap(&mut index.changes, &mut changes);
-        replay_one(&mut index, keys, &record, Some(place))?;
-        std::mem::swap(&mut index.changes, &mut changes);
-        next = record.position + 1;
-        if next.is_multiple_of(REPLAY) {
-            table.write(&std::mem::take(&mut changes))?;
-        }
-        Ok::<(), OpenError>(())
-    })?;
-    table.write(&changes)?;
-    table.flush()?;
-    tracing::info!(records = next - applied, "the index was brought up to the trail");
-    Ok(())
-}
-
-fn remove(folder: &Path) -> Result<(), OpenError> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TrailError::Io(folder.into(), error).into()),
-        _ => Ok(()),
-    }
-}
-
+/// The index in sled.
 pub(super) struct SledTable {
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
     folder: PathBuf,
     /// It was closed and synced the last time.
-    was_whole: bool,
+    pub(super) was_whole: bool,
     /// A write or a flush failed: what lies on the disk is not to be relied on.
     failed: AtomicBool,
 }
@@ -292,12 +139,12 @@ impl Table for SledTable {
         Ok(found)
     }
 
-    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+    fn write(&self, changes: Changes) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        for (key, value) in &changes.0 {
+        for (key, value) in changes.0 {
             match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
             }
         }
         self.noted(self.db()?.apply_batch(batch).map_err(broken))
@@ -310,34 +157,4 @@ impl Table for SledTable {
 
 fn broken(error: sled::Error) -> StoreError {
     StoreError::Broken(format!("index: {error}"))
-}
-
-impl Journal for Trail {
-    fn begin(&mut self) -> Result<Group, AppendError> {
-        Self::begin(self)
-    }
-
-    fn append(&mut self, group: Group, _records: &[SealedRecord]) -> Result<(), AppendError> {
-        Self::append(self, group)
-    }
-}
-
-impl Bodies for TrailReader {
-    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError> {
-        let body = |position: &u64| {
-            self.record(*position, place(table, *position)?)
-                .map_err(|error| StoreError::Broken(error.to_string()))
-        };
-        positions.iter().map(body).collect()
-    }
-
-    fn run(&self, table: &dyn Table, positions: &[u64], most: usize) -> Result<Vec<SealedRecord>, StoreError> {
-        let found = TrailReader::run(self, positions, most, |position| {
-            place(table, position).map_err(OpenError::from)
-        });
-        found.map_err(|error| match error {
-            OpenError::Store(error) => error,
-            error => StoreError::Broken(error.to_string()),
-        })
-    }
 }

@@ -15,7 +15,7 @@ use formats::trail::LogKey;
 use super::conformance::{acceptance, all, submission};
 use super::index::{Changes, Table as _};
 use super::sled::SledTable;
-use super::{Embedded as _, Fault, FaultyStore, MemoryStore, OpenError, SledStore, Store, StoreError};
+use super::{Embedded as _, Fault, FaultyStore, FileStore, IndexKind, MemoryStore, OpenError, Store, StoreError};
 use crate::keys::for_tests as keys;
 use crate::trail::{Medium, TrailError};
 
@@ -91,31 +91,42 @@ async fn memory_store_erases() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sled_store_conforms_reopens_and_rebuilds_the_same_index() {
+async fn a_file_store_with_redb_conforms_reopens_and_rebuilds_the_same_index() {
+    conforms(IndexKind::Redb, "index.redb").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_store_with_sled_conforms_reopens_and_rebuilds_the_same_index() {
+    conforms(IndexKind::Sled, "conf").await;
+}
+
+async fn conforms(kind: IndexKind, file: &str) {
     let data = tempfile::tempdir().unwrap();
-    let store = Arc::new(SledStore::open(data.path(), key(), &keys()).unwrap());
+    let open = |kind| FileStore::open_in(kind, data.path(), key(), &keys());
+    let store = Arc::new(open(kind).unwrap());
     all(Arc::clone(&store) as Arc<dyn Store>, key().vkey()).await;
-    assert!(matches!(
-        SledStore::open(data.path(), key(), &keys()),
-        Err(OpenError::Trail(TrailError::Locked(_)))
-    ));
+    assert!(matches!(open(kind), Err(OpenError::Trail(TrailError::Locked(_)))));
     let before = store.dump().unwrap();
     assert!(before.len() > 500);
     drop(Arc::into_inner(store).unwrap());
 
-    let reopened = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let reopened = open(kind).unwrap();
     assert_eq!(reopened.torn, None);
     assert!(reopened.dump().unwrap() == before);
     drop(reopened);
-    let rebuilt = SledStore::rebuild(data.path(), key(), &keys()).unwrap();
+    let rebuilt = FileStore::rebuild_in(kind, data.path(), key(), &keys()).unwrap();
     assert!(rebuilt.dump().unwrap() == before);
     drop(rebuilt);
+    // The configuration may name another kind, and the first again.
+    for other in [IndexKind::Redb, IndexKind::Sled, kind] {
+        assert!(open(other).unwrap().dump().unwrap() == before);
+    }
 
     // An index nobody can read is put aside.
     std::fs::remove_dir_all(data.path().join("index")).unwrap();
     std::fs::create_dir(data.path().join("index")).unwrap();
-    std::fs::write(data.path().join("index/conf"), b"garbage").unwrap();
-    let healed = SledStore::open(data.path(), key(), &keys()).unwrap();
+    std::fs::write(data.path().join("index").join(file), b"garbage").unwrap();
+    let healed = open(kind).unwrap();
     assert!(healed.dump().unwrap() == before);
 }
 
@@ -123,7 +134,8 @@ async fn sled_store_conforms_reopens_and_rebuilds_the_same_index() {
 #[tokio::test]
 async fn an_index_that_was_not_closed_is_made_anew() {
     let data = tempfile::tempdir().unwrap();
-    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let open = || FileStore::open_in(IndexKind::Sled, data.path(), key(), &keys()).unwrap();
+    let store = open();
     for number in 1..4 {
         send(&store, number).await.unwrap();
     }
@@ -139,11 +151,11 @@ async fn an_index_that_was_not_closed_is_made_anew() {
     let rows = table.scan(&[], &[], usize::MAX).unwrap();
     let row = rows.iter().find(|row| row.key.starts_with(b"s")).unwrap();
     lost.0.insert(row.key.clone(), None);
-    table.write(&lost).unwrap();
+    table.write(lost).unwrap();
     drop(table);
     std::fs::remove_file(&whole).unwrap();
 
-    let healed = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let healed = open();
     assert!(healed.dump().unwrap() == before);
     drop(healed);
     assert!(whole.exists());
@@ -163,7 +175,7 @@ async fn a_full_disk_keeps_nothing_half_and_recovers() {
     let data = tempfile::tempdir().unwrap();
     let bad = Bad::default();
     *bad.0.1.lock().unwrap() = Some((2, Trouble::Full));
-    let store = SledStore::open_on(data.path(), key(), &keys(), Box::new(bad)).unwrap();
+    let store = FileStore::open_on(IndexKind::default(), data.path(), key(), &keys(), Box::new(bad)).unwrap();
     assert_eq!(send(&store, 1).await, Ok(0));
     assert_eq!(send(&store, 2).await, Err(StoreError::Full));
     assert_eq!(store.size().await.unwrap(), 1);
@@ -176,7 +188,7 @@ async fn a_full_disk_keeps_nothing_half_and_recovers() {
     );
     assert_eq!(send(&store, 2).await, Ok(1));
     drop(store);
-    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys()).unwrap();
     assert_eq!((store.size().await.unwrap(), store.torn.clone()), (2, None));
 }
 
@@ -186,7 +198,7 @@ async fn a_disk_error_stops_writes_and_loses_nothing_acknowledged() {
         let data = tempfile::tempdir().unwrap();
         let bad = Bad::default();
         *bad.0.1.lock().unwrap() = Some((3, trouble));
-        let store = SledStore::open_on(data.path(), key(), &keys(), Box::new(bad)).unwrap();
+        let store = FileStore::open_on(IndexKind::default(), data.path(), key(), &keys(), Box::new(bad)).unwrap();
         assert_eq!(send(&store, 1).await, Ok(0));
         assert_eq!(send(&store, 2).await, Ok(1));
         assert!(matches!(send(&store, 3).await, Err(StoreError::Broken(_))));
@@ -199,7 +211,7 @@ async fn a_disk_error_stops_writes_and_loses_nothing_acknowledged() {
                 .is_some()
         );
         drop(store);
-        let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+        let store = FileStore::open(data.path(), key(), &keys()).unwrap();
         assert_eq!(store.size().await.unwrap(), 2);
         assert_eq!(send(&store, 3).await, Ok(2));
     }
@@ -212,12 +224,12 @@ fn segment(data: &Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn a_torn_tail_is_cut_and_reported_wherever_it_tore() {
     let data = tempfile::tempdir().unwrap();
-    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys()).unwrap();
     send(&store, 1).await.unwrap();
     send(&store, 2).await.unwrap();
     drop(store);
     let two = std::fs::read(segment(data.path())).unwrap();
-    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys()).unwrap();
     send(&store, 3).await.unwrap();
     drop(store);
     let three = std::fs::read(segment(data.path())).unwrap();
@@ -227,21 +239,21 @@ async fn a_torn_tail_is_cut_and_reported_wherever_it_tore() {
         // A power cut: the index never saw the third either.
         std::fs::remove_dir_all(data.path().join("index")).unwrap();
         std::fs::write(segment(data.path()), &three[..length]).unwrap();
-        let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+        let store = FileStore::open(data.path(), key(), &keys()).unwrap();
         let torn = store.torn.clone().unwrap();
         assert_eq!((torn.kept, torn.cut), (two.len() as u64, (length - two.len()) as u64));
         assert_eq!(store.size().await.unwrap(), 2);
         drop(store);
         assert_eq!(std::fs::read(segment(data.path())).unwrap(), two);
     }
-    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys()).unwrap();
     assert_eq!(send(&store, 3).await, Ok(2));
 }
 
 #[tokio::test]
 async fn damage_in_the_middle_stops_the_store_with_its_position() {
     let data = tempfile::tempdir().unwrap();
-    let store = SledStore::open(data.path(), key(), &keys()).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys()).unwrap();
     for number in 1..=3 {
         send(&store, number).await.unwrap();
     }
@@ -250,7 +262,7 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
     let mut damaged = good.clone();
     damaged[200] ^= 1;
     std::fs::write(segment(data.path()), &damaged).unwrap();
-    match SledStore::open(data.path(), key(), &keys()) {
+    match FileStore::open(data.path(), key(), &keys()) {
         Err(OpenError::Trail(TrailError::Damaged {
             offset: 16,
             position: 0,
@@ -266,7 +278,7 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
 
     // Acknowledged records that are gone from the end: the index knows better.
     std::fs::write(segment(data.path()), &good[..good.len() - 1]).unwrap();
-    let short = SledStore::open(data.path(), key(), &keys()).map(drop);
+    let short = FileStore::open(data.path(), key(), &keys()).map(drop);
     assert!(matches!(short, Err(OpenError::TrailTooShort { trail: 2, index: 3 })));
 }
 
@@ -286,7 +298,7 @@ async fn a_lost_answer_is_found_again() {
 async fn figure_of_64_committers() {
     const EACH: u64 = 40;
     let data = tempfile::tempdir().unwrap();
-    let store = Arc::new(SledStore::open(data.path(), key(), &keys()).unwrap());
+    let store = Arc::new(FileStore::open(data.path(), key(), &keys()).unwrap());
     let begun = std::time::Instant::now();
     let writers: Vec<_> = (0..64)
         .map(|writer| {

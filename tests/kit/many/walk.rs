@@ -306,7 +306,8 @@ fn trail(many: &Many) -> (Vec<(u64, Record)>, String) {
         key.vkey().to_owned(),
         Keys::open(&config.keys).expect("the relay's keys"),
     );
-    let store = relay::store::open(&config.data, config.store.as_ref(), key, &keys).expect("the database");
+    let store =
+        relay::store::open(&config.data, config.index, config.store.as_ref(), key, &keys).expect("the database");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut records = Vec::new();
     loop {

@@ -110,19 +110,15 @@ impl Table for SealedTable {
         Ok(rows)
     }
 
-    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
-        if !changes.0.keys().any(|key| is_sealed(key)) {
-            return self.below.write(changes);
+    fn write(&self, mut changes: Changes) -> Result<(), StoreError> {
+        for (key, value) in &mut changes.0 {
+            if is_sealed(key)
+                && let Some(row) = value
+            {
+                *row = self.seal(key, row)?;
+            }
         }
-        let mut sealed = Changes::default();
-        for (key, value) in &changes.0 {
-            let value = match value {
-                Some(value) if is_sealed(key) => Some(self.seal(key, value)?),
-                other => other.clone(),
-            };
-            sealed.0.insert(key.clone(), value);
-        }
-        self.below.write(&sealed)
+        self.below.write(changes)
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -138,11 +138,9 @@ impl Table for Hot<'_> {
         Ok(rows)
     }
 
-    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+    fn write(&self, changes: Changes) -> Result<(), StoreError> {
         let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        aside
-            .0
-            .extend(changes.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+        aside.merge(changes);
         Ok(())
     }
 

@@ -46,7 +46,7 @@ impl Table for PostgresTable {
         Ok(rows)
     }
 
-    fn write(&self, _changes: &Changes) -> Result<(), StoreError> {
+    fn write(&self, _changes: Changes) -> Result<(), StoreError> {
         Err(StoreError::Broken("the index is written by the sequencer alone".into()))
     }
 

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::conformance::erased::a_month_is_erased_and_the_rest_stands;
-use super::super::{Embedded as _, OpenError, SledStore, Store, StoreError};
+use super::super::{Embedded as _, FileStore, OpenError, Store, StoreError};
 use super::{key, keys, send};
 use crate::keys::Keys;
 
 async fn erased(data: &Path, keys: &Keys) {
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(data, key(), keys).unwrap());
+    let store: Arc<dyn Store> = Arc::new(FileStore::open(data, key(), keys).unwrap());
     a_month_is_erased_and_the_rest_stands(store, key().vkey()).await;
 }
 
 fn dump(data: &Path, keys: &Keys) -> Vec<String> {
-    SledStore::open(data, key(), keys).unwrap().dump().unwrap()
+    FileStore::open(data, key(), keys).unwrap().dump().unwrap()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -73,7 +73,7 @@ async fn nothing_of_a_patient_is_readable_and_a_rebuild_restores_the_rest() {
         before.iter().any(|row| row.contains("12345")),
         "what stays is there, for who has the key"
     );
-    let rebuilt = SledStore::rebuild(data.path(), key(), &keys).unwrap();
+    let rebuilt = FileStore::rebuild(data.path(), key(), &keys).unwrap();
     let after = rebuilt.dump().unwrap();
     let differs = before.iter().zip(&after).find(|(one, other)| one != other);
     assert_eq!(differs, None);
@@ -91,7 +91,7 @@ async fn a_crash_at_any_step_ends_in_the_same_index_without_the_key() {
     let lost = "2026-11.account.key";
     let november = {
         let twin = tempfile::tempdir().unwrap();
-        let store = SledStore::open(twin.path(), key(), &keys).unwrap();
+        let store = FileStore::open(twin.path(), key(), &keys).unwrap();
         send(&store, 1).await.unwrap();
         drop(store);
         std::fs::read(twin.path().join("keys").join(lost)).unwrap()
@@ -106,7 +106,7 @@ async fn a_crash_at_any_step_ends_in_the_same_index_without_the_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_key_is_said_and_nothing_is_taken_for_erased() {
     let (data, keys) = (tempfile::tempdir().unwrap(), keys());
-    let store = SledStore::open(data.path(), key(), &keys).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys).unwrap();
     send(&store, 1).await.unwrap();
     let before = store.dump().unwrap();
     drop(store);
@@ -114,12 +114,12 @@ async fn a_lost_key_is_said_and_nothing_is_taken_for_erased() {
     let kept = std::fs::read(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     for _ in 0..2 {
-        let lost = SledStore::open(data.path(), key(), &keys).map(drop);
+        let lost = FileStore::open(data.path(), key(), &keys).map(drop);
         let Err(OpenError::Store(StoreError::Broken(said))) = lost else {
             panic!("{lost:?}")
         };
         assert!(said.contains("data/keys/2026-11.account.key"), "{said}");
-        let rebuilt = SledStore::rebuild(data.path(), key(), &keys).map(drop);
+        let rebuilt = FileStore::rebuild(data.path(), key(), &keys).map(drop);
         assert!(matches!(rebuilt, Err(OpenError::Store(StoreError::Broken(_)))));
     }
     std::fs::write(&file, kept).unwrap();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-use super::super::{Fault, FaultyStore, MemoryStore, SledStore, Store, StoreError};
+use super::super::{Fault, FaultyStore, FileStore, IndexKind, MemoryStore, Store, StoreError};
 use super::model::{Model, SUBMISSIONS, Step, Turn};
 use super::{Bad, Trouble, key, keys};
 use crate::trail::Disk;
@@ -87,8 +87,8 @@ async fn live<S: Store>(mut store: S, history: &[Turn], reopen: impl Fn(S) -> S)
     model.agrees(&reopen(store)).await;
 }
 
-fn open(data: &Path) -> SledStore {
-    SledStore::open(data, key(), &keys()).unwrap()
+fn open(data: &Path) -> FileStore {
+    FileStore::open(data, key(), &keys()).unwrap()
 }
 
 #[test]
@@ -194,7 +194,8 @@ fn whichever_write_of_the_disk_fails_nothing_is_lost_and_nothing_is_half() {
             let data = tempfile::tempdir().unwrap();
             let bad = Bad::default();
             *bad.0.1.lock().unwrap() = Some((n, trouble));
-            let mut store = SledStore::open_on(data.path(), key(), &keys(), Box::new(bad)).unwrap();
+            let mut store =
+                FileStore::open_on(IndexKind::default(), data.path(), key(), &keys(), Box::new(bad)).unwrap();
             let (mut model, mut fell) = (Model::default(), false);
             store = runtime().block_on(async {
                 for turn in &history {
@@ -211,7 +212,8 @@ fn whichever_write_of_the_disk_fails_nothing_is_lost_and_nothing_is_half() {
                     fell = true;
                     if broken {
                         drop(store);
-                        store = SledStore::open_on(data.path(), key(), &keys(), Box::new(Disk)).unwrap();
+                        store = FileStore::open_on(IndexKind::default(), data.path(), key(), &keys(), Box::new(Disk))
+                            .unwrap();
                         // Without answer it may have become durable; then all of it.
                         if store.size().await.unwrap() > model.size() {
                             model.take(turn).unwrap();

@@ -1,0 +1,274 @@
+//! `FileStore`: trail files as the commit point, and an index beside them, in redb or in sled.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::StoreError;
+use super::committer::Journal;
+use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
+use super::index::{Bodies, Changes, Fetch, Key, Pending, SealedTable, Table, erasure, number, place};
+use super::redb::{self, RedbTable};
+use super::sled::{self, SledTable};
+use crate::keys::Keys;
+use crate::log::LogSigner;
+use crate::month_keys::MonthKeys;
+use crate::trail::{AppendError, Disk, Group, Medium, SealedRecord, TornTail, Trail, TrailError, TrailReader};
+
+/// Why the store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The trail.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
+    /// The index, or what it made of a record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Records that were acknowledged are gone.
+    #[error(
+        "the trail has {trail} records but the index has seen {index}: the end of the trail is missing. Restore the trail \
+         from a backup; only if those records are lost for good, run `hikyaku-relay rebuild`"
+    )]
+    TrailTooShort {
+        /// Records in the trail.
+        trail: u64,
+        /// Records the index has seen.
+        index: u64,
+    },
+}
+
+/// In what the index lies. Both are made from the trail; the configuration may name the other at any start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexKind {
+    /// redb: what a stop loses of it is the newest rows, which the next start takes from the trail.
+    #[default]
+    Redb,
+    /// sled: after a stop of any other kind than closing it is made anew.
+    Sled,
+}
+
+/// An index as it was found.
+struct Found {
+    table: Arc<dyn Table>,
+    /// No row before those it says to have seen is missing.
+    whole: bool,
+}
+
+impl IndexKind {
+    /// The kind that lies in this folder.
+    pub(super) fn of(folder: &Path) -> Option<Self> {
+        let there = [(Self::Redb, redb::FILE), (Self::Sled, sled::FILE)];
+        there
+            .into_iter()
+            .find(|(_, file)| folder.join(file).exists())
+            .map(|(kind, _)| kind)
+    }
+
+    /// Opens the index in this folder, made if it is not there. One of another kind goes.
+    fn open(self, folder: &Path) -> Result<Found, OpenError> {
+        if Self::of(folder).is_some_and(|there| there != self) {
+            tracing::warn!("the index is of another kind; it is made anew from the trail");
+            remove(folder)?;
+        }
+        Ok(match self {
+            Self::Redb => Found {
+                table: Arc::new(RedbTable::open(folder)?),
+                whole: true,
+            },
+            Self::Sled => {
+                let table = SledTable::open(folder)?;
+                let whole = table.was_whole;
+                Found {
+                    table: Arc::new(table),
+                    whole,
+                }
+            }
+        })
+    }
+
+    /// The same, as a table alone.
+    pub(super) fn table(self, folder: &Path) -> Result<Arc<dyn Table>, OpenError> {
+        self.open(folder).map(|found| found.table)
+    }
+}
+
+/// The embedded store.
+pub struct FileStore {
+    engine: Engine,
+    /// What was cut off when it was opened.
+    pub torn: Option<TornTail>,
+}
+
+/// Records applied with one write of the index during a replay.
+const REPLAY: u64 = 500;
+
+impl FileStore {
+    /// Opens the store below the relay's data folder: `trail`, `keys` and `index`. Takes the trail's lock, cuts off a torn
+    /// tail, and brings the index up to the trail. An index that cannot be read is put aside and made anew.
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do.
+    pub fn open(data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
+        Self::open_in(IndexKind::default(), data, key, keys)
+    }
+
+    /// The same with an index of this kind.
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do.
+    pub fn open_in(kind: IndexKind, data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
+        Self::open_on(kind, data, key, keys, Box::new(Disk))
+    }
+
+    /// Makes the index anew from the trail alone.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn rebuild(data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
+        Self::rebuild_in(IndexKind::default(), data, key, keys)
+    }
+
+    /// The same as an index of this kind.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn rebuild_in(kind: IndexKind, data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
+        let (trail, torn) = Trail::open(&data.join("trail"), Box::new(Disk))?;
+        remove(&data.join("index"))?;
+        Self::with(kind, data, key.into(), keys, trail, torn)
+    }
+
+    pub(super) fn open_on(
+        kind: IndexKind,
+        data: &Path,
+        key: impl Into<LogSigner>,
+        keys: &Keys,
+        medium: Box<dyn Medium>,
+    ) -> Result<Self, OpenError> {
+        let (trail, torn) = Trail::open(&data.join("trail"), medium)?;
+        if let Some(torn) = &torn {
+            let (file, cut) = (torn.file.display(), torn.cut);
+            tracing::warn!(%file, cut, "a group of records that was never acknowledged was cut off the trail");
+        }
+        Self::with(kind, data, key.into(), keys, trail, torn)
+    }
+
+    fn with(
+        kind: IndexKind,
+        data: &Path,
+        key: LogSigner,
+        keys: &Keys,
+        trail: Trail,
+        torn: Option<TornTail>,
+    ) -> Result<Self, OpenError> {
+        let reader = TrailReader::new(&data.join("trail"));
+        let keys = Arc::new(MonthKeys::of_data(data, keys));
+        // Before anything is read with one that was destroyed.
+        keys.destroyed().map_err(StoreError::from)?;
+        let index = data.join("index");
+        let open = || -> Result<(SealedTable, bool), OpenError> {
+            let Found { table, whole } = kind.open(&index)?;
+            Ok((SealedTable::over(table, Arc::clone(&keys)), whole))
+        };
+        let (mut table, whole) = open().or_else(|error| {
+            tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
+            remove(&index)?;
+            open()
+        })?;
+        if applied(&table, trail.size())? > 0 && !whole {
+            tracing::warn!("the relay was not closed; the index is made anew from the trail");
+            drop(table);
+            remove(&index)?;
+            table = open()?.0;
+        }
+        catch_up(&table, &keys, &reader, trail.size())?;
+        if let Some(id) = erasure::without_key(&table, &keys)? {
+            tracing::warn!(key = %id, "the index knows more or less than the keys open; it is made anew from the trail");
+            drop(table);
+            remove(&index)?;
+            table = open()?.0;
+            catch_up(&table, &keys, &reader, trail.size())?;
+        }
+        erasure::settle(&table, &keys)?;
+        seal_if_needed(&table, &key)?;
+        let engine = Engine::start(Arc::new(table), Arc::new(reader), Box::new(trail), key, keys)?;
+        Ok(Self { engine, torn })
+    }
+}
+
+impl Embedded for FileStore {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// How many of the trail's `size` records the index has seen.
+fn applied(table: &SealedTable, size: u64) -> Result<u64, OpenError> {
+    let index = number(table, &Key::applied())?;
+    if index > size {
+        return Err(OpenError::TrailTooShort { trail: size, index });
+    }
+    Ok(index)
+}
+
+/// Applies to the index what the trail has more.
+fn catch_up(table: &SealedTable, keys: &MonthKeys, reader: &TrailReader, size: u64) -> Result<(), OpenError> {
+    let applied = applied(table, size)?;
+    if applied == size {
+        return Ok(());
+    }
+    let mut changes = Changes::default();
+    let mut next = applied;
+    reader.replay(applied, |record, place| {
+        let mut index = Pending::new(table as &dyn Fetch);
+        std::mem::swap(&mut index.changes, &mut changes);
+        replay_one(&mut index, keys, &record, Some(place))?;
+        std::mem::swap(&mut index.changes, &mut changes);
+        next = record.position + 1;
+        if next.is_multiple_of(REPLAY) {
+            table.write(std::mem::take(&mut changes))?;
+        }
+        Ok::<(), OpenError>(())
+    })?;
+    table.write(changes)?;
+    table.flush()?;
+    tracing::info!(records = next - applied, "the index was brought up to the trail");
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TrailError::Io(folder.into(), error).into()),
+        _ => Ok(()),
+    }
+}
+
+impl Journal for Trail {
+    fn begin(&mut self) -> Result<Group, AppendError> {
+        Self::begin(self)
+    }
+
+    fn append(&mut self, group: Group, _records: &[SealedRecord]) -> Result<(), AppendError> {
+        Self::append(self, group)
+    }
+}
+
+impl Bodies for TrailReader {
+    fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError> {
+        let body = |position: &u64| {
+            self.record(*position, place(table, *position)?)
+                .map_err(|error| StoreError::Broken(error.to_string()))
+        };
+        positions.iter().map(body).collect()
+    }
+
+    fn run(&self, table: &dyn Table, positions: &[u64], most: usize) -> Result<Vec<SealedRecord>, StoreError> {
+        let found = TrailReader::run(self, positions, most, |position| {
+            place(table, position).map_err(OpenError::from)
+        });
+        found.map_err(|error| match error {
+            OpenError::Store(error) => error,
+            error => StoreError::Broken(error.to_string()),
+        })
+    }
+}
