@@ -30,8 +30,10 @@ pub(crate) fn audit<'a>(relay: &RelayProcess, earlier: impl Iterator<Item = &'a 
         LogKey::parse(text.trim()).unwrap()
     };
     let data = relay.data();
-    let keys = Keys::open(&Config::load(&relay.folder().join("relay.toml")).unwrap().keys).unwrap();
-    let store = FileStore::open(&data, key(), &keys).unwrap();
+    let config = Config::load(&relay.config()).unwrap();
+    let keys = Keys::open(&config.keys).unwrap();
+    let open = || FileStore::open_in(config.index, &data, key(), &keys).unwrap();
+    let store = open();
     assert!(store.torn.is_none(), "the relay left a torn tail behind");
     let before = store.dump().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -39,7 +41,7 @@ pub(crate) fn audit<'a>(relay: &RelayProcess, earlier: impl Iterator<Item = &'a 
     audited.inconsistent = runtime.block_on(inconsistent(&store, key().vkey(), earlier));
     drop(store);
     relay.admin(&["rebuild"]);
-    let store = FileStore::open(&data, key(), &keys).unwrap();
+    let store = open();
     let after = store.dump().unwrap();
     let differs = before.iter().zip(&after).find(|(one, other)| one != other);
     assert_eq!(differs, None, "index and trail disagree");

@@ -36,7 +36,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let (mut total, mut without_answer) = (0, 0);
     for first in (1..=rounds).step_by(ROUNDS_ON_ONE) {
         let here = rounds.min(first + ROUNDS_ON_ONE as u32 - 1);
-        let (before, after) = endure(first..=here, &mut random);
+        let (before, after) = endure(&stage(), first..=here, &mut random);
         (total, without_answer) = (total + before, without_answer + after);
     }
     println!(
@@ -48,12 +48,40 @@ fn what_was_acknowledged_survives_kill_9() {
     );
 }
 
-/// Rounds on one relay. How many letters were acknowledged before a kill, and how many were not.
-fn endure(rounds: RangeInclusive<u32>, random: &mut Random) -> (usize, usize) {
-    let stage = Stage::new(&RelayOptions {
+/// The same with the index in sled, on a relay that had it in redb before.
+#[test]
+fn what_was_acknowledged_survives_kill_9_with_the_index_in_sled() {
+    let rounds: u32 = std::env::var("HIKYAKU_CRASH_ROUNDS_SLED").map_or(3, |rounds| rounds.parse().unwrap());
+    let seed = std::env::var("HIKYAKU_CRASH_SEED").map_or_else(|_| now(), |seed| seed.parse().unwrap());
+    println!("HIKYAKU_CRASH_SEED={seed} HIKYAKU_CRASH_ROUNDS_SLED={rounds}");
+    let (stage, mut random) = (stage(), Random(seed));
+    endure(&stage, 1..=1, &mut random);
+    stage.relay.stop();
+    let file = stage.relay.config();
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{config}\n[store]\nindex = \"sled\"\n")).unwrap();
+    stage.relay.restart();
+    let log = stage.relay.log();
+    assert!(log.contains("the index is of another kind; it is made anew"), "{log}");
+    assert!(stage.relay.data().join("index/db").exists() && !stage.relay.data().join("index/index.redb").exists());
+    for first in (2..=rounds + 1).step_by(ROUNDS_ON_ONE) {
+        endure(
+            &stage,
+            first..=(rounds + 1).min(first + ROUNDS_ON_ONE as u32 - 1),
+            &mut random,
+        );
+    }
+}
+
+fn stage() -> Stage {
+    Stage::new(&RelayOptions {
         limits: vec![("connections_per_address", 1000.into())],
         ..RelayOptions::default()
-    });
+    })
+}
+
+/// Rounds on one relay. How many letters were acknowledged before a kill, and how many were not.
+fn endure(stage: &Stage, rounds: RangeInclusive<u32>, random: &mut Random) -> (usize, usize) {
     let pairs: Vec<Pair> = (0..PAIRS).map(|_| stage.pair()).collect();
     let card = stage.services.hpki().card(CardSpec::ec_doctor());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -68,7 +96,7 @@ fn endure(rounds: RangeInclusive<u32>, random: &mut Random) -> (usize, usize) {
     let last = *rounds.end();
     for round in rounds {
         for (pair, letters) in pairs.iter().zip(&mut waiting) {
-            letters.extend(prepare(&stage, pair, &card, SENDS / PAIRS - letters.len()));
+            letters.extend(prepare(stage, pair, &card, SENDS / PAIRS - letters.len()));
         }
         let answers = Arc::new(AtomicUsize::new(0));
         let enough = usize::try_from(random.below(SENDS as u64 * 3 / 4)).unwrap();
@@ -148,7 +176,7 @@ fn endure(rounds: RangeInclusive<u32>, random: &mut Random) -> (usize, usize) {
         acknowledged: kept,
         ..Ledger::new(pair)
     });
-    judge("kill -9 among sends", &stage, &runtime, &ledgers.collect::<Vec<_>>());
+    judge("kill -9 among sends", stage, &runtime, &ledgers.collect::<Vec<_>>());
     (total, without_answer)
 }
 

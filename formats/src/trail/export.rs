@@ -10,6 +10,8 @@
 //! roots of the whole subtrees over them, the fewest there are ([`cover`](super::cover)): so the reader computes the log's root as
 //! for a whole export, and learns nothing of what was left out.
 
+#[cfg(test)]
+mod agreement;
 mod plain;
 
 use std::borrow::Cow;
@@ -255,6 +257,11 @@ impl ExportLine {
                 Some(plain.commitment),
             ));
         }
+        Self::parsed(line, facility)
+    }
+
+    /// A line as the parser reads it.
+    fn parsed(line: &[u8], facility: Option<&FacilityCode>) -> Result<Self, ExportError> {
         let line = serde_json::from_slice(line).map_err(|_| ExportError)?;
         Self::of(line, facility).ok_or(ExportError)
     }

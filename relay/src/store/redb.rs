@@ -2,6 +2,9 @@
 //!
 //! A write goes into memory, where reads see it; once enough has come together, a thread of its own hands it to redb in one durable
 //! transaction. What a stop of any kind loses is the newest writes as a whole, never one among them, and the trail has them all.
+//!
+//! Why redb: kept by its author with a release every few weeks, licensed as Rust is, no dependency but libc, one file whose pages
+//! carry checksums and whose commits end with an fsync.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
