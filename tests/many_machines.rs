@@ -5,6 +5,8 @@
 mod bucket;
 #[path = "many_machines/rolling.rs"]
 mod rolling;
+#[path = "many_machines/rotating.rs"]
+mod rotating;
 
 use kit::{Many, skip};
 use toml::Value;

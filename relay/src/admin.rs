@@ -5,11 +5,11 @@ mod code;
 mod export;
 mod hold;
 mod init;
+mod rotate;
 mod shortcomings;
 mod socket;
 mod trust;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use formats::trail::{Actor, Checkpoint, Event};
@@ -23,6 +23,7 @@ pub use check::{Finding, Level, check};
 pub use code::OneTimeCode;
 pub use export::Export;
 pub use init::{InitError, init};
+pub use rotate::{SharedKeys, rotate_keys};
 pub use shortcomings::shortcomings;
 pub(crate) use socket::question;
 #[cfg(unix)]
@@ -30,7 +31,6 @@ pub use socket::{Served, ask, serve};
 pub use trust::{AddError, Listed, TrustPurpose, add, list};
 
 use crate::config::KeyPaths;
-use crate::keys::{self, Keys};
 use crate::store::{Batch, Condition, Store, StoreError};
 use crate::trust::CurrentTrust;
 
@@ -65,8 +65,8 @@ pub enum Command {
     MemberList { facility: FacilityCode },
     /// Reads the trust directory anew; a change is recorded.
     TrustReload {},
-    /// Reads the key files anew and wraps every data key to the recipients of now.
-    RotateKeys { paths: KeyPaths },
+    /// Reads the key files anew and, unless that is all, wraps every data key to the recipients of now.
+    RotateKeys { paths: KeyPaths, reload_only: bool },
     /// Part of the trail.
     TrailExport(Export),
     /// Holds a submission.
@@ -99,23 +99,6 @@ pub async fn reload(store: &Arc<dyn Store>, trust: &CurrentTrust) -> Result<Valu
         .map_err(|error| AdminError::Argument(format!("nothing was changed: {error}")))?;
     let recorded = crate::trust::record(&**store, &read).await?;
     Ok(json!({ "digest": crate::trust::summary(&read).digest, "recorded": recorded }))
-}
-
-/// Wraps every data key below `data` to the recipients of now. Blocking.
-///
-/// # Errors
-/// [`AdminError`], in one sentence; what was wrapped anew until then is good.
-pub fn rotate_keys(data: &Path, keys: &Keys) -> Result<Value, AdminError> {
-    let rotated = keys::rotate(data, keys)?;
-    match rotated.failed.first() {
-        None => Ok(json!({ "rewrapped": rotated.rewrapped })),
-        Some((path, reason)) => Err(AdminError::Argument(format!(
-            "{} keys are wrapped to the recipients of now, {} are not; the first: {}: {reason}",
-            rotated.rewrapped,
-            rotated.failed.len(),
-            path.display()
-        ))),
-    }
 }
 
 /// Why a command was not done, in one sentence.

@@ -10,6 +10,7 @@ mod bucket;
 mod disk;
 mod moving;
 mod parts;
+mod rewrapping;
 mod stored;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use formats::wire::SubmissionId;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
 
-use crate::keys::{DataKey, Keys, KeysError};
+use crate::keys::{DataKey, Keys, KeysError, Rotated};
 use crate::objects::Objects;
 use crate::seal::{Seal, SealedReader};
 use bucket::Bucket;
@@ -297,6 +298,18 @@ impl Containers {
         match &self.place {
             Place::Disk(disk) => disk.names().await,
             Place::Bucket(bucket) => bucket.names().await,
+        }
+    }
+
+    /// Wraps every key that lies in the bucket to the recipients of now; those in the data folder are `keys::rotate`'s. It can run
+    /// while relays do, and again after it was cut off.
+    ///
+    /// # Errors
+    /// [`ContainerError`]: the bucket cannot be used, or would bring back what is erased meanwhile.
+    pub async fn rewrap(&self, keys: &Keys) -> Result<Rotated, ContainerError> {
+        match &self.place {
+            Place::Disk(_) => Ok(Rotated::default()),
+            Place::Bucket(bucket) => rewrapping::rewrap(bucket, keys).await,
         }
     }
 

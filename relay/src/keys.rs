@@ -114,6 +114,20 @@ impl Keys {
             .unwrap(wrapped)
     }
 
+    /// A wrapped key, wrapped to the recipients of now; opened once more, so that it can take the place of the old. Blocking.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub fn wrapped_anew(&self, wrapped: &[u8]) -> Result<Vec<u8>, KeysError> {
+        let key = self.unwrap(wrapped)?;
+        let new = self.wrap(&key)?;
+        if self.unwrap(&new)? == key {
+            Ok(new)
+        } else {
+            Err(KeysError::Unsealed("what was sealed opens as something else".into()))
+        }
+    }
+
     /// Wraps a key into a file, durably; what was there is replaced whole. Blocking.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use relay::containers::Containers;
 use relay::folder::Scratch;
 use relay::keys::Keys;
 use relay::log::LogSigner;
+use relay::objects::Objects;
 use relay::pace::Pace;
 use relay::store::{self, Embedded as _, FileStore, PostgresStore, Store};
 use relay::trust::CurrentTrust;
@@ -61,7 +62,13 @@ enum Verb {
     #[command(subcommand)]
     Trail(TrailVerb),
     /// Wrap every data key to the recipients of now, also while the relay runs; what is sealed with them stays as it is.
-    RotateKeys(Place),
+    RotateKeys {
+        /// Only read identities and recipients anew: on every relay that shares a bucket, before one of them wraps the keys.
+        #[arg(long)]
+        reload_only: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// What law or dispute needs is kept, whatever its time.
     #[command(subcommand)]
     Hold(HoldVerb),
@@ -259,7 +266,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Backup(asked) => keeping::backup(asked),
         Verb::Restore(asked) => keeping::restore(&asked),
         Verb::Check { rate, scratch, place } => compare(&place, &rate, scratch.as_deref()),
-        Verb::RotateKeys(place) => rotate(&place),
+        Verb::RotateKeys { reload_only, place } => rotate(&place, reload_only),
         Verb::Facility(FacilityVerb::Add { code, name, place }) => tell(&place, Command::FacilityAdd { code, name }),
         Verb::Facility(FacilityVerb::List(place)) => tell(&place, Command::FacilityList {}),
         Verb::Facility(FacilityVerb::Code { code, place }) => tell(&place, Command::FacilityCode { code }),
@@ -457,38 +464,37 @@ fn reload(config: &Config) -> anyhow::Result<serde_json::Value> {
     Ok(runtime()?.block_on(admin::reload(&store, &trust))?)
 }
 
-/// Tells the running relay, which seals to the new recipients at once; else works in its folder.
-fn rotate(place: &Place) -> anyhow::Result<()> {
+/// Tells the running relay, which seals to the new recipients at once; else works on what it keeps.
+fn rotate(place: &Place, reload_only: bool) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    if config.containers.is_some() {
-        let why = "rotate-keys does not reach keys in a bucket yet (docs/many-machines.md)";
-        return Err(admin::AdminError::Argument(why.into()).into());
-    }
     #[cfg(unix)]
     {
         let command = Command::RotateKeys {
             paths: config.keys.clone(),
+            reload_only,
         };
         if let Some(answer) = admin::ask(&config.data.join("admin.sock"), &command, &mut |_| Ok(()))? {
             return words::answer(&answer, &config.portal.url, place.json);
         }
     }
+    if reload_only {
+        let why = "no relay runs here: it reads identities and recipients when it starts";
+        return Err(admin::AdminError::Argument(why.into()).into());
+    }
     let keys = Keys::open(&config.keys)?;
     // Its lock keeps a relay from starting meanwhile.
-    let _store = match &config.store {
-        Some(_) => None,
-        None => Some(FileStore::open_in(
-            config.index,
-            &config.data,
-            LogSigner::open(&config)?,
-            &keys,
-        )?),
+    let store = open(&config)?;
+    let shared = match &config.containers {
+        Some(bucket) => Some(Containers::shared(Objects::open(bucket)?, keys.clone())),
+        None if config.store.is_some() => Some(Containers::open(&config.data, keys.clone())?),
+        None => None,
     };
-    words::answer(
-        &admin::rotate_keys(&config.data, &keys)?,
-        &config.portal.url,
-        place.json,
-    )
+    let shared = shared.map(|containers| admin::SharedKeys {
+        store: Arc::clone(&store),
+        containers,
+    });
+    let rotated = runtime()?.block_on(admin::rotate_keys(&config.data, &keys, shared))?;
+    words::answer(&rotated, &config.portal.url, place.json)
 }
 
 fn look(place: &Place) -> anyhow::Result<()> {

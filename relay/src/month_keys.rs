@@ -70,6 +70,12 @@ pub trait Shelf: Send + Sync + 'static {
     /// # Errors
     /// [`MonthKeyError::Unlisted`].
     fn destroyed(&self) -> Result<Vec<KeyId>, MonthKeyError>;
+    /// Wraps every one to the recipients of now, where that is not done to the files of the data folder; answers how many. One that
+    /// is destroyed meanwhile does not come back.
+    ///
+    /// # Errors
+    /// [`MonthKeyError`] at the first that cannot be; those before it are good.
+    fn rewrap_all(&self) -> Result<u64, MonthKeyError>;
 }
 
 /// The keys of the trail's records.
@@ -144,6 +150,11 @@ impl MonthKeys {
         Ok(key)
     }
 
+    /// As [`Shelf::rewrap_all`].
+    pub(crate) fn rewrap_all(&self) -> Result<u64, MonthKeyError> {
+        self.shelf.rewrap_all()
+    }
+
     /// Forgets what was opened: another process may have made keys, or destroyed some.
     pub(crate) fn forget(&self) {
         self.opened.write().unwrap_or_else(PoisonError::into_inner).clear();
@@ -201,6 +212,9 @@ impl Shelf for Memory {
     fn destroy(&self, id: KeyId) -> Result<(), MonthKeyError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, None);
         Ok(())
+    }
+    fn rewrap_all(&self) -> Result<u64, MonthKeyError> {
+        Ok(0)
     }
 }
 

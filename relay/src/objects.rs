@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 pub(crate) use object_store::path::Path as Key;
-use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, RetryConfig};
+use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, RetryConfig, UpdateVersion};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -149,10 +149,7 @@ impl Objects {
             }
             tracing::error!(%key, "the object store answered with success and does not have what was put");
         }
-        Err(object_store::Error::Generic {
-            store: "S3",
-            source: "what was put is not there".into(),
-        })
+        Err(not_there())
     }
 
     /// Puts an object where none is; `false` if there is one, which stays.
@@ -176,10 +173,53 @@ impl Objects {
             }
             tracing::error!(%key, "the object store answered with success and does not have what was put");
         }
-        Err(object_store::Error::Generic {
-            store: "S3",
-            source: "what was put is not there".into(),
-        })
+        Err(not_there())
+    }
+
+    /// Replaces an object that still bears this tag; `false` if there is none any more, or another.
+    ///
+    /// # Errors
+    /// As [`Objects::put`].
+    pub(crate) async fn replace(&self, key: &Key, content: Bytes, tag: &str) -> object_store::Result<bool> {
+        for _ in 0..PUTS {
+            let same = UpdateVersion {
+                e_tag: Some(tag.to_owned()),
+                version: None,
+            };
+            let put = self
+                .0
+                .put_opts(key, content.clone().into(), PutMode::Update(same).into());
+            let put = match put.await {
+                Err(object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. }) => {
+                    return Ok(false);
+                }
+                put => put?,
+            };
+            if self.shows(key, content.len(), put.e_tag.as_deref()).await? {
+                return Ok(true);
+            }
+            tracing::error!(%key, "the object store answered with success and does not have what was put");
+        }
+        Err(not_there())
+    }
+
+    /// Whether the store keeps what [`Objects::replace`] says: it must not put over what is another, or gone.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn compares(&self) -> object_store::Result<bool> {
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let key = Key::from_iter(["probes", name.as_str()]);
+        let put = self.0.put(&key, Bytes::from_static(b"one").into()).await?;
+        let tag = put.e_tag.unwrap_or_default();
+        let right = self.replace(&key, Bytes::from_static(b"two"), &tag).await?;
+        let stale = self.replace(&key, Bytes::from_static(b"three"), &tag).await?;
+        self.remove(&key).await?;
+        let gone = self.replace(&key, Bytes::from_static(b"four"), &tag).await?;
+        if gone {
+            self.remove(&key).await?;
+        }
+        Ok(right && !stale && !gone)
     }
 
     async fn shows(&self, key: &Key, length: usize, tag: Option<&str>) -> object_store::Result<bool> {
@@ -210,6 +250,22 @@ impl Objects {
             return Ok(Bytes::new());
         }
         self.0.get_range(key, 0..size).await
+    }
+
+    /// The same with its tag.
+    ///
+    /// # Errors
+    /// As [`Objects::whole`].
+    pub(crate) async fn tagged(&self, key: &Key, most: u64) -> object_store::Result<(Bytes, String)> {
+        let found = self.0.get(key).await?;
+        if found.meta.size > most {
+            return Err(object_store::Error::Generic {
+                store: "S3",
+                source: format!("{key} is larger than {most} bytes").into(),
+            });
+        }
+        let tag = found.meta.e_tag.clone().unwrap_or_default();
+        Ok((found.bytes().await?, tag))
     }
 
     /// What lies below a key.
@@ -263,6 +319,13 @@ impl Credentials {
     }
 }
 
+fn not_there() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "S3",
+        source: "what was put is not there".into(),
+    }
+}
+
 /// An error with its causes.
 fn told(error: &object_store::Error) -> String {
     let mut text = error.to_string();
@@ -304,6 +367,13 @@ mod tests {
         assert!(!objects.put_new(&key, Bytes::from_static(b"two")).await.unwrap());
         assert_eq!(objects.whole(&key, 3).await.unwrap(), &b"one"[..]);
         assert!(objects.whole(&key, 2).await.is_err(), "larger than asked for");
+        // Nothing is put over what is another, or gone.
+        assert!(objects.compares().await.unwrap());
+        let (one, tag) = objects.tagged(&key, 3).await.unwrap();
+        assert_eq!(one, &b"one"[..]);
+        assert!(objects.replace(&key, Bytes::from_static(b"two"), &tag).await.unwrap());
+        assert!(!objects.replace(&key, Bytes::from_static(b"six"), &tag).await.unwrap());
+        assert_eq!(objects.whole(&key, 3).await.unwrap(), &b"two"[..]);
         objects.put(&key, Bytes::new()).await.unwrap();
         assert!(objects.whole(&key, 2).await.unwrap().is_empty());
         objects.clear(&Key::from("a")).await.unwrap();

@@ -53,6 +53,9 @@ pub trait Store: Send + Sync + 'static {
     /// from now, and others may not; asking again in that time keeps it. An embedded store has one relay.
     fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool>;
 
+    /// Wraps the keys of months that lie in the store itself to the recipients of now; answers how many.
+    fn rewrap(&self) -> Read<'_, u64>;
+
     /// Uploads under way, where several relays share the store; `None`: they are each relay's own.
     fn uploads(&self) -> Option<Arc<dyn UploadRows>>;
 

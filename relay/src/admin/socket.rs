@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{AdminError, Command};
 use crate::check::CheckError;
 use crate::config::KeyPaths;
+use crate::containers::Containers;
 use crate::keys::Keys;
 use crate::store::Store;
 use crate::trust::CurrentTrust;
@@ -42,6 +43,8 @@ pub struct Served {
     pub trust: Arc<CurrentTrust>,
     /// Keys of what lies at rest.
     pub keys: Keys,
+    /// The containers.
+    pub containers: Containers,
     /// The data folder.
     pub data: PathBuf,
 }
@@ -83,7 +86,7 @@ async fn answer(served: Served, stream: tokio::net::UnixStream) -> io::Result<()
         let end = match serde_json::from_str::<Command>(&line) {
             Err(_) => Line::Failed("the command is not one this relay knows".into()),
             Ok(Command::TrustReload {}) => super::reload(&served.store, &served.trust).await.into(),
-            Ok(Command::RotateKeys { paths }) => rotate(served, paths).await.into(),
+            Ok(Command::RotateKeys { paths, reload_only }) => rotate(served, paths, reload_only).await.into(),
             Ok(command) => {
                 let parts = lines.clone();
                 let mut part = |bytes: &[u8]| {
@@ -107,13 +110,19 @@ async fn answer(served: Served, stream: tokio::net::UnixStream) -> io::Result<()
 }
 
 #[cfg(unix)]
-async fn rotate(served: Served, paths: KeyPaths) -> Result<Value, AdminError> {
-    let work = tokio::task::spawn_blocking(move || {
-        let reloaded = served.keys.reload(&paths);
-        reloaded.map_err(|error| AdminError::Argument(format!("nothing was changed: {error}")))?;
-        super::rotate_keys(&served.data, &served.keys)
-    });
-    work.await.map_err(io::Error::other)?
+async fn rotate(served: Served, paths: KeyPaths, reload_only: bool) -> Result<Value, AdminError> {
+    let keys = served.keys.clone();
+    let reloaded = tokio::task::spawn_blocking(move || keys.reload(&paths)).await;
+    let reloaded = reloaded.map_err(io::Error::other)?;
+    reloaded.map_err(|error| AdminError::Argument(format!("nothing was changed: {error}")))?;
+    if reload_only {
+        return Ok(serde_json::json!({ "reloaded": true }));
+    }
+    let shared = super::SharedKeys {
+        store: served.store,
+        containers: served.containers,
+    };
+    super::rotate_keys(&served.data, &served.keys, Some(shared)).await
 }
 
 #[cfg(unix)]

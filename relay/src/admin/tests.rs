@@ -100,6 +100,7 @@ async fn a_running_relay_is_asked_through_its_socket() {
             pin: "PIN".into(),
             trust,
             keys: crate::keys::for_tests(),
+            containers: crate::containers::Containers::open(folder.path(), crate::keys::for_tests()).unwrap(),
             data: folder.path().into(),
         };
         tokio::spawn(async move { serve(&path, served).await })

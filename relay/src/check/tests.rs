@@ -142,6 +142,7 @@ async fn a_running_relay_writes_on_and_nothing_differs() {
         pin: String::new(),
         trust,
         keys: crate::keys::for_tests(),
+        containers: crate::containers::Containers::open(data.path(), crate::keys::for_tests()).unwrap(),
         data: data.path().into(),
     };
     let socket = data.path().join("admin.sock");

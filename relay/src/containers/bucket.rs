@@ -12,13 +12,13 @@ use crate::keys::WRAPPED;
 use crate::objects::Objects;
 
 /// The list of a container's parts.
-const LIST: &str = "container.parts";
+pub(super) const LIST: &str = "container.parts";
 /// A list is no longer: of 8 GiB it has 70 KiB.
-const LONGEST_LIST: u64 = 4 << 20;
+pub(super) const LONGEST_LIST: u64 = 4 << 20;
 /// What containers lie under.
-const CONTAINERS: &str = "containers";
+pub(super) const CONTAINERS: &str = "containers";
 /// What was put aside lies under.
-const ASIDE: &str = "orphans";
+pub(super) const ASIDE: &str = "orphans";
 
 /// The bucket, as containers are kept in it.
 #[derive(Debug, Clone)]

@@ -81,4 +81,9 @@ impl Shelf for Folder {
         replace(&self.path.join(format!("{id}{DESTROYED}")), &[]).map_err(unusable)?;
         self.keys.destroy(&self.file(id)).map_err(unusable)
     }
+
+    /// `keys::rotate` goes through the data folder.
+    fn rewrap_all(&self) -> Result<u64, MonthKeyError> {
+        Ok(0)
+    }
 }

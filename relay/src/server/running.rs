@@ -251,6 +251,7 @@ impl Running {
             pin,
             trust: Arc::clone(&self.trust),
             keys: self.keys.clone(),
+            containers: self.context.containers.clone(),
             data,
         };
         self.background.push(tokio::spawn(async move {

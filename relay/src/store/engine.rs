@@ -190,6 +190,10 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
         self.engine().uploads.clone()
     }
 
+    fn rewrap(&self) -> Read<'_, u64> {
+        self.engine().read(|query| Ok(query.keys.rewrap_all()?))
+    }
+
     fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool> {
         match self.engine().leases.clone() {
             None => Box::pin(std::future::ready(Ok(true))),

@@ -60,6 +60,9 @@ impl<S: Store> Store for FaultyStore<S> {
     fn uploads(&self) -> Option<Arc<dyn UploadRows>> {
         self.inner.uploads()
     }
+    fn rewrap(&self) -> Read<'_, u64> {
+        self.inner.rewrap()
+    }
     fn lease(&self, name: &'static str, length: Duration) -> Read<'_, bool> {
         self.inner.lease(name, length)
     }

@@ -104,6 +104,18 @@ pub trait UploadRows: Send + Sync + 'static {
     /// What the database says.
     fn expire(&self, id: &str, age: Duration) -> Result<bool, StoreError>;
 
+    /// Keys of uploads, wrapped, by id: those after `after`, some.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn wrapped(&self, after: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Puts a key wrapped anew in the place of the one that was read; `false` if there is none any more.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn rewrap(&self, id: &str, old: &[u8], new: &[u8]) -> Result<bool, StoreError>;
+
     /// Forgets one.
     ///
     /// # Errors

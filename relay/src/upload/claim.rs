@@ -107,7 +107,7 @@ impl Claim {
     /// `state_conflict` if another relay has taken it over; it is then an upload as before.
     pub(super) async fn keep_as(&self, id: &str, size: u64, stored_as: &str) -> Result<(), Problem> {
         let (epoch, grown) = self.held();
-        let list = PartList {
+        let mut list = PartList {
             size,
             wrapped: self.wrapped.clone(),
             parts: Part::decode(&grown.parts)?,
@@ -115,8 +115,16 @@ impl Claim {
         let Shared { containers, .. } = &*self.shared;
         let kept = async {
             containers.adopt_parts(&list, stored_as).await?;
-            let id = id.to_owned();
-            self.shared.ask(move |rows| rows.confirm(&id, epoch)).await
+            let row = id.to_owned();
+            let mine = self.shared.ask(move |rows| rows.confirm(&row, epoch)).await?;
+            // Its key may have been wrapped anew: in its row before in lists, so that a list which was not there then is known here.
+            let row = id.to_owned();
+            let found = self.shared.ask(move |rows| rows.find(&row)).await?;
+            if let Some(row) = found.filter(|row| mine && row.wrapped != list.wrapped) {
+                list.wrapped = row.wrapped;
+                containers.adopt_parts(&list, stored_as).await?;
+            }
+            Ok(mine)
         };
         let problem = match kept.await {
             Ok(true) => return Ok(()),

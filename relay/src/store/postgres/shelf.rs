@@ -14,6 +14,7 @@ const PUT: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) ON CON
 /// Its row stays, without the key, so that it is not made again.
 const DESTROY: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) \
      ON CONFLICT (id) DO UPDATE SET wrapped = excluded.wrapped";
+const REWRAP: &str = "UPDATE hikyaku_keys SET wrapped = $3 WHERE id = $1 AND wrapped = $2";
 
 /// The keys of the months in the database.
 pub(super) struct KeyTable {
@@ -31,15 +32,9 @@ impl Shelf for KeyTable {
     }
 
     fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError> {
-        let name = id.to_string();
-        let rows = self
-            .link
-            .read(async |session: &Session| session.query(KEY, &[&name]).await);
-        let rows = rows.map_err(|error| unusable(id, &error))?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let wrapped: Vec<u8> = row
-            .try_get(0)
-            .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))?;
+        let Some(wrapped) = self.wrapped(id)? else {
+            return Ok(None);
+        };
         let key = self.keys.unwrap(&wrapped);
         key.map(Some)
             .map_err(|error| MonthKeyError::Unusable(id, error.to_string()))
@@ -64,9 +59,35 @@ impl Shelf for KeyTable {
             .read(async |session: &Session| session.execute(DESTROY, &[&name, &gone_key]).await);
         gone.map(drop).map_err(|error| unusable(id, &error))
     }
+
+    fn rewrap_all(&self) -> Result<u64, MonthKeyError> {
+        let mut rewrapped = 0;
+        for id in self.ids()? {
+            // Destroyed meanwhile, it is not put back: the row must be the one that was read.
+            let Some(old) = self.wrapped(id)? else { continue };
+            let new = self.keys.wrapped_anew(&old);
+            let new = new.map_err(|error| MonthKeyError::Unusable(id, error.to_string()))?;
+            let name = id.to_string();
+            let put = self
+                .link
+                .read(async |session: &Session| session.execute(REWRAP, &[&name, &old, &new]).await);
+            rewrapped += put.map_err(|error| unusable(id, &error))?;
+        }
+        Ok(rewrapped)
+    }
 }
 
 impl KeyTable {
+    fn wrapped(&self, id: KeyId) -> Result<Option<Vec<u8>>, MonthKeyError> {
+        let name = id.to_string();
+        let rows = self
+            .link
+            .read(async |session: &Session| session.query(KEY, &[&name]).await);
+        let rows = rows.map_err(|error| unusable(id, &error))?;
+        let wrapped = rows.first().map(|row| row.try_get(0)).transpose();
+        wrapped.map_err(|error| MonthKeyError::Unusable(id, error.to_string()))
+    }
+
     fn listed(&self, sql: &'static str) -> Result<Vec<KeyId>, MonthKeyError> {
         let rows = self.link.read(async |session: &Session| session.query(sql, &[]).await);
         let rows = rows.map_err(|error| MonthKeyError::Unlisted(error.to_string()))?;

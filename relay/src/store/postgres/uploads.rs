@@ -32,6 +32,8 @@ const STALE: &str = "SELECT id FROM hikyaku_uploads \
      WHERE touched < now() - $1 * interval '1 second' ORDER BY touched LIMIT 100";
 const EXPIRE: &str = "UPDATE hikyaku_uploads SET gone = 1, epoch = epoch + 1 \
      WHERE id = $1 AND touched < now() - $2 * interval '1 second'";
+const WRAPPED: &str = "SELECT id, wrapped FROM hikyaku_uploads WHERE id > $1 ORDER BY id LIMIT 200";
+const REWRAP: &str = "UPDATE hikyaku_uploads SET wrapped = $3 WHERE id = $1 AND wrapped = $2";
 const REMOVE: &str = "DELETE FROM hikyaku_uploads WHERE id = $1";
 
 /// The table.
@@ -98,6 +100,16 @@ impl UploadRows for UploadTable {
 
     fn expire(&self, id: &str, age: Duration) -> Result<bool, StoreError> {
         self.write(EXPIRE, &[&id, &age.as_secs_f64()])
+    }
+
+    fn wrapped(&self, after: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let rows = self.rows(WRAPPED, &[&after])?;
+        let read = |row: &Row| Ok::<_, Trouble>((row.try_get(0)?, row.try_get(1)?));
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    fn rewrap(&self, id: &str, old: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        self.write(REWRAP, &[&id, &old, &new])
     }
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {

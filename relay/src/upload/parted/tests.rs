@@ -71,6 +71,14 @@ impl UploadRows for Rows {
     fn expire(&self, id: &str, _age: Duration) -> Result<bool, StoreError> {
         Ok(self.change(id, |_| true, |row| (row.gone, row.epoch) = (true, row.epoch + 1)))
     }
+    fn wrapped(&self, after: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let rows = self.0.lock().unwrap();
+        let rows = rows.values().filter(|row| row.id.as_str() > after);
+        Ok(rows.map(|row| (row.id.clone(), row.wrapped.clone())).collect())
+    }
+    fn rewrap(&self, id: &str, old: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.change(id, |row| row.wrapped == old, |row| row.wrapped = new.to_vec()))
+    }
     fn remove(&self, id: &str) -> Result<(), StoreError> {
         self.0.lock().unwrap().remove(id);
         Ok(())
