@@ -1,7 +1,8 @@
 //! The trail on disk: append-only segment files with group commit, the commit point of the embedded store.
 //!
 //! A group of records is one write and one sync. A group that never became whole is a torn tail: it was never acknowledged, is
-//! cut off at the next start and reported. A broken group with whole ones after it is damage, and stops the relay.
+//! cut off at the next start, kept in a file beside, and reported. A broken group with whole ones after it, or whose records the
+//! index has seen, is damage, and stops the relay.
 
 mod group;
 mod run;
@@ -18,7 +19,7 @@ pub use group::{MAX_GROUP, Place};
 pub(crate) use sealed::{OpenKey, SealedRecord};
 use segment::segments;
 
-use crate::folder::{create_private, private_file};
+use crate::folder::{create_private, private_file, replace};
 use crate::reserve;
 
 /// A segment that has grown beyond this is closed, and the next begun.
@@ -97,18 +98,19 @@ pub struct TornTail {
     pub kept: u64,
     /// How many bytes were cut off.
     pub cut: u64,
+    /// The file that keeps them.
+    pub aside: PathBuf,
 }
 
 impl Trail {
-    /// Opens the trail in `folder`, made if it is not there, and cuts off a torn tail.
-    pub(crate) fn open(folder: &Path, medium: Box<dyn Medium>) -> Result<(Self, Option<TornTail>), TrailError> {
+    /// Opens the trail in `folder`, made if it is not there. What is not whole at its end stays until [`Trail::cut`].
+    pub(crate) fn open(folder: &Path, medium: Box<dyn Medium>) -> Result<Self, TrailError> {
         let at = |path: &Path| {
             let path = path.to_path_buf();
             move |error| TrailError::Io(path, error)
         };
         create_private(folder).map_err(at(folder))?;
         let lock = lock(folder)?;
-        let mut torn = None;
         let all = segments(folder)?;
         let (segment, file, length, size) = match all.last() {
             None => {
@@ -118,29 +120,15 @@ impl Trail {
             Some(&first) => {
                 let path = segment::path(folder, first);
                 let end = segment::end(folder, first, true)?;
-                let mut file = OpenOptions::new()
+                let file = OpenOptions::new()
                     .read(true)
                     .write(true)
                     .open(&path)
                     .map_err(at(&path))?;
-                let found = file.metadata().map_err(at(&path))?.len();
-                if found > end.length {
-                    file.set_len(end.length).map_err(at(&path))?;
-                    torn = Some(TornTail {
-                        file: path.clone(),
-                        kept: end.length,
-                        cut: found - end.length,
-                    });
-                }
-                if end.length < segment::HEADER.len() as u64 {
-                    segment::begin(&mut file).map_err(at(&path))?;
-                }
-                file.sync_all().map_err(at(&path))?;
-                let length = file.seek(SeekFrom::End(0)).map_err(at(&path))?;
-                (first, file, length, end.next)
+                (first, file, end.length, end.next)
             }
         };
-        let trail = Self {
+        Ok(Self {
             folder: folder.to_path_buf(),
             medium,
             segment,
@@ -149,8 +137,56 @@ impl Trail {
             size,
             roll_at: SEGMENT_BYTES,
             _lock: lock,
-        };
-        Ok((trail, torn))
+        })
+    }
+
+    /// Cuts off what is not whole at the end, after it is kept in a file of its own. Before the first group is begun.
+    pub(crate) fn cut(&mut self) -> Result<Option<TornTail>, TrailError> {
+        let path = segment::path(&self.folder, self.segment);
+        let io = |error| TrailError::Io(path.clone(), error);
+        let found = self.file.metadata().map_err(io)?.len();
+        let mut torn = None;
+        if found > self.length {
+            let mut tail = Vec::new();
+            self.file.seek(SeekFrom::Start(self.length)).map_err(io)?;
+            self.file.read_to_end(&mut tail).map_err(io)?;
+            let aside = path.with_extension(format!("{}.torn", self.length));
+            let kept = replace(&aside, &tail).or_else(|error| match full(&error) && reserve::give_up(&self.folder) {
+                true => replace(&aside, &tail),
+                false => Err(error),
+            });
+            kept.map_err(|error| TrailError::Io(aside.clone(), error))?;
+            self.file.set_len(self.length).map_err(io)?;
+            torn = Some(TornTail {
+                file: path.clone(),
+                kept: self.length,
+                cut: found - self.length,
+                aside,
+            });
+        }
+        if self.length < segment::HEADER.len() as u64 {
+            segment::begin(&mut self.file).map_err(io)?;
+        }
+        self.file.sync_all().map_err(io)?;
+        self.length = self.file.seek(SeekFrom::End(0)).map_err(io)?;
+        Ok(torn)
+    }
+
+    /// The damage it is if `seen` records were there once and the end is not whole; `None` if nothing follows the last whole group.
+    pub(crate) fn damage(&self, seen: u64) -> Result<Option<TrailError>, TrailError> {
+        let path = segment::path(&self.folder, self.segment);
+        let found = self
+            .file
+            .metadata()
+            .map_err(|error| TrailError::Io(path.clone(), error))?;
+        Ok(
+            (seen > self.size && found.len() > self.length).then_some(TrailError::Damaged {
+                file: path,
+                offset: self.length,
+                position: self.size,
+                what: "its last group is broken, and the index has seen the records in it",
+            }),
+        )
     }
 
     /// Number of records.
@@ -394,7 +430,7 @@ mod tests {
     #[test]
     fn segments_follow_each_other_and_a_missing_one_is_damage() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut trail, _) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+        let mut trail = Trail::open(folder.path(), Box::new(Disk)).unwrap();
         trail.roll_at(300);
         write(&mut trail, 20);
         drop(trail);
@@ -428,8 +464,8 @@ mod tests {
         let beyond = reader.run(&[19, 20], usize::MAX, |position| Ok::<_, TrailError>(places[&position]));
         assert!(matches!(beyond, Err(TrailError::Damaged { .. })));
         assert_eq!(replay(folder.path(), 13).unwrap().len(), 7);
-        let (trail, torn) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
-        assert_eq!((trail.size(), torn), (20, None));
+        let mut trail = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+        assert_eq!((trail.size(), trail.cut().unwrap()), (20, None));
         drop(trail);
         std::fs::remove_file(segment::path(folder.path(), all[1])).unwrap();
         assert!(matches!(replay(folder.path(), 0), Err(TrailError::Damaged { .. })));
@@ -440,7 +476,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for length in [0, 1, 15] {
             std::fs::write(segment::path(folder.path(), 0), &segment::HEADER[..length]).unwrap();
-            let (mut trail, _) = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+            let mut trail = Trail::open(folder.path(), Box::new(Disk)).unwrap();
+            trail.cut().unwrap();
             write(&mut trail, 1);
             assert_eq!(replay(folder.path(), 0).unwrap().len(), 1);
         }

@@ -133,9 +133,12 @@ impl FileStore {
     /// # Errors
     /// As [`FileStore::open`].
     pub fn rebuild_in(kind: IndexKind, data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
-        let (trail, torn) = Trail::open(&data.join("trail"), Box::new(Disk))?;
+        let mut trail = Trail::open(&data.join("trail"), Box::new(Disk))?;
+        let torn = trail.cut()?;
         remove(&data.join("index"))?;
-        Self::with(kind, data, key.into(), keys, trail, torn)
+        let mut store = Self::with(kind, data, key.into(), keys, trail)?;
+        store.torn = torn;
+        Ok(store)
     }
 
     pub(super) fn open_on(
@@ -145,12 +148,8 @@ impl FileStore {
         keys: &Keys,
         medium: Box<dyn Medium>,
     ) -> Result<Self, OpenError> {
-        let (trail, torn) = Trail::open(&data.join("trail"), medium)?;
-        if let Some(torn) = &torn {
-            let (file, cut) = (torn.file.display(), torn.cut);
-            tracing::warn!(%file, cut, "a group of records that was never acknowledged was cut off the trail");
-        }
-        Self::with(kind, data, key.into(), keys, trail, torn)
+        let trail = Trail::open(&data.join("trail"), medium)?;
+        Self::with(kind, data, key.into(), keys, trail)
     }
 
     fn with(
@@ -158,8 +157,7 @@ impl FileStore {
         data: &Path,
         key: LogSigner,
         keys: &Keys,
-        trail: Trail,
-        torn: Option<TornTail>,
+        mut trail: Trail,
     ) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
         let keys = Arc::new(MonthKeys::of_data(data, keys));
@@ -175,7 +173,17 @@ impl FileStore {
             remove(&index)?;
             open()
         })?;
-        if applied(&table, trail.size())? > 0 && !whole {
+        // Before anything is cut off: a group whose records the index has seen was acknowledged.
+        if let Some(damage) = trail.damage(number(&table, &Key::applied())?)? {
+            return Err(damage.into());
+        }
+        let seen = applied(&table, trail.size())?;
+        let torn = trail.cut()?;
+        if let Some(torn) = &torn {
+            let (file, cut, aside) = (torn.file.display(), torn.cut, torn.aside.display());
+            tracing::warn!(%file, cut, %aside, "a group of records that was never acknowledged was cut off the trail");
+        }
+        if seen > 0 && !whole {
             tracing::warn!("the relay was not closed; the index is made anew from the trail");
             drop(table);
             remove(&index)?;

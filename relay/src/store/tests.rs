@@ -241,6 +241,7 @@ async fn a_torn_tail_is_cut_and_reported_wherever_it_tore() {
         std::fs::write(segment(data.path()), &three[..length]).unwrap();
         let store = FileStore::open(data.path(), key(), &keys()).unwrap();
         let torn = store.torn.clone().unwrap();
+        assert_eq!(std::fs::read(&torn.aside).unwrap(), three[two.len()..length]);
         assert_eq!((torn.kept, torn.cut), (two.len() as u64, (length - two.len()) as u64));
         assert_eq!(store.size().await.unwrap(), 2);
         drop(store);
@@ -276,8 +277,44 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
         "nothing is changed"
     );
 
-    // Acknowledged records that are gone from the end: the index knows better.
-    std::fs::write(segment(data.path()), &good[..good.len() - 1]).unwrap();
+    // The last group: cut short, or one bit of it. The index knows that it was whole.
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for bad in [&good[..good.len() - 1], &flipped] {
+        std::fs::write(segment(data.path()), bad).unwrap();
+        let said = FileStore::open(data.path(), key(), &keys()).map(drop);
+        let Err(OpenError::Trail(TrailError::Damaged {
+            position: 2, offset, ..
+        })) = said
+        else {
+            panic!("{said:?}");
+        };
+        assert_eq!(std::fs::read(segment(data.path())).unwrap(), bad, "nothing is cut");
+        // As a killed relay leaves the index.
+        let _absent = std::fs::remove_file(data.path().join("index/whole"));
+        let killed = FileStore::open(data.path(), key(), &keys()).map(drop);
+        assert!(
+            matches!(killed, Err(OpenError::Trail(TrailError::Damaged { .. }))),
+            "{killed:?}"
+        );
+        // Told to make the index anew, the trail is cut; what it had lies beside.
+        if bad.len() == good.len() {
+            let rebuilt = FileStore::rebuild(data.path(), key(), &keys()).unwrap();
+            let torn = rebuilt.torn.clone().unwrap();
+            assert_eq!(
+                std::fs::read(&torn.aside).unwrap(),
+                bad[usize::try_from(offset).unwrap()..]
+            );
+            drop(rebuilt);
+            std::fs::write(segment(data.path()), &good).unwrap();
+            drop(FileStore::open(data.path(), key(), &keys()).unwrap());
+        }
+    }
+
+    // Acknowledged groups that are gone whole.
+    let groups = good.windows(8).enumerate().filter(|(_, bytes)| bytes == b"HKGROUP1");
+    let two = groups.map(|(at, _)| at).nth(2).unwrap();
+    std::fs::write(segment(data.path()), &good[..two]).unwrap();
     let short = FileStore::open(data.path(), key(), &keys()).map(drop);
     assert!(matches!(short, Err(OpenError::TrailTooShort { trail: 2, index: 3 })));
 }
