@@ -3,7 +3,7 @@
 //! ```text
 //! objects/AB/ABCD…     at most 8 MiB of a file, named by its SHA-256; written once, never changed
 //! generations/NAME     one backup: time, checkpoint, and which objects hold its list of files; written last
-//! keys/PATH            the keys of months and containers, apart: what a relay has destroyed disappears here with the next run
+//! keys/PATH            the keys of months and containers, apart: what a relay says it has destroyed goes with the next run
 //! ```
 //! A generation is consistent because the trail only grows and everything it names was there before it was named: files are
 //! copied, the trail's length is noted, then what is new since is copied too, until nothing that was copied has changed.
@@ -15,6 +15,7 @@ mod pruning;
 mod restoring;
 mod target;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,13 @@ pub enum BackupError {
     /// Files kept changing.
     #[error("files kept being replaced while they were copied, such as {0}: nothing was written; run it again")]
     Restless(String),
+    /// The relay lacks keys that it has not destroyed.
+    #[error(
+        "generation {0} was written, but the relay lacks keys that it has not destroyed: {keys}. The backup has them and no key was \
+         removed from it: copy them back now (docs/recovery.md, Keys are lost)",
+        keys = .1.iter().cloned().collect::<Vec<_>>().join(", ")
+    )]
+    KeysLost(String, BTreeSet<String>),
     /// There is something where it should be restored to.
     #[error("{0} is not empty: move it away first; nothing was changed")]
     NotEmpty(PathBuf),

@@ -56,7 +56,8 @@ struct Run<'a, 'p> {
 /// configuration, each with its name there.
 ///
 /// # Errors
-/// [`BackupError`]; without a generation at its end a run leaves only objects, which the next one uses.
+/// [`BackupError`]; without a generation at its end a run leaves only objects, which the next one uses. With
+/// [`BackupError::KeysLost`] there is a generation, and no key was removed.
 pub async fn make(
     place: Place<'_>,
     also: &[(String, PathBuf)],
@@ -68,6 +69,11 @@ pub async fn make(
     // Held to the end: where no relay runs, none starts meanwhile.
     let source = check::Source::open(place, pace)?;
     let checkpoint = source.checkpoint()?;
+    let mut newest_records = 0;
+    for name in target.generations().await? {
+        // `backup verify` names one that is damaged.
+        newest_records = newest_records.max(target.generation(&name).await.map_or(0, |found| found.records));
+    }
     let mut earlier = match target.generations().await?.last() {
         None => Reading::none(),
         Some(newest) => match target.generation(newest).await {
@@ -115,9 +121,14 @@ pub async fn make(
             };
             let after = apart::keys_below(place.data)?;
             apart::add(place.data, &after, keys).await?;
-            let keys_removed = apart::remove(&before, &after, keys).await?;
+            let gone = apart::gone(place, &before, &after, keys, newest_records).await?;
+            let keys_removed = apart::remove(&gone, keys).await?;
+            let name = target.put_generation(&generation).await?;
+            if !gone.lost.is_empty() {
+                return Err(BackupError::KeysLost(name, gone.lost));
+            }
             return Ok(Made {
-                name: target.put_generation(&generation).await?,
+                name,
                 generation,
                 new_bytes: run.new_bytes,
                 keys_removed,

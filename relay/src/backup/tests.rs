@@ -44,6 +44,10 @@ async fn grow(data: &Path, from: u64, count: u64) {
 }
 
 async fn back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Made {
+    try_back_up(data, target, now).await.unwrap()
+}
+
+async fn try_back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Result<Made, BackupError> {
     let (scratch, key) = (Scratch::new(None).unwrap(), key());
     let place = Place {
         data,
@@ -55,7 +59,7 @@ async fn back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Made {
     };
     let watch = |_: &str, _| {};
     let mut pace = Pace::new(None, &watch);
-    make(place, &[], target, target, now, &mut pace).await.unwrap()
+    make(place, &[], target, target, now, &mut pace).await
 }
 
 async fn back(target: &Target, generation: Option<&str>, to: &Path) -> Result<Restored, BackupError> {
@@ -92,8 +96,8 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
     std::fs::create_dir_all(data.join("containers/orphans/x")).unwrap();
     std::fs::write(data.join("containers/orphans/x/container.asice"), vec![7; PART + 5]).unwrap();
     std::fs::create_dir_all(data.join("keys")).unwrap();
-    std::fs::write(data.join("keys/2026-10.account"), "ten").unwrap();
-    std::fs::write(data.join("keys/2026-11.account"), "eleven").unwrap();
+    std::fs::write(data.join("keys/2026-10.account.key"), "ten").unwrap();
+    std::fs::write(data.join("keys/2026-11.account.key"), "eleven").unwrap();
     for key in ["container.key", "beside.key"] {
         std::fs::write(data.join("containers/orphans/x").join(key), key).unwrap();
     }
@@ -101,11 +105,12 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
     assert_eq!((first.generation.records, first.generation.files), (3, 2));
     assert!(first.new_bytes > PART as u64 + 5, "{first:?}");
     grow(&data, 3, 2).await;
-    std::fs::remove_file(data.join("keys/2026-10.account")).unwrap();
+    std::fs::remove_file(data.join("keys/2026-10.account.key")).unwrap();
+    std::fs::write(data.join("keys/2026-10.account.destroyed"), "").unwrap();
     std::fs::remove_file(data.join("containers/orphans/x/container.key")).unwrap();
     std::fs::write(data.join("containers/orphans/x/beside.key"), "rewrapped").unwrap();
     let second = back_up(&data, &target, day(2)).await;
-    assert_eq!((second.generation.records, second.keys_removed), (5, 2));
+    assert_eq!((second.generation.records, second.keys_removed), (5, 1));
     assert!(second.new_bytes < 100_000, "only the trail is new: {second:?}");
     let nothing_new = back_up(&data, &target, day(3)).await;
     assert_eq!(
@@ -125,8 +130,9 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
         let large = std::fs::read(to.join("containers/orphans/x/container.asice")).unwrap();
         assert!(large == vec![7; PART + 5]);
         // A key that was destroyed is in no generation.
-        assert!(!to.join("keys/2026-10.account").exists() && to.join("keys/2026-11.account").exists());
-        assert!(!to.join("containers/orphans/x/container.key").exists());
+        assert!(!to.join("keys/2026-10.account.key").exists() && to.join("keys/2026-11.account.key").exists());
+        // No record names what this one opens: the trail does not say that it is erased.
+        assert!(to.join("containers/orphans/x/container.key").exists());
         let key = std::fs::read(to.join("containers/orphans/x/beside.key")).unwrap();
         assert_eq!(key, b"rewrapped");
         assert!(matches!(back(&target, None, &to).await, Err(BackupError::NotEmpty(_))));
@@ -223,4 +229,37 @@ async fn a_backup_that_leads_out_of_its_folder_is_refused() {
     let refused = back(&target, None, &root.path().join("data")).await.unwrap_err();
     assert!(refused.to_string().contains("leads elsewhere"), "{refused}");
     assert!(!root.path().join("outside").exists());
+}
+
+#[tokio::test]
+async fn a_key_that_is_lost_is_named_and_stays_in_the_backup() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, place) = (root.path().join("data"), root.path().join("backup"));
+    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    grow(&data, 0, 3).await;
+    let destroyed = data.join("keys/2026-10.account.key");
+    std::fs::write(&destroyed, "ten").unwrap();
+    back_up(&data, &target, day(1)).await;
+    let name = "keys/2024-10.standing.key";
+    let lost = std::fs::read(data.join(name)).unwrap();
+    std::fs::remove_file(data.join(name)).unwrap();
+    std::fs::remove_file(&destroyed).unwrap();
+    std::fs::write(destroyed.with_extension("destroyed"), "").unwrap();
+    for number in 2..4 {
+        let said = try_back_up(&data, &target, day(number)).await.unwrap_err();
+        assert!(
+            matches!(&said, BackupError::KeysLost(_, keys) if keys.iter().eq([name])),
+            "{said}"
+        );
+        assert!(said.to_string().contains(name), "{said}");
+        assert_eq!(std::fs::read(place.join("keys").join(name)).unwrap(), lost);
+        assert!(
+            place.join("keys/keys/2026-10.account.key").exists(),
+            "nothing is removed"
+        );
+    }
+    // Put back, everything goes on, and what was destroyed goes.
+    std::fs::copy(place.join("keys").join(name), data.join(name)).unwrap();
+    assert_eq!(back_up(&data, &target, day(4)).await.keys_removed, 1);
+    back(&target, None, &root.path().join("restored")).await.unwrap();
 }
