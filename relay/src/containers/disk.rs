@@ -68,7 +68,10 @@ impl Disk {
         let folder = self.folder.join(stored_as);
         let path = folder.join(BESIDE_KEY);
         // Before the object store makes it for everybody.
-        create_private(&folder)?;
+        if !folder.exists() {
+            create_private(&folder)?;
+            sync_folder(&self.folder)?;
+        }
         match keys.kept(&path) {
             Err(KeysError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let new = DataKey::generate()?;
