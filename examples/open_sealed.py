@@ -6,7 +6,7 @@
 Writes the container and what lies beside it into the folder OUT. Needs the package `cryptography`; for an identity in a token
 (AGE-PLUGIN-…) the program `age` with that plugin. The format: CONTRACTS.md, section 10; the key files: https://c2sp.org/age.
 """
-import base64, hashlib, hmac, pathlib, re, struct, subprocess, sys
+import base64, hashlib, hmac, os, pathlib, re, struct, subprocess, sys
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -73,10 +73,14 @@ def open_sealed(path, key, name, out):
             aad = bound + struct.pack(">QB", index, last)
             content.write(AESGCM(key).decrypt(segment[:12], segment[12:], aad))
             index += 1
+    if index == 0:
+        sys.exit(f"{path}: cut off behind its head")
 
 
 def main(identity_file, folder, out):
     folder, out = pathlib.Path(folder), pathlib.Path(out)
+    # What is written is a letter in the clear: for its owner alone.
+    os.umask(0o077)
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.glob("*.sealed")):
         file = path.name.removesuffix(".sealed")

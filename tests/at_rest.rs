@@ -211,6 +211,8 @@ fn a_folder_and_an_identity_are_enough() {
     let whole = fs::read(&body).unwrap();
     fs::write(&body, &whole[..16 + 2 * 65_564]).unwrap();
     assert!(!open(&folder).status.success(), "cut behind a segment");
+    fs::write(&body, &whole[..16]).unwrap();
+    assert!(!open(&folder).status.success(), "cut behind its head");
     fs::write(&body, &whole).unwrap();
     let other = folder.with_file_name("0193569a-7c00-7000-8000-000000000001.0193569a7c0070008000000000000009");
     fs::rename(&folder, &other).unwrap();
