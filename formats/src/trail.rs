@@ -1,5 +1,6 @@
 //! The audit trail's formats (監査証跡): record, commitment, tree, checkpoint, proof. `CONTRACTS.md` §9.
 
+mod canonical;
 mod checkpoint;
 mod commitment;
 mod cosignature;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::canonical::canonical;
 use super::{Access, Actor, Class, Event, Filter, MAX_BODY, Record, RecordError, Submission};
 use crate::wire::{FacilityCode, SubmissionId};
 
@@ -15,7 +16,8 @@ impl Record {
     /// # Errors
     /// [`RecordError::TooLarge`].
     pub fn encode(&self) -> Result<String, RecordError> {
-        let body = serde_json_canonicalizer::to_string(self).map_err(|_| RecordError::Malformed)?;
+        let known = canonical(self).map_or_else(|| serde_json_canonicalizer::to_string(self), Ok);
+        let body = known.map_err(|_| RecordError::Malformed)?;
         if body.len() > MAX_BODY {
             Err(RecordError::TooLarge)
         } else {
