@@ -13,6 +13,7 @@ mod memory;
 mod open;
 mod postgres;
 mod redb;
+mod replay;
 mod replica;
 mod round;
 mod sled;
@@ -79,6 +80,9 @@ pub trait Store: Send + Sync + 'static {
     fn inbox(&self, facility: &FacilityCode, after: u64, limit: usize) -> Read<'_, Vec<SubmissionRow>>;
     /// Submissions by id, Accepted or PendingEvidence: those after `after`, at most `limit`.
     fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Read<'_, Vec<SubmissionRow>>;
+    /// The container each of these submissions has, by what its records say; `None`: none names one. Nothing sealed is opened for
+    /// it. One whose letter was refused after it had waited is still named.
+    fn containers(&self, ids: Vec<SubmissionId>) -> Read<'_, Vec<Option<NamedContainer>>>;
     /// All that is PendingEvidence.
     fn pending(&self) -> Read<'_, Vec<SubmissionRow>>;
     /// Accepted submissions that have no archive, then those whose newest archive stamp stands until `before` (RFC 3339 UTC) at
@@ -285,6 +289,17 @@ pub struct Code {
     pub facility: FacilityCode,
     /// RFC 3339 UTC.
     pub expires: String,
+}
+
+/// The container of a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedContainer {
+    /// Its name.
+    pub stored_as: String,
+    /// Its submission was accepted.
+    pub accepted: bool,
+    /// It is recorded that it is erased.
+    pub erased: bool,
 }
 
 /// A submission as the index knows it.

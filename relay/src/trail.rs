@@ -10,9 +10,8 @@ mod sealed;
 mod segment;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 pub(crate) use group::Group;
 pub use group::{MAX_GROUP, Place};
@@ -256,7 +255,6 @@ impl Trail {
 #[derive(Debug)]
 pub(crate) struct TrailReader {
     folder: PathBuf,
-    open: Mutex<Option<(u64, File)>>,
 }
 
 /// One segment file, for who looks at files rather than records.
@@ -309,30 +307,6 @@ impl TrailReader {
     pub(crate) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_path_buf(),
-            open: Mutex::new(None),
-        }
-    }
-
-    /// The record at a place, checked.
-    pub(crate) fn record(&self, position: u64, place: Place) -> Result<SealedRecord, TrailError> {
-        let path = segment::path(&self.folder, place.segment);
-        let io = |error| TrailError::Io(path.clone(), error);
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut file = match open.take() {
-            Some((segment, file)) if segment == place.segment => file,
-            _ => File::open(&path).map_err(io)?,
-        };
-        file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
-        let frame = group::read_frame(&mut io::Read::by_ref(&mut file).take(group::MAX_FRAME)).map_err(io)?;
-        *open = Some((place.segment, file));
-        match frame {
-            Some(record) if record.position == position => Ok(record),
-            _ => Err(TrailError::Damaged {
-                file: path.clone(),
-                offset: place.offset,
-                position,
-                what: "the record there is not the one written",
-            }),
         }
     }
 
@@ -440,15 +414,23 @@ mod tests {
         assert!(found.iter().map(|(position, _)| *position).eq(0..20));
         let reader = TrailReader::new(folder.path());
         for (position, place) in found {
-            assert_eq!(
-                body(&reader.record(position, place).unwrap()),
-                format!("body {position}")
+            // From its own place, and from that of one before it.
+            for asked in position..20.min(position + 9) {
+                let one = reader
+                    .run(&[asked], 1, |_| Ok::<_, TrailError>((position, place)))
+                    .unwrap();
+                assert_eq!(body(&one[0]), format!("body {asked}"));
+            }
+            assert!(
+                reader
+                    .run(&[position], 1, |_| Ok::<_, TrailError>((position + 1, place)))
+                    .is_err()
             );
-            assert!(reader.record(position + 1, place).is_err());
         }
         let places: std::collections::BTreeMap<u64, Place> = replay(folder.path(), 0).unwrap().into_iter().collect();
+        let place = |position| Ok::<_, TrailError>((position, places[&position]));
         let read = |positions: &[u64], most: usize| {
-            let run = reader.run(positions, most, |position| Ok::<_, TrailError>(places[&position]));
+            let run = reader.run(positions, most, place);
             run.unwrap().iter().map(|record| record.position).collect::<Vec<_>>()
         };
         // One after the other through groups and files, over short gaps, and over a long one by its place.
@@ -457,11 +439,11 @@ mod tests {
         assert_eq!(read(&[1, 3, 4, 19], usize::MAX), [1, 3, 4, 19]);
         assert_eq!(read(&[0, 19], usize::MAX), [0, 19]);
         assert_eq!(read(&every, 1), [0], "one at least");
-        let length = reader.record(0, places[&0]).unwrap().length();
+        let length = reader.run(&[0], 1, place).unwrap()[0].length();
         assert_eq!(read(&every, length * 3), [0, 1, 2]);
-        let wrong = reader.run(&[5], 1, |_| Ok::<_, TrailError>(places[&6]));
+        let wrong = reader.run(&[5], 1, |_| Ok::<_, TrailError>((5, places[&6])));
         assert!(matches!(wrong, Err(TrailError::Damaged { .. })));
-        let beyond = reader.run(&[19, 20], usize::MAX, |position| Ok::<_, TrailError>(places[&position]));
+        let beyond = reader.run(&[19, 20], usize::MAX, place);
         assert!(matches!(beyond, Err(TrailError::Damaged { .. })));
         assert_eq!(replay(folder.path(), 13).unwrap().len(), 7);
         let mut trail = Trail::open(folder.path(), Box::new(Disk)).unwrap();

@@ -57,7 +57,9 @@ impl Canonical {
 
     /// Its name, without quotes.
     fn name(&self, member: &Member) -> &[u8] {
-        self.out.get(member.begin + 1..member.named.saturating_sub(1)).unwrap_or_default()
+        self.out
+            .get(member.begin + 1..member.named.saturating_sub(1))
+            .unwrap_or_default()
     }
 
     /// Puts the members from `first` on in the order of their names: the object begins at `start`.

@@ -72,8 +72,8 @@ async fn an_index_of_another_trail_is_told_row_by_row() {
     let found = codes(&report);
     assert_eq!(found[0], Code::Checkpoint, "the tree is another: {report:?}");
     assert!(found[1..].iter().all(|code| *code == Code::Index), "{report:?}");
-    // Three facilities by name, and the nodes of a tree of three.
-    assert_eq!(found.len(), 1 + 3 + 4, "{report:?}");
+    // Three facilities by name, and the row with the nodes of a tree of three.
+    assert_eq!(found.len(), 1 + 3 + 1, "{report:?}");
     assert!(report.differences.iter().any(|found| found.what.contains("fx-1\\x00")));
 }
 

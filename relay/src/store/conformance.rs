@@ -89,6 +89,25 @@ pub fn submission(number: u64, sender: &str, recipients: &[&str]) -> Submission 
     }
 }
 
+/// One of the records of a trail as a year leaves it: of each letter its acceptance, one import and three looks.
+#[must_use]
+pub fn of_a_year(number: u64) -> Event {
+    let sent = submission(number / 5, "1310000001", &["1320000002"]);
+    if number.is_multiple_of(5) {
+        return Event::Accepted(Box::new(sent));
+    }
+    let seen = Access {
+        sender: sent.sender.facility,
+        patient: sent.patient,
+        ..access(&sent.submission, "1320000002", Purpose::View)
+    };
+    if number % 5 == 1 {
+        Event::Delivered(seen)
+    } else {
+        Event::Viewed(seen)
+    }
+}
+
 /// Acceptance of a submission, once.
 #[must_use]
 pub fn acceptance(submission: &Submission) -> Batch {

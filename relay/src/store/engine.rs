@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Stamped, Store, StoreError, StoredRecord,
-    SubmissionRow, Ticket, UploadRows,
+    Batch, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store, StoreError,
+    StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -240,6 +240,9 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
         let after = after.cloned();
         self.engine()
             .read(move |query| query.submissions(after.as_ref(), limit))
+    }
+    fn containers(&self, ids: Vec<SubmissionId>) -> Read<'_, Vec<Option<NamedContainer>>> {
+        self.engine().read(move |query| query.containers(&ids))
     }
     fn trusted(&self) -> Read<'_, Option<Trusted>> {
         self.engine().read(|query| query.trusted())

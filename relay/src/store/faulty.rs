@@ -9,8 +9,8 @@ use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Code, Device, Facility, Member, Month, Read, RetentionStep, Row, Stamped, Store, StoreError, StoredRecord,
-    SubmissionRow, Ticket, UploadRows,
+    Batch, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store, StoreError,
+    StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 
 /// How the write fails.
@@ -95,6 +95,9 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn submissions(&self, after: Option<&SubmissionId>, limit: usize) -> Read<'_, Vec<SubmissionRow>> {
         self.inner.submissions(after, limit)
+    }
+    fn containers(&self, ids: Vec<SubmissionId>) -> Read<'_, Vec<Option<NamedContainer>>> {
+        self.inner.containers(ids)
     }
     fn trusted(&self) -> Read<'_, Option<Trusted>> {
         self.inner.trusted()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::committer::Journal;
-use super::engine::{Embedded, Engine, replay_one, seal_if_needed};
-use super::index::{Bodies, Changes, Fetch, Key, Pending, SealedTable, Table, erasure, number, place};
+use super::engine::{Embedded, Engine, seal_if_needed};
+use super::index::{Bodies, Key, SealedTable, Table, erasure, is_of_this_layout, number, place};
 use super::redb::{self, RedbTable};
+use super::replay::replay;
 use super::sled::{self, SledTable};
 use crate::keys::Keys;
 use crate::log::LogSigner;
@@ -99,9 +100,6 @@ pub struct FileStore {
     pub torn: Option<TornTail>,
 }
 
-/// Records applied with one write of the index during a replay.
-const REPLAY: u64 = 500;
-
 impl FileStore {
     /// Opens the store below the relay's data folder: `trail`, `keys` and `index`. Takes the trail's lock, cuts off a torn
     /// tail, and brings the index up to the trail. An index that cannot be read is put aside and made anew.
@@ -152,13 +150,7 @@ impl FileStore {
         Self::with(kind, data, key.into(), keys, trail)
     }
 
-    fn with(
-        kind: IndexKind,
-        data: &Path,
-        key: LogSigner,
-        keys: &Keys,
-        mut trail: Trail,
-    ) -> Result<Self, OpenError> {
+    fn with(kind: IndexKind, data: &Path, key: LogSigner, keys: &Keys, mut trail: Trail) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
         let keys = Arc::new(MonthKeys::of_data(data, keys));
         // Before anything is read with one that was destroyed.
@@ -177,14 +169,17 @@ impl FileStore {
         if let Some(damage) = trail.damage(number(&table, &Key::applied())?)? {
             return Err(damage.into());
         }
-        let seen = applied(&table, trail.size())?;
+        let (seen, known) = (applied(&table, trail.size())?, is_of_this_layout(&table)?);
         let torn = trail.cut()?;
         if let Some(torn) = &torn {
             let (file, cut, aside) = (torn.file.display(), torn.cut, torn.aside.display());
             tracing::warn!(%file, cut, %aside, "a group of records that was never acknowledged was cut off the trail");
         }
-        if seen > 0 && !whole {
-            tracing::warn!("the relay was not closed; the index is made anew from the trail");
+        if seen > 0 && !(whole && known) {
+            match known {
+                true => tracing::warn!("the relay was not closed; the index is made anew from the trail"),
+                false => tracing::warn!("the index is of another release; it is made anew from the trail"),
+            }
             drop(table);
             remove(&index)?;
             table = open()?.0;
@@ -225,21 +220,7 @@ fn catch_up(table: &SealedTable, keys: &MonthKeys, reader: &TrailReader, size: u
     if applied == size {
         return Ok(());
     }
-    let mut changes = Changes::default();
-    let mut next = applied;
-    reader.replay(applied, |record, place| {
-        let mut index = Pending::new(table as &dyn Fetch);
-        std::mem::swap(&mut index.changes, &mut changes);
-        replay_one(&mut index, keys, &record, Some(place))?;
-        std::mem::swap(&mut index.changes, &mut changes);
-        next = record.position + 1;
-        if next.is_multiple_of(REPLAY) {
-            table.write(std::mem::take(&mut changes))?;
-        }
-        Ok::<(), OpenError>(())
-    })?;
-    table.write(changes)?;
-    table.flush()?;
+    let next = replay(table, keys, reader, applied)?;
     tracing::info!(records = next - applied, "the index was brought up to the trail");
     Ok(())
 }
@@ -263,11 +244,11 @@ impl Journal for Trail {
 
 impl Bodies for TrailReader {
     fn bodies(&self, table: &dyn Table, positions: &[u64]) -> Result<Vec<SealedRecord>, StoreError> {
-        let body = |position: &u64| {
-            self.record(*position, place(table, *position)?)
-                .map_err(|error| StoreError::Broken(error.to_string()))
+        let one = |position: &u64| {
+            let found = Bodies::run(self, table, &[*position], usize::MAX)?.pop();
+            found.ok_or_else(|| StoreError::Broken(format!("no record {position}")))
         };
-        positions.iter().map(body).collect()
+        positions.iter().map(one).collect()
     }
 
     fn run(&self, table: &dyn Table, positions: &[u64], most: usize) -> Result<Vec<SealedRecord>, StoreError> {

@@ -4,6 +4,8 @@ mod apply;
 pub(super) mod erasure;
 mod keys;
 mod months;
+mod named;
+mod nodes;
 mod query;
 mod sealed;
 
@@ -16,11 +18,15 @@ pub(super) use apply::{Entry, apply, holds, next_sequence};
 pub(super) use erasure::{Swept, sweep};
 pub(super) use keys::Key;
 pub(super) use months::months;
+pub(super) use nodes::node;
 pub(super) use query::{Bodies, Query, open, place};
 pub(super) use sealed::{SealedTable, open_row, seal_row};
 
 use super::{StoreError, SubmissionRow};
 use crate::month_keys::KeyId;
+
+/// How rows are laid out; raised where a release reads them otherwise.
+const LAYOUT: &[u8] = b"2";
 
 /// A row of the index.
 #[derive(Clone, PartialEq, Eq)]
@@ -126,9 +132,10 @@ pub(super) fn number(from: &(impl Fetch + ?Sized), key: &Key) -> Result<u64, Sto
     }
 }
 
-/// Reads a node of the tree.
-pub(super) fn node(from: &(impl Fetch + ?Sized), number: u64) -> Option<[u8; 32]> {
-    from.fetch(Key::node(number).as_bytes()).ok()??.try_into().ok()
+/// Whether the rows of this index, if it has any, are laid out as this release reads them.
+pub(super) fn is_of_this_layout(from: &(impl Fetch + ?Sized)) -> Result<bool, StoreError> {
+    let empty = from.fetch(Key::applied().as_bytes())?.is_none();
+    Ok(empty || from.fetch(Key::layout().as_bytes())?.as_deref() == Some(LAYOUT))
 }
 
 /// Reads the value of a row with this key.
@@ -139,6 +146,10 @@ pub(super) fn parse<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, 
         value
     };
     serde_json::from_slice(json).map_err(|_| unreadable())
+}
+
+fn lacks_a_node() -> StoreError {
+    StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into())
 }
 
 fn unreadable() -> StoreError {

@@ -36,7 +36,7 @@ use uploads::UploadTable;
 
 use super::StoreError;
 use super::engine::{Embedded, Engine};
-use super::index::{Fetch as _, Key, SealedTable};
+use super::index::{Fetch as _, Key, SealedTable, is_of_this_layout};
 use crate::keys::Keys;
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -93,6 +93,10 @@ impl PostgresStore {
         // Another key must not sign, not even once.
         let mut signed = signed_with(&table, &vkey)?;
         let keys = Arc::new(month_keys(&link, keys));
+        if !is_of_this_layout(&*table)? {
+            tracing::warn!("the index is of another release; it is made anew from the records");
+            reign::rebuild(&link, &key, &keys)?;
+        }
         let clerk = Clerk::new(
             Arc::clone(&link),
             key,

@@ -238,9 +238,12 @@ impl Table for RedbTable {
         let full = {
             let mut known = change(&self.known);
             known.good()?;
-            for (key, value) in changes.0 {
-                known.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-                known.newest.0.insert(key, value);
+            let bytes = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+            known.bytes += changes.0.iter().map(bytes).sum::<usize>();
+            if known.newest.0.is_empty() {
+                known.newest = changes;
+            } else {
+                known.newest.merge(changes);
             }
             known.bytes >= LAYER
         };

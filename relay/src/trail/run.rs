@@ -5,19 +5,20 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 
 use super::{Place, SealedRecord, TrailError, TrailReader, group, segment};
 
-/// Bytes read from the file at once.
+/// Bytes read from the file at once, at most, and for one record.
 const BUFFER: usize = 256 << 10;
+const ROOM: usize = 16 << 10;
 /// So many records are read over to come to the next one wanted, rather than looking it up.
 const STRIDE: u64 = 16;
 
 impl TrailReader {
     /// The records at these positions, ascending, each checked; after `most` bytes no more of them. `find` says where
-    /// a record lies.
+    /// a record lies, or one before it.
     pub(crate) fn run<E: From<TrailError>>(
         &self,
         positions: &[u64],
         most: usize,
-        find: impl Fn(u64) -> Result<Place, E>,
+        find: impl Fn(u64) -> Result<(u64, Place), E>,
     ) -> Result<Vec<SealedRecord>, E> {
         let (mut found, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         let mut walk: Option<Walk<'_>> = None;
@@ -27,7 +28,13 @@ impl TrailReader {
                 .filter(|walk| (walk.next..=walk.next + STRIDE).contains(&position));
             let mut from = match near {
                 Some(walk) => walk,
-                None => Walk::from(self, position, find(position)?)?,
+                None => {
+                    let (known, place) = find(position)?;
+                    let buffer = ROOM
+                        .saturating_mul(positions.len().saturating_sub(found.len()))
+                        .min(BUFFER);
+                    Walk::from(self, known, place, buffer)?
+                }
             };
             let record = loop {
                 let record = from.record()?;
@@ -57,20 +64,20 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn from(reader: &'a TrailReader, position: u64, place: Place) -> Result<Self, TrailError> {
-        let mut walk = Self::open(reader, place.segment, position)?;
+    fn from(reader: &'a TrailReader, position: u64, place: Place, buffer: usize) -> Result<Self, TrailError> {
+        let mut walk = Self::open(reader, place.segment, position, buffer)?;
         let sought = walk.file.seek(SeekFrom::Start(place.offset));
         walk.offset = sought.map_err(|error| walk.io(error))?;
         Ok(walk)
     }
 
-    fn open(reader: &'a TrailReader, segment: u64, next: u64) -> Result<Self, TrailError> {
+    fn open(reader: &'a TrailReader, segment: u64, next: u64, buffer: usize) -> Result<Self, TrailError> {
         let path = segment::path(&reader.folder, segment);
         let file = File::open(&path).map_err(|error| TrailError::Io(path, error))?;
         Ok(Self {
             reader,
             segment,
-            file: BufReader::with_capacity(BUFFER, file),
+            file: BufReader::with_capacity(buffer, file),
             offset: 0,
             next,
         })
@@ -110,7 +117,8 @@ impl<'a> Walk<'a> {
                 return Err(self.damaged(self.offset));
             }
             // A segment file is named by the position that comes next: without one the trail ends here.
-            *self = Self::open(self.reader, self.next, self.next).map_err(|_| self.damaged(self.offset))?;
+            *self = Self::open(self.reader, self.next, self.next, self.file.capacity())
+                .map_err(|_| self.damaged(self.offset))?;
             self.skip(segment::HEADER.len())?;
         }
         let mut head = [0; 8];

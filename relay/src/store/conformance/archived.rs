@@ -4,7 +4,7 @@ use formats::trail::Event;
 use formats::wire::{Purpose, SubmissionId};
 
 use super::{acceptance, access, batch, submission};
-use crate::store::{Condition, RetentionStep, Store, StoreError};
+use crate::store::{Condition, NamedContainer, RetentionStep, Store, StoreError};
 
 const EVER: &str = "9999-12-31T23:59:59Z";
 
@@ -67,6 +67,13 @@ pub(super) async fn a_container_goes_step_by_step(store: &dyn Store) {
     commit(store, Event::Viewed(access(id, "x-kept-b", Purpose::View))).await;
     assert!(at(RetentionStep::Delivered, EVER).await);
     assert!(!at(RetentionStep::Delivered, "2026-01-01T00:00:00Z").await);
+    let container = async || store.containers(vec![id.clone()]).await.unwrap().remove(0);
+    let mut named = NamedContainer {
+        stored_as: sent.stored_as.clone(),
+        accepted: true,
+        erased: false,
+    };
+    assert_eq!(container().await, Some(named.clone()));
     let delivered = store.submission(id).await.unwrap().unwrap().delivered;
     commit(store, Event::Delivered(access(id, "x-kept-a", Purpose::Import))).await;
     let row = store.submission(id).await.unwrap().unwrap();
@@ -102,4 +109,8 @@ pub(super) async fn a_container_goes_step_by_step(store: &dyn Store) {
     assert!(!store.archives_due(EVER, 10_000).await.unwrap().contains(id));
     let row = store.submission(id).await.unwrap().unwrap();
     assert!(row.erased.is_some() && row.archive.is_some());
+    named.erased = true;
+    assert_eq!(container().await, Some(named));
+    let unknown = submission(599, "x-sender", &["x-kept-a"]).submission;
+    assert_eq!(store.containers(vec![unknown]).await.unwrap(), [None]);
 }

@@ -11,7 +11,9 @@ use time::macros::{format_description, offset};
 
 use super::erasure::{begin, concern};
 use super::months::{MonthRow, State, count_in, month};
-use super::{Fetch, Key, Pending, node, number, row};
+use super::named::told;
+use super::query::has_place;
+use super::{Fetch, Key, LAYOUT, Pending, lacks_a_node, node, number, row};
 use crate::month_keys::KeyId;
 use crate::store::{
     ArchiveRow, Code, Condition, Device, Facility, HoldRow, Member, RetentionStep, RevisedRow, Stamped, StoreError,
@@ -33,12 +35,15 @@ pub(in crate::store) struct Entry<'a> {
 /// Applies a record: rows of the tree and the trail first, then what it means.
 pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Result<(), StoreError> {
     let position = entry.position;
-    let nodes = tree::append(position, &entry.commitment, |number| node(&*index, number))
-        .map_err(|_| StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into()))?;
+    let nodes =
+        tree::append(position, &entry.commitment, |number| node(&*index, number)).map_err(|_| lacks_a_node())?;
     for (number, hash) in nodes {
-        index.put(Key::node(number), hash.to_vec());
+        index.put_node(number, &hash)?;
     }
-    if let Some(place) = entry.place {
+    if position == 0 {
+        index.put(Key::layout(), LAYOUT.to_vec());
+    }
+    if let Some(place) = entry.place.filter(|_| has_place(position)) {
         let place = [place.segment.to_be_bytes(), place.offset.to_be_bytes()].concat();
         index.put(Key::place(position), place);
     }
@@ -53,7 +58,7 @@ pub(in crate::store) fn apply(index: &mut Pending<'_>, entry: &Entry<'_>) -> Res
         index.put(Key::facility_record(facility, position), concern);
     }
     if let Some(id) = record.event.submission() {
-        index.put(Key::submission_record(id, position), Vec::new());
+        index.put(Key::submission_record(id, position), told(&record.event));
     }
     index.put(Key::time(), record.time.clone().into_bytes());
     mean(index, entry.key, position, record)

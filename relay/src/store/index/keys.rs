@@ -25,15 +25,15 @@ const ARCHIVE: u8 = b'v';
 const DELIVERED: u8 = b'x';
 /// time, id → nothing: when the container will be erased
 const ANNOUNCED: u8 = b'y';
-/// id, position → nothing: records of a submission
+/// id, position → what it says of the container: records of a submission
 const SUBMISSION_RECORD: u8 = b'r';
 /// facility, position → class, submission: records of a facility
 const FACILITY_RECORD: u8 = b'a';
 /// facility → its highest `facility_seq`
 const SEQUENCE: u8 = b'q';
-/// number → node of the tree
+/// number of the row → nodes of the tree
 const NODE: u8 = b'h';
-/// position → segment, offset
+/// position, of some → segment, offset
 const PLACE: u8 = b'l';
 /// month and class → `MonthRow`
 const MONTH: u8 = b'k';
@@ -124,8 +124,8 @@ impl Key {
     pub(in crate::store) fn sequence(facility: &FacilityCode) -> Self {
         Self::text(SEQUENCE, facility.as_str())
     }
-    pub(in crate::store) fn node(number: u64) -> Self {
-        Self(vec![NODE]).then(&number.to_be_bytes())
+    pub(in crate::store) fn nodes(row: u64) -> Self {
+        Self(vec![NODE]).then(&row.to_be_bytes())
     }
     pub(in crate::store) fn place(position: u64) -> Self {
         Self(vec![PLACE]).then(&position.to_be_bytes())
@@ -151,6 +151,10 @@ impl Key {
     /// Position of the newest hold.
     pub(in crate::store) fn held() -> Self {
         Self::text(META, "held")
+    }
+    /// How its rows are laid out.
+    pub(in crate::store) fn layout() -> Self {
+        Self::text(META, "layout")
     }
     /// Number of records the index has seen.
     pub(in crate::store) fn applied() -> Self {

@@ -9,10 +9,13 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{position, timed};
 use super::months::{destroyed, missing};
+use super::named::container;
+use super::nodes::nodes;
 use super::{Key, Row, Table, months, number, parse, row, unreadable};
 use crate::month_keys::MonthKeys;
 use crate::store::{
-    Code, Device, Facility, Member, Month, RetentionStep, Stamped, StoreError, StoredRecord, SubmissionRow,
+    Code, Device, Facility, Member, Month, NamedContainer, RetentionStep, Stamped, StoreError, StoredRecord,
+    SubmissionRow,
 };
 use crate::trail::{Place, SealedRecord};
 
@@ -36,15 +39,22 @@ pub(in crate::store) trait Bodies: Send + Sync + 'static {
     }
 }
 
-/// Where the index says that a record lies.
-pub(in crate::store) fn place(table: &dyn Table, position: u64) -> Result<Place, StoreError> {
+/// Of so many records that follow each other the index knows the place of the first.
+const STRIDE: u64 = 16;
+
+/// Whether the index knows the place of the record at this position.
+pub(super) fn has_place(position: u64) -> bool {
+    position.is_multiple_of(STRIDE)
+}
+
+/// A record at this position or before it, and where the index says that it lies.
+pub(in crate::store) fn place(table: &dyn Table, position: u64) -> Result<(u64, Place), StoreError> {
+    let position = position - position % STRIDE;
     let place = table.fetch(Key::place(position).as_bytes())?.ok_or_else(unreadable)?;
     let (segment, offset) = place.split_first_chunk().ok_or_else(unreadable)?;
     let offset = u64::from_be_bytes(offset.try_into().map_err(|_| unreadable())?);
-    Ok(Place {
-        segment: u64::from_be_bytes(*segment),
-        offset,
-    })
+    let segment = u64::from_be_bytes(*segment);
+    Ok((position, Place { segment, offset }))
 }
 
 /// Index and bodies, for reading.
@@ -162,6 +172,10 @@ impl Query<'_> {
             .collect()
     }
 
+    pub(in crate::store) fn containers(&self, ids: &[SubmissionId]) -> Result<Vec<Option<NamedContainer>>, StoreError> {
+        ids.iter().map(|id| container(self.table, id)).collect()
+    }
+
     pub(in crate::store) fn archives_due(&self, before: &str, limit: usize) -> Result<Vec<SubmissionId>, StoreError> {
         self.until(&Key::archives(), before, limit)
     }
@@ -267,12 +281,7 @@ impl Query<'_> {
     }
 
     pub(in crate::store) fn nodes(&self, numbers: &[u64]) -> Result<Vec<[u8; 32]>, StoreError> {
-        let keys: Vec<Key> = numbers.iter().map(|number| Key::node(*number)).collect();
-        let found = self.table.fetch_all(&keys)?.into_iter();
-        found
-            .map(|node| node?.try_into().ok())
-            .collect::<Option<_>>()
-            .ok_or_else(unreadable)
+        nodes(self.table, numbers)?.ok_or_else(unreadable)
     }
 
     pub(in crate::store) fn checkpoint(&self) -> Result<String, StoreError> {
@@ -318,11 +327,8 @@ impl Query<'_> {
             Some([0; 32])
         })?;
         let wanted = wanted.into_inner();
-        let keys: Vec<Key> = wanted.iter().map(|number| Key::node(*number)).collect();
-        let found = wanted.into_iter().zip(self.table.fetch_all(&keys)?);
-        let nodes: BTreeMap<u64, [u8; 32]> = found
-            .filter_map(|(number, node)| Some((number, node?.try_into().ok()?)))
-            .collect();
+        let found = nodes(self.table, &wanted)?.ok_or_else(unreadable)?;
+        let nodes: BTreeMap<u64, [u8; 32]> = wanted.into_iter().zip(found).collect();
         compute(&|number| nodes.get(&number).copied())
     }
 
