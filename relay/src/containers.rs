@@ -13,7 +13,7 @@ mod parts;
 mod rewrapping;
 mod stored;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use formats::wire::SubmissionId;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::keys::{DataKey, Keys, KeysError, Rotated};
 use crate::objects::Objects;
@@ -42,6 +43,8 @@ pub(crate) const CONTAINER_KEY: &str = "container.key";
 pub(crate) const BESIDE_KEY: &str = "beside.key";
 /// Folder of what no record names, among those of containers.
 pub(crate) const ORPHANS: &str = "orphans";
+/// Names listed at once.
+const PAGE: usize = 1024;
 /// Data keys kept in memory: a token is not asked for each range of a study.
 const KNOWN: usize = 1024;
 
@@ -74,6 +77,8 @@ pub struct Containers {
     known: Arc<Mutex<HashMap<(String, &'static str), DataKey>>>,
     /// Held by who makes the key of what lies beside a container.
     making: Arc<Mutex<()>>,
+    /// What was adopted since these were opened, until that is [settled](Self::settle).
+    adopted: Arc<Mutex<Option<HashSet<String>>>>,
 }
 
 /// Where they lie.
@@ -114,6 +119,7 @@ impl Containers {
             keys,
             known: Arc::default(),
             making: Arc::default(),
+            adopted: Arc::new(Mutex::new(Some(HashSet::new()))),
         }
     }
 
@@ -135,6 +141,10 @@ impl Containers {
     /// # Errors
     /// [`ContainerError`]; the upload is then still where it was.
     pub async fn adopt(&self, upload: PathBuf, stored_as: &str) -> Result<(), ContainerError> {
+        // Before it is there: who lists what is there finds it among these.
+        if let Some(adopted) = &mut *self.adopted.lock().unwrap_or_else(PoisonError::into_inner) {
+            adopted.insert(stored_as.to_owned());
+        }
         match &self.place {
             Place::Disk(disk) => disk.adopt(upload, stored_as).await,
             Place::Bucket(_) => Err(misplaced()),
@@ -288,6 +298,32 @@ impl Containers {
             Place::Disk(disk) => disk.put_aside(stored_as).await,
             Place::Bucket(bucket) => bucket.put_aside(stored_as).await,
         }
+    }
+
+    /// Whether it was adopted since these were opened, and so may wait for its record.
+    pub(crate) fn is_new(&self, stored_as: &str) -> bool {
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+        adopted.as_ref().is_some_and(|adopted| adopted.contains(stored_as))
+    }
+
+    /// What was adopted needs not be kept in mind any more.
+    pub(crate) fn settle(&self) {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The names of all that is stored, some at a time.
+    pub(crate) fn pages(&self) -> Receiver<Result<Vec<String>, ContainerError>> {
+        let (pages, wanted) = channel(1);
+        let containers = self.clone();
+        tokio::spawn(async move {
+            match &containers.place {
+                Place::Disk(disk) => disk.pages(PAGE, pages).await,
+                Place::Bucket(bucket) => {
+                    let _left = pages.send(bucket.names().await).await;
+                }
+            }
+        });
+        wanted
     }
 
     /// The names of all that is stored.

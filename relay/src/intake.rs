@@ -38,7 +38,7 @@ use crate::upload::Upload;
 use refusal::Refusal;
 
 pub(crate) use arriving::{complete, look};
-pub(crate) use orphans::sweep;
+pub(crate) use orphans::{named, sweep_once};
 pub(crate) use pending::{Plan, answer as pending_answer, retry};
 pub(crate) use refusal::{REFUSED, drop_report, kept_report};
 

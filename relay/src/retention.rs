@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use crate::clock;
 use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
+use crate::intake;
 use crate::problem::Problem;
 use crate::store::{Batch, Condition, RetentionStep, Store, StoreError, SubmissionRow};
 
@@ -161,17 +162,14 @@ fn concerned(row: &SubmissionRow) -> (FacilityCode, Vec<FacilityCode>, String) {
 
 /// Removes containers whose erasure is recorded and which a crash left behind.
 async fn finish(store: &dyn Store, containers: &Containers) -> Result<(), Problem> {
-    for name in containers.names().await? {
-        let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
-        let Some(id) = id else { continue };
-        let erased = store
-            .submission(&id)
-            .await?
-            .is_some_and(|row| row.submission.stored_as == name && row.erased.is_some());
-        if erased {
-            match containers.erase(&name).await {
-                Ok(()) | Err(ContainerError::Absent) => {}
-                Err(error) => return Err(error.into()),
+    let mut pages = containers.pages();
+    while let Some(names) = pages.recv().await {
+        for (_, name, named) in intake::named(store, names?).await? {
+            if named.is_some_and(|named| named.erased && named.stored_as == name) {
+                match containers.erase(&name).await {
+                    Ok(()) | Err(ContainerError::Absent) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
     }

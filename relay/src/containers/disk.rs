@@ -8,6 +8,7 @@ use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use tokio::sync::mpsc::Sender;
 
 use super::{
     BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, ORPHANS, Stored, blocking, checked, from_io, from_store,
@@ -120,6 +121,26 @@ impl Disk {
             sync_folder(&parent)
         })
         .await
+    }
+
+    /// Hands on the names by so many, until nobody wants them.
+    pub(super) async fn pages(&self, page: usize, to: Sender<Result<Vec<String>, ContainerError>>) {
+        let folder = self.folder.clone();
+        let told = to.clone();
+        let listed = blocking(move || {
+            let mut names = Vec::new();
+            for entry in std::fs::read_dir(&folder)? {
+                names.extend(entry?.file_name().into_string().ok());
+                if names.len() == page && told.blocking_send(Ok(std::mem::take(&mut names))).is_err() {
+                    return Ok(());
+                }
+            }
+            let _left = told.blocking_send(Ok(names));
+            Ok(())
+        });
+        if let Err(error) = listed.await {
+            let _left = to.send(Err(error)).await;
+        }
     }
 
     pub(super) async fn names(&self) -> Result<Vec<String>, ContainerError> {

@@ -1,45 +1,88 @@
 //! Containers that no record names: a crash between storing and recording leaves them, and so does one after a late refusal.
-//! They were never acknowledged, unless the trail is older than they are; so the start of the relay puts them aside and
+//! They were never acknowledged, unless the trail is older than they are; so after its start the relay puts them aside and
 //! removes nothing.
+//!
+//! It looks beside its work, some names at a time: a start does not wait for as many containers as there are, and nothing sealed is
+//! opened for one that has its record.
 
 use std::time::Duration;
 
 use formats::wire::SubmissionId;
 
 use crate::clock;
-use crate::containers::Containers;
+use crate::containers::{ContainerError, Containers};
+use crate::context::Context;
 use crate::problem::Problem;
 use crate::retention::outlived;
-use crate::store::Store;
+use crate::store::{NamedContainer, Store};
 
-/// Puts them aside. Before the first request, when nothing is between its container and its record. What is older than the
-/// records kept for `account` is what an erasure left when it was cut off, and goes.
+/// Between the first look and the second: what this relay is about to name or to remove when it looks first is done by then.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Puts aside what is there when the relay starts.
+pub(crate) async fn sweep_once(context: Context) {
+    let account = context.config.retention.account;
+    if let Err(problem) = sweep(&*context.store, &context.containers, account, PAUSE).await {
+        tracing::warn!(
+            code = problem.code().as_str(),
+            "containers without a record stay until the next start"
+        );
+    }
+    context.containers.settle();
+}
+
+/// Puts them aside. What is older than the records kept for `account` is what an erasure left when it was cut off, and goes.
 ///
 /// # Errors
 /// What store or disk say; nothing is moved on a guess.
-pub(crate) async fn sweep(store: &dyn Store, containers: &Containers, account: Duration) -> Result<(), Problem> {
+async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pause: Duration) -> Result<(), Problem> {
     if containers.is_shared() {
         // Another relay may be between container and record at any time. What it leaves goes or stays with its upload.
         return Ok(());
     }
+    let (begun, mut looked, mut doubtful) = (std::time::Instant::now(), 0, Vec::new());
+    let mut pages = containers.pages();
+    while let Some(names) = pages.recv().await {
+        for (id, name, named) in named(store, names?).await? {
+            looked += 1;
+            // What waited may have been refused since: its row says.
+            let sure = named.is_some_and(|named| named.accepted && named.stored_as == name);
+            if !sure {
+                doubtful.push((id, name));
+            }
+        }
+    }
+    tracing::info!(
+        looked,
+        seconds = begun.elapsed().as_secs_f64(),
+        "containers were compared with the trail"
+    );
+    if doubtful.is_empty() {
+        return Ok(());
+    }
+    tokio::time::sleep(pause).await;
     let mut moved = 0_u64;
-    for name in containers.names().await? {
-        let id = name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
-        let Some(id) = id else { continue };
-        let named = store
-            .submission(&id)
-            .await?
-            .is_some_and(|row| row.submission.stored_as == name);
-        if !named && outlived(&name, account, clock::now()) {
+    for (id, name) in doubtful {
+        let row = store.submission(&id).await?;
+        if containers.is_new(&name) || row.is_some_and(|row| row.submission.stored_as == name) {
+            continue;
+        }
+        if outlived(&name, account, clock::now()) {
             containers.delete(&name).await?;
             tracing::info!(
                 name,
                 "what was left of a submission whose records are erased was removed"
             );
-        } else if !named {
-            containers.put_aside(&name).await?;
-            tracing::warn!(name, "a container that no record names was put aside");
-            moved += 1;
+            continue;
+        }
+        match containers.put_aside(&name).await {
+            Ok(()) => {
+                tracing::warn!(name, "a container that no record names was put aside");
+                moved += 1;
+            }
+            // Removed in the meantime.
+            Err(ContainerError::Absent) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     if moved > 0 {
@@ -51,6 +94,22 @@ pub(crate) async fn sweep(store: &dyn Store, containers: &Containers, account: D
         );
     }
     Ok(())
+}
+
+/// Those of these names that are containers of submissions, and what the trail says of each submission's container.
+pub(crate) async fn named(
+    store: &dyn Store,
+    names: Vec<String>,
+) -> Result<Vec<(SubmissionId, String, Option<NamedContainer>)>, Problem> {
+    let id = |name: &str| name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok());
+    let (ids, names): (Vec<_>, Vec<_>) = names.into_iter().filter_map(|name| Some((id(&name)?, name))).unzip();
+    let found = store.containers(ids.clone()).await?;
+    Ok(ids
+        .into_iter()
+        .zip(names)
+        .zip(found)
+        .map(|((id, name), named)| (id, name, named))
+        .collect())
 }
 
 #[cfg(test)]
@@ -75,10 +134,21 @@ mod tests {
         let report = containers.put_beside("refused.ab", "report.json", bytes::Bytes::from_static(b"{}"));
         report.await.unwrap();
         let store = MemoryStore::new(LogKey::from_seed("relay.example/trail", &[7; 32]).unwrap().0).unwrap();
+        // What was adopted since the start may still get its record.
+        sweep(&store, &containers, Duration::ZERO, Duration::ZERO)
+            .await
+            .unwrap();
+        assert!(containers.reader(&name).await.is_ok());
+        containers.settle();
         for _ in 0..2 {
-            sweep(&store, &containers, Duration::from_secs(100 * 365 * 86_400))
-                .await
-                .unwrap();
+            sweep(
+                &store,
+                &containers,
+                Duration::from_secs(100 * 365 * 86_400),
+                Duration::ZERO,
+            )
+            .await
+            .unwrap();
             assert!(matches!(containers.reader(&name).await, Err(ContainerError::Absent)));
             let aside = data.path().join("containers/orphans").join(&name);
             assert!(aside.join("container.asice.sealed").exists() && aside.join("container.key").exists());
@@ -91,7 +161,7 @@ mod tests {
         assert_ne!(old, name);
         let finished = upload(data.path(), &keys, b"a letter");
         containers.adopt(finished, &old).await.unwrap();
-        sweep(&store, &containers, Duration::from_secs(365 * 86_400))
+        sweep(&store, &containers, Duration::from_secs(365 * 86_400), Duration::ZERO)
             .await
             .unwrap();
         assert!(!data.path().join("containers").join(&old).exists());

@@ -151,12 +151,6 @@ impl Relay {
                 (containers, uploads)
             }
         };
-        if let Err(problem) = intake::sweep(&*store, &containers, config.retention.account).await {
-            tracing::warn!(
-                code = problem.code().as_str(),
-                "containers without a record stay until the next start"
-            );
-        }
         // What was changed by hand while the relay was down is in the trail too.
         match trust::record(&*store, &trust.current()).await {
             Ok(true) => tracing::info!(
@@ -214,6 +208,7 @@ impl Relay {
             tokio::spawn(async move { reaping.uploads.reap(&reaping).await }),
             tokio::spawn(reserve::keep(context.clone())),
             tokio::spawn(intake::retry(context.clone())),
+            tokio::spawn(intake::sweep_once(context.clone())),
             tokio::spawn(revise::watch(context.clone())),
             tokio::spawn(expiry::watch(context.clone())),
             tokio::spawn(async move { stamping.stamps.watch().await }),
