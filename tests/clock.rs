@@ -128,6 +128,55 @@ fn a_clock_that_runs_away_makes_the_relay_not_ready_until_it_is_back() {
     until(200);
 }
 
+#[test]
+fn a_clock_that_runs_ahead_records_nothing_until_it_is_right() {
+    let stage = Stage::new(&RelayOptions::default());
+    let until = |status: u16| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while stage.relay.portal("/readyz").status != status {
+            assert!(Instant::now() < deadline, "{}", stage.relay.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until(200);
+    let pair = stage.pair();
+    let sealed = created(&stage, &pair, OffsetDateTime::now_utc());
+    let back = OffsetDateTime::now_utc() - time::Duration::minutes(3);
+    stage.services.set_now(Some(back));
+    stage.relay.stop();
+    stage.relay.restart();
+    until(503);
+    let size = || {
+        let checkpoint = pair.clinic.get(&stage.relay, "/v1/trail/checkpoint");
+        String::from_utf8(checkpoint.body)
+            .unwrap()
+            .lines()
+            .nth(1)
+            .unwrap()
+            .to_owned()
+    };
+    let before = size();
+    let refused = stage.relay.try_admin(&["facility", "add", "x-ahead", "TEST"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("the clock here said"),
+        "{said}"
+    );
+    let refused = pair.clinic.submit(&stage.relay, &sealed);
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "store_unavailable"),
+        "{}",
+        refused.json()
+    );
+    assert!(refused.json()["detail"].as_str().unwrap().matches('Z').count() == 2);
+    assert_eq!(size(), before);
+    stage.services.set_now(None);
+    until(200);
+    let taken = pair.clinic.submit(&stage.relay, &sealed);
+    assert_eq!(taken.status, 201, "{}", taken.json());
+}
+
 /// Software that judged in local time refused signatures as an hour in the future when summer time ended.
 #[test]
 fn the_zone_of_the_machine_changes_nothing() {

@@ -3,8 +3,12 @@
 
 #[path = "postgres/faults.rs"]
 mod faults;
+#[path = "postgres/fenced.rs"]
+mod fenced;
 #[path = "postgres/figures.rs"]
 mod figures;
+#[path = "postgres/proposals.rs"]
+mod proposals;
 #[path = "postgres/relays.rs"]
 mod relays;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::ca::RelayCa;
+use crate::clock;
 use crate::config::Config;
 use crate::containers::Containers;
 use crate::enrol::Throttle;
@@ -16,7 +17,7 @@ use crate::evidence::Fetcher;
 use crate::evidence::news::News;
 use crate::intake::Plan;
 use crate::log::Kept;
-use crate::store::Store;
+use crate::store::{ClockGuard, Store};
 use crate::timestamps::Stamps;
 use crate::trust::CurrentTrust;
 use crate::upload::Uploads;
@@ -38,6 +39,8 @@ pub struct Rooms {
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) uploads: Uploads,
     pub(crate) stamps: Stamps,
+    /// What the store asks before it writes.
+    pub(crate) guard: Arc<ClockGuard>,
     /// News of what submissions wait for.
     pub(crate) news: Arc<News>,
     /// When what waits is judged again.
@@ -63,6 +66,24 @@ impl Context {
         self.store.lease(work, LEAD).await.unwrap_or(false)
     }
 
+    /// Why the clock here is in doubt, if it is: it leapt, or differs from that of time-stamp authorities or of the shared store.
+    pub(crate) async fn clock_in_doubt(&self) -> Option<String> {
+        let limit = self.config.limits.clock_drift;
+        if let Some(reason) = self.guard.doubt().or_else(|| self.stamps.drift_beyond(limit)) {
+            return Some(reason);
+        }
+        let stored = self.store.now().await.ok()??;
+        let here = clock::now();
+        ((here - stored).unsigned_abs() > limit).then(|| {
+            format!(
+                "the clock here says {} when the database's says {}: {} s are allowed",
+                clock::rfc3339(here),
+                clock::rfc3339(stored),
+                limit.as_secs()
+            )
+        })
+    }
+
     /// Why the relay cannot work now; empty if it can.
     pub(crate) async fn hindrances(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -76,7 +97,7 @@ impl Context {
         if trust.anchors.tsa.0.is_empty() {
             reasons.push("no trust anchor for time stamps in trust/tsa".to_owned());
         }
-        reasons.extend(self.stamps.drift_beyond(self.config.limits.clock_drift));
+        reasons.extend(self.clock_in_doubt().await);
         if let Err(error) = self.store.size().await {
             reasons.push(error.to_string());
         }

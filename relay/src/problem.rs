@@ -114,6 +114,10 @@ impl From<StoreError> for Problem {
                 Condition::Kept(_) => Code::ContainerErased,
                 _ => Code::StateConflict,
             }),
+            StoreError::Clock(reason) => Self::new(Code::StoreUnavailable).detail(
+                format!("中継所の時計が疑わしいため、何も記録しません: {reason}"),
+                format!("The relay's clock is in doubt, and nothing is recorded: {reason}"),
+            ),
             StoreError::Broken(reason) => {
                 tracing::error!(reason, "the store is broken");
                 Self::new(Code::StoreUnavailable)

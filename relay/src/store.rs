@@ -3,6 +3,7 @@
 //! Every write is a batch of events with the conditions under which they may happen; both or neither are committed.
 //! What answers queries is an index, derived from the records alone.
 
+mod clock_guard;
 mod committer;
 pub mod conformance;
 mod engine;
@@ -23,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use clock_guard::ClockGuard;
 pub(crate) use committer::format_time;
 pub use engine::{Embedded, Engine};
 pub use faulty::{Fault, FaultyStore};
@@ -56,6 +58,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Wraps the keys of months that lie in the store itself to the recipients of now; answers how many.
     fn rewrap(&self) -> Read<'_, u64>;
+
+    /// From now on nothing is committed while this guard doubts the clock here. Where several relays share the store, what comes
+    /// from one whose clock runs ahead of the store's is refused, and the time of records is the store's own.
+    fn guard(&self, guard: Arc<ClockGuard>);
+
+    /// The store's own clock, where several relays share it.
+    fn now(&self) -> Read<'_, Option<OffsetDateTime>>;
+
+    /// Submissions of which batches speak that were handed in before and may still be committed: of other relays that share the
+    /// store, or of this one before it was started again. An embedded store knows none.
+    fn undecided(&self) -> Read<'_, Vec<SubmissionId>>;
 
     /// Uploads under way, where several relays share the store; `None`: they are each relay's own.
     fn uploads(&self) -> Option<Arc<dyn UploadRows>>;
@@ -211,6 +224,9 @@ pub enum StoreError {
     /// The batch is larger than the trail takes; nothing was committed.
     #[error("the batch is larger than the trail takes")]
     TooLarge,
+    /// The clock is in doubt; nothing was committed. It passes when the clock is right.
+    #[error("{0}")]
+    Clock(String),
     /// The store can take no more writes until the relay restarts.
     #[error("the store is broken: {0}")]
     Broken(String),

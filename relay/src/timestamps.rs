@@ -25,6 +25,7 @@ use crate::evidence::{Fetcher, TIMESTAMP};
 use crate::expiry::Ending;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
+use crate::store::ClockGuard;
 use crate::trust::CurrentTrust;
 use authority::{Asked, Authority};
 use quota::Quota;
@@ -47,6 +48,7 @@ pub(crate) struct Stamps {
     news: Arc<News>,
     patience: Duration,
     drift: Duration,
+    guard: Arc<ClockGuard>,
     quota: Quota,
 }
 
@@ -76,7 +78,13 @@ pub(crate) struct AuthorityHealth {
 
 impl Stamps {
     /// Nothing is asked yet.
-    pub(crate) fn new(config: &Config, trust: Arc<CurrentTrust>, fetcher: Arc<Fetcher>, news: Arc<News>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        trust: Arc<CurrentTrust>,
+        fetcher: Arc<Fetcher>,
+        news: Arc<News>,
+        guard: Arc<ClockGuard>,
+    ) -> Self {
         let authority = |uri: &http::Uri| Authority::new(uri.clone(), config.limits.longest_rest());
         Self {
             authorities: config.timestamps.iter().map(authority).collect(),
@@ -85,6 +93,7 @@ impl Stamps {
             news,
             patience: config.trust.fetch_timeout,
             drift: config.limits.clock_drift,
+            guard,
             quota: Quota::default(),
         }
     }
@@ -136,10 +145,18 @@ impl Stamps {
 
     async fn ask(&self, authority: &Authority, request: &Request) -> Asked {
         let failed = authority.failing().is_some();
+        let before = authority.told().map(|told| told.asked);
         let asked = {
             let trust = self.trust.current();
             authority.ask(request, &trust, &self.fetcher, self.patience).await
         };
+        if let Some(told) = authority.told().filter(|told| before != Some(told.asked)) {
+            if told.apart.unsigned_abs() <= self.drift {
+                self.guard.told(None);
+            } else if told.apart.is_negative() && self.guard.doubt().is_none() {
+                self.guard.told(self.drift_beyond(self.drift));
+            }
+        }
         if failed && matches!(asked, Asked::Token(_)) {
             self.news.tell(TIMESTAMP);
         }
@@ -189,6 +206,17 @@ impl Stamps {
         })
     }
 
+    /// Waits until one of them has told a time, `longest` at most; at once where there are none.
+    pub(crate) async fn heard(&self, longest: Duration) {
+        let began = Instant::now();
+        while !self.authorities.is_empty()
+            && began.elapsed() < longest
+            && self.authorities.iter().all(|one| one.told().is_none())
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Certificates of the authorities as seen in their tokens, and when they end.
     pub(crate) fn endings(&self) -> Vec<Ending> {
         self.authorities.iter().filter_map(Authority::ending).collect()
@@ -201,9 +229,10 @@ impl Stamps {
             for authority in &self.authorities {
                 let idle = authority.last().is_none_or(|good| good.asked.elapsed() > IDLE);
                 // A clock that differs is watched until it does not any more.
-                let differs = authority
-                    .told()
-                    .is_some_and(|told| told.apart.unsigned_abs() > self.drift && told.asked.elapsed() > DIFFERING);
+                let doubted = self.guard.doubt().is_some();
+                let differs = authority.told().is_some_and(|told| {
+                    (doubted || told.apart.unsigned_abs() > self.drift) && told.asked.elapsed() > DIFFERING
+                });
                 if idle || differs || authority.failing().is_some() {
                     let request = probe();
                     self.ask(authority, &request).await;

@@ -1,7 +1,8 @@
 //! Whole relays on one database: both write one trail; one that is frozen is replaced, and writes nothing when it thaws.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kit::stage::Stage;
 use kit::{RelayOptions, RelayProcess};
@@ -65,6 +66,7 @@ fn a_frozen_relay_is_replaced_and_writes_nothing_when_it_thaws() {
     }
     assert_eq!(first.portal("/readyz").status, 200, "{}", first.log());
 
+    let acknowledged = AtomicUsize::new(0);
     // The first writes the trail. It is frozen in the middle of writing; the second takes over when its lease has ended.
     std::thread::scope(|scope| {
         let frozen = scope.spawn(|| {
@@ -74,12 +76,14 @@ fn a_frozen_relay_is_replaced_and_writes_nothing_when_it_thaws() {
                 let done = first.try_admin(&["facility", "add", &code, "TEST", "--json"]);
                 if done.status.success() {
                     added.push(code);
+                    acknowledged.fetch_add(1, Ordering::SeqCst);
                 }
             }
             added
         });
         std::thread::sleep(std::time::Duration::from_millis(300));
         signal("-STOP", first);
+        let before = acknowledged.load(Ordering::SeqCst);
         for number in 0..5 {
             let code = format!("x-meanwhile-{number}");
             let _joined = second.add_facility(&code, "TEST");
@@ -87,6 +91,10 @@ fn a_frozen_relay_is_replaced_and_writes_nothing_when_it_thaws() {
         }
         signal("-CONT", first);
         expected.extend(frozen.join().unwrap());
+        assert!(
+            acknowledged.load(Ordering::SeqCst) > before,
+            "it was writing when it was frozen"
+        );
     });
     assert!(second.log().contains("this relay writes the trail"), "{}", second.log());
     for number in 0..3 {
@@ -99,6 +107,27 @@ fn a_frozen_relay_is_replaced_and_writes_nothing_when_it_thaws() {
         assert!(facilities(relay).is_superset(&expected));
     }
 
+    for relay in [first, &second] {
+        relay.admin(&["trail", "verify"]);
+        let exported = relay.admin(&["trail", "export", "--format", "jsonl"]);
+        let mut added: BTreeMap<String, usize> = BTreeMap::new();
+        for (position, line) in exported.lines().skip(1).enumerate() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["position"], position, "{line}");
+            let body: serde_json::Value = serde_json::from_str(line["body"].as_str().unwrap()).unwrap();
+            if body["event"] == "FacilityAdded" || body["kind"] == "FacilityAdded" {
+                *added.entry(body["facility"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        let added_once: BTreeSet<String> = added
+            .iter()
+            .filter(|(_, times)| **times == 1)
+            .map(|(code, _)| code.clone())
+            .collect();
+        assert_eq!(added_once.len(), added.len(), "{added:?}");
+        assert!(added_once.is_superset(&expected), "{added:?}");
+    }
+
     // The one that writes is killed; the other needs no restart.
     second.kill9();
     let _joined = first.add_facility("x-killed", "TEST");
@@ -107,4 +136,68 @@ fn a_frozen_relay_is_replaced_and_writes_nothing_when_it_thaws() {
     first.stop();
     let _joined = second.add_facility("x-stopped", "TEST");
     assert!(facilities(&second).contains("x-stopped"));
+}
+
+/// Two relays killed at once leave a proposal that the next sequencer writes: its container must still be where it was.
+#[test]
+fn a_container_whose_record_is_still_to_be_written_is_not_put_aside() {
+    let Some(cluster) = cluster("a_container_whose_record_is_still_to_be_written_is_not_put_aside") else {
+        return;
+    };
+    let place = cluster.database();
+    let database = place.rsplit_once('=').unwrap().1.to_owned();
+    let options = RelayOptions {
+        more: vec![("store", "postgres", Value::from(place.clone()))],
+        ..RelayOptions::default()
+    };
+    let stage = Stage::new(&options);
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    // Another holds the lease, and does nothing.
+    cluster.sql(
+        &database,
+        "UPDATE hikyaku_leases SET holder = gen_random_uuid(), epoch = epoch + 1, expires = now() + interval '1 hour' \
+         WHERE name = 'sequencer'; UPDATE hikyaku_log SET epoch = epoch + 1",
+    );
+    let begun = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+    let upload = begun.header("location").to_owned();
+    let sent = pair
+        .clinic
+        .https(&stage.relay)
+        .send(kit::desk::append(&upload, 0), &container);
+    assert_eq!(sent.unwrap().status, 204);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let body = serde_json::json!({ "upload": upload }).to_string();
+            let request = http::Request::post("/v1/submissions").header("content-type", "application/json");
+            pair.clinic.https(&stage.relay).send(request, body.as_bytes()).is_err()
+        });
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let open = "SELECT count(*) FROM hikyaku_proposals WHERE convert_from(batch, 'UTF8') LIKE '%Accepted%'";
+        while cluster.sql(&database, open) != "1" {
+            assert!(std::time::Instant::now() < deadline, "{}", stage.relay.log());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        stage.relay.kill9();
+        assert!(asking.join().unwrap(), "nobody answered");
+    });
+    stage.relay.restart();
+    cluster.sql(
+        &database,
+        "UPDATE hikyaku_leases SET expires = now() - interval '1 second' WHERE name = 'sequencer'",
+    );
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let id = loop {
+        let inbox = pair.hospital.get(&stage.relay, "/v1/inbox").json();
+        if let Some(id) = inbox["items"][0]["id"].as_str() {
+            break id.to_owned();
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", stage.relay.log());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    let path = format!("/v1/submissions/{id}/container");
+    let fetched = pair.hospital.get_as(&stage.relay, &path, "staff", &[]);
+    assert!(fetched.status == 200 && fetched.body == container, "{}", fetched.status);
+    let again = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(again.status, 200, "{}", again.json());
 }

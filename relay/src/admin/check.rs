@@ -15,6 +15,7 @@ use trust_store::{Certificate, TrustStore};
 use crate::config::Config;
 use crate::evidence::Fetcher;
 use crate::expiry::{self, Near};
+use crate::store::ClockGuard;
 use crate::timestamps::Stamps;
 use crate::trust::{CurrentTrust, summary};
 
@@ -225,7 +226,8 @@ async fn stamps(config: &Config, trust: CurrentTrust) -> Vec<Finding> {
     let Ok(fetcher) = fetcher(config) else {
         return Vec::new();
     };
-    let stamps = Stamps::new(config, Arc::new(trust), fetcher, Arc::default());
+    let guard = Arc::new(ClockGuard::new(config.limits.clock_drift));
+    let stamps = Stamps::new(config, Arc::new(trust), fetcher, Arc::default(), guard);
     stamps.try_all().await;
     let mut found = Vec::new();
     for health in stamps.health() {

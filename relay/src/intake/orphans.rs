@@ -62,9 +62,18 @@ async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pa
     }
     tokio::time::sleep(pause).await;
     let mut moved = 0_u64;
+    // Asked before the rows: what is not undecided then is in its row.
+    let undecided = store.undecided().await?;
     for (id, name) in doubtful {
         let row = store.submission(&id).await?;
         if containers.is_new(&name) || row.is_some_and(|row| row.submission.stored_as == name) {
+            continue;
+        }
+        if undecided.contains(&id) {
+            tracing::info!(
+                name,
+                "the record of a container may still be written: it stays until the next start"
+            );
             continue;
         }
         if outlived(&name, account, clock::now()) {

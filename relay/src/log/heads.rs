@@ -18,11 +18,17 @@ const BATCH: usize = 500;
 /// After a head that could not be written, and at most: the clock may have been set.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// So long a start waits for a time-stamp authority to tell the time.
+const HEARD: Duration = Duration::from_secs(30);
+
 /// Writes heads at start-up and whenever a day of Japan ends, until the task is dropped.
 pub(crate) async fn keep(context: Context) {
+    // A head says that a day is over: not by a clock nobody has looked at.
+    context.stamps.heard(HEARD).await;
     loop {
-        let written = match context.leads("heads").await {
-            true => write(&*context.store, clock::now()).await,
+        let doubt = context.clock_in_doubt().await;
+        let written = match doubt.is_some() || context.leads("heads").await {
+            true => write(&*context.store, clock::now(), doubt).await,
             false => Ok(0),
         };
         match written {
@@ -34,8 +40,12 @@ pub(crate) async fn keep(context: Context) {
     }
 }
 
-/// Writes the heads that are due; how many. Several relays may do it at once: of each day each facility gets one.
-async fn write(store: &dyn Store, now: OffsetDateTime) -> Result<usize, StoreError> {
+/// Writes the heads that are due; how many. Several relays may do it at once: of each day each facility gets one. None while the
+/// clock is in doubt: a head of a day that has not been could never be taken back.
+async fn write(store: &dyn Store, now: OffsetDateTime, doubt: Option<String>) -> Result<usize, StoreError> {
+    if let Some(doubt) = doubt {
+        return Err(StoreError::Clock(doubt));
+    }
     let Some(day) = ended(now) else { return Ok(0) };
     let due = |facility: &Facility| facility.head.as_ref().is_none_or(|head| *head < day);
     let due: Vec<_> = store
@@ -122,18 +132,21 @@ mod tests {
         let store = store(3).await;
         // 14:59 UTC is still the day before in Japan.
         assert_eq!(
-            write(&*store, datetime!(2026-11-22 14:59:59.999 UTC)).await,
+            write(&*store, datetime!(2026-11-22 14:59:59.999 UTC), None).await,
             Ok(0),
             "it has just joined"
         );
-        assert_eq!(write(&*store, datetime!(2026-11-22 15:00 UTC)).await, Ok(3));
+        let doubt = Some("the clock".to_owned());
+        let ahead = write(&*store, datetime!(2027-11-22 15:00 UTC), doubt).await;
+        assert!(matches!(ahead, Err(StoreError::Clock(_))), "a clock in doubt");
+        assert_eq!(write(&*store, datetime!(2026-11-22 15:00 UTC), None).await, Ok(3));
         assert_eq!(
-            write(&*store, datetime!(2026-11-22 03:00 UTC)).await,
+            write(&*store, datetime!(2026-11-22 03:00 UTC), None).await,
             Ok(0),
             "the clock went back"
         );
         assert_eq!(
-            write(&*store, datetime!(2026-11-25 03:00 UTC)).await,
+            write(&*store, datetime!(2026-11-25 03:00 UTC), None).await,
             Ok(3),
             "days that were missed"
         );
@@ -159,8 +172,11 @@ mod tests {
     async fn two_relays_at_once_write_each_head_once() {
         let store = store(700).await;
         let now = datetime!(2026-11-22 15:00 UTC);
-        let (one, two) = tokio::join!(write(&*store, now), write(&*store, now));
-        assert_eq!(one.unwrap() + two.unwrap() + write(&*store, now).await.unwrap(), 700);
+        let (one, two) = tokio::join!(write(&*store, now, None), write(&*store, now, None));
+        assert_eq!(
+            one.unwrap() + two.unwrap() + write(&*store, now, None).await.unwrap(),
+            700
+        );
         assert_eq!(store.size().await, Ok(1400));
     }
 

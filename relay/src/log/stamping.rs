@@ -1,7 +1,7 @@
 //! The log's checkpoint under an RFC 3161 time stamp, at least daily: what was signed by then cannot be rewritten later, not even by
 //! who holds the log's key. Stamped is the signed note, byte for byte; note and token are kept, then recorded.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,9 +25,10 @@ pub(crate) async fn keep(context: Context) {
         tracing::warn!("no time-stamp authority is configured (timestamps.urls): the log's checkpoint is not stamped");
         return;
     }
-    let mut failures = 0;
+    let (mut failures, mut stamped) = (0, None);
+    context.stamps.heard(LONGEST).await;
     loop {
-        let pause = match step(&context).await {
+        let pause = match step(&context, &mut stamped).await {
             Ok(pause) => {
                 failures = 0;
                 pause
@@ -46,12 +47,16 @@ pub(crate) async fn keep(context: Context) {
 }
 
 /// Stamps if it is time; how long until the next look.
-async fn step(context: &Context) -> Result<Duration, String> {
+async fn step(context: &Context, stamped: &mut Option<Instant>) -> Result<Duration, String> {
     let last = context.store.stamped().await.map_err(|error| error.to_string())?;
-    let left = left(last.as_ref(), clock::now(), context.config.log.stamp_every);
+    let every = context.config.log.stamp_every;
+    let left = left(last.as_ref(), clock::now(), stamped.map(|at| at.elapsed()), every);
     if !left.is_zero() {
         // The clock may be set: a look a minute costs nothing.
         return Ok(left.min(Duration::from_secs(60)));
+    }
+    if let Some(doubt) = context.clock_in_doubt().await {
+        return Err(doubt);
     }
     if !context.leads("stamps").await {
         return Ok(Duration::from_secs(60));
@@ -86,6 +91,7 @@ async fn step(context: &Context) -> Result<Duration, String> {
     };
     match context.store.commit(batch).committed().await {
         Ok(_) => {
+            *stamped = Some(Instant::now());
             metrics::counter!(observe::CHECKPOINT_STAMPS, "outcome" => "stamped").increment(1);
             metrics::gauge!(observe::CHECKPOINT_STAMPED).set(gen_time.unix_timestamp() as f64);
             tracing::info!(size = checkpoint.size, "the log's checkpoint is stamped");
@@ -97,14 +103,15 @@ async fn step(context: &Context) -> Result<Duration, String> {
     }
 }
 
-/// How long the last stamp is still new enough. One from the future is of a clock that was wrong.
-fn left(last: Option<&Stamped>, now: OffsetDateTime, every: Duration) -> Duration {
+/// How long the last stamp is still new enough. One from the future is of a clock that was wrong: how old it is cannot be told, nor
+/// that of any that follows until that time has come. Only what this relay has stamped itself, so long ago, counts then.
+fn left(last: Option<&Stamped>, now: OffsetDateTime, own: Option<Duration>, every: Duration) -> Duration {
     let Some(time) = last.and_then(|last| clock::parse_rfc3339(&last.time)) else {
         return Duration::ZERO;
     };
     match Duration::try_from(now - time) {
         Ok(age) => every.saturating_sub(age),
-        Err(_) => every,
+        Err(_) => own.map_or(Duration::ZERO, |age| every.saturating_sub(age)),
     }
 }
 
@@ -125,19 +132,26 @@ mod tests {
                 token_sha256: String::new(),
             })
         };
-        assert_eq!(left(None, now, day), Duration::ZERO);
+        assert_eq!(left(None, now, None, day), Duration::ZERO);
         assert_eq!(
-            left(last("2026-11-21T12:00:00.000Z").as_ref(), now, day),
+            left(last("2026-11-21T12:00:00.000Z").as_ref(), now, None, day),
             Duration::ZERO
         );
         assert_eq!(
-            left(last("2026-11-22T11:00:00.000Z").as_ref(), now, day),
+            left(last("2026-11-22T11:00:00.000Z").as_ref(), now, None, day),
             day - Duration::from_secs(3600)
         );
+        let future = last("2027-11-22T13:00:00.000Z");
         assert_eq!(
-            left(last("2026-11-22T13:00:00.000Z").as_ref(), now, day),
-            day,
-            "the clock went back"
+            left(future.as_ref(), now, None, day),
+            Duration::ZERO,
+            "a clock was wrong"
+        );
+        let hour = Duration::from_secs(3600);
+        assert_eq!(
+            left(future.as_ref(), now, Some(hour), day),
+            day - hour,
+            "not again and again"
         );
     }
 }

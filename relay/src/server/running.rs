@@ -19,7 +19,7 @@ use crate::folder::create_or_close;
 use crate::keys::{Keys, KeysError};
 use crate::log::{self, LogSigner, SignerError};
 use crate::objects::{Objects, ObjectsError};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, ClockGuard, Store, StoreError};
 use crate::timestamps::Stamps;
 use crate::trust::{self, CurrentTrust, TrustError};
 use crate::upload::Uploads;
@@ -128,6 +128,8 @@ impl Relay {
         keys: Keys,
     ) -> Result<Running, StartError> {
         observe::count();
+        let guard = Arc::new(ClockGuard::new(config.limits.clock_drift));
+        store.guard(Arc::clone(&guard));
         let trust = Arc::new(CurrentTrust::open(&config.trust.directory)?);
         let ca = RelayCa::load(&config.ca.certificate, &config.ca.key)?;
         let (api_tls, portal_tls) = tls::acceptors(&config.tls, &config.ca.certificate)?;
@@ -172,7 +174,14 @@ impl Relay {
             trust: Arc::clone(&trust),
             ca,
             fetcher: Arc::clone(&fetcher),
-            stamps: Stamps::new(&config, Arc::clone(&trust), Arc::clone(&fetcher), Arc::clone(&news)),
+            stamps: Stamps::new(
+                &config,
+                Arc::clone(&trust),
+                Arc::clone(&fetcher),
+                Arc::clone(&news),
+                Arc::clone(&guard),
+            ),
+            guard,
             news,
             plan: intake::Plan::default(),
             throttle: Throttle::default(),

@@ -1,19 +1,20 @@
 //! What all stores share: the `Store` trait over a table, bodies and the committer thread.
 
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use formats::trail::{Record, Trusted};
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store, StoreError,
-    StoredRecord, SubmissionRow, Ticket, UploadRows,
+    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store,
+    StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -33,12 +34,19 @@ pub struct Engine {
     thread: Option<JoinHandle<()>>,
     leases: Option<Arc<dyn Lease>>,
     uploads: Option<Arc<dyn UploadRows>>,
+    guard: Arc<OnceLock<Arc<ClockGuard>>>,
 }
 
 /// What is held apart where several relays share a store.
 pub(super) trait Lease: Send + Sync + 'static {
     /// Whether this relay holds it, for this long from now.
     fn hold(&self, name: &str, length: Duration) -> Result<bool, StoreError>;
+
+    /// The clock of all.
+    fn now(&self) -> Result<OffsetDateTime, StoreError>;
+
+    /// Submissions of which batches speak that may still be committed, whoever handed them in.
+    fn undecided(&self) -> Result<Vec<SubmissionId>, StoreError>;
 }
 
 /// A store that is an [`Engine`].
@@ -102,13 +110,20 @@ impl Engine {
             thread: Some(thread),
             leases: None,
             uploads: None,
+            guard: Arc::default(),
         }
     }
 
     /// Where several relays share the store.
-    pub(super) fn shared(mut self, leases: Arc<dyn Lease>, uploads: Arc<dyn UploadRows>) -> Self {
+    pub(super) fn shared(
+        mut self,
+        leases: Arc<dyn Lease>,
+        uploads: Arc<dyn UploadRows>,
+        guard: Arc<OnceLock<Arc<ClockGuard>>>,
+    ) -> Self {
         self.leases = Some(leases);
         self.uploads = Some(uploads);
+        self.guard = guard;
         self
     }
 
@@ -180,10 +195,33 @@ pub(super) fn seal_if_needed(table: &dyn Table, key: &LogSigner) -> Result<(), S
 impl<E: Embedded + Send + Sync + 'static> Store for E {
     fn commit(&self, batch: Batch) -> Ticket {
         let (answer, ticket) = oneshot::channel();
+        if let Some(doubt) = self.engine().guard.get().and_then(|guard| guard.doubt()) {
+            tracing::error!(doubt, "nothing is recorded");
+            let _gone = answer.send(Err(StoreError::Clock(doubt)));
+            return Ticket(ticket);
+        }
         if let Some(submit) = &*self.engine().submit.lock().unwrap_or_else(PoisonError::into_inner) {
             submit(Job { batch, answer });
         }
         Ticket(ticket)
+    }
+
+    fn guard(&self, guard: Arc<ClockGuard>) {
+        let _kept = self.engine().guard.set(guard);
+    }
+
+    fn now(&self) -> Read<'_, Option<OffsetDateTime>> {
+        match self.engine().leases.clone() {
+            None => Box::pin(std::future::ready(Ok(None))),
+            Some(leases) => self.engine().read(move |_| leases.now().map(Some)),
+        }
+    }
+
+    fn undecided(&self) -> Read<'_, Vec<SubmissionId>> {
+        match self.engine().leases.clone() {
+            None => Box::pin(std::future::ready(Ok(Vec::new()))),
+            Some(leases) => self.engine().read(move |_| leases.undecided()),
+        }
     }
 
     fn uploads(&self) -> Option<Arc<dyn UploadRows>> {

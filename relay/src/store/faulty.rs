@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use formats::trail::Trusted;
 use formats::wire::{DeviceId, FacilityCode, MemberId, Receipt, SubmissionId};
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store, StoreError,
-    StoredRecord, SubmissionRow, Ticket, UploadRows,
+    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store,
+    StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 
 /// How the write fails.
@@ -57,6 +58,15 @@ impl<S: Store> Store for FaultyStore<S> {
         Ticket(ticket)
     }
 
+    fn guard(&self, guard: Arc<ClockGuard>) {
+        self.inner.guard(guard);
+    }
+    fn now(&self) -> Read<'_, Option<OffsetDateTime>> {
+        self.inner.now()
+    }
+    fn undecided(&self) -> Read<'_, Vec<SubmissionId>> {
+        self.inner.undecided()
+    }
     fn uploads(&self) -> Option<Arc<dyn UploadRows>> {
         self.inner.uploads()
     }

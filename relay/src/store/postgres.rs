@@ -10,6 +10,7 @@ mod clerk;
 mod hot;
 mod lease;
 mod link;
+mod newer;
 mod proposal;
 mod reign;
 mod schema;
@@ -19,7 +20,7 @@ mod tls;
 mod trouble;
 mod uploads;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use formats::trail::Checkpoint;
@@ -97,6 +98,7 @@ impl PostgresStore {
             tracing::warn!("the index is of another release; it is made anew from the records");
             reign::rebuild(&link, &key, &keys)?;
         }
+        let guard = Arc::new(OnceLock::new());
         let clerk = Clerk::new(
             Arc::clone(&link),
             key,
@@ -104,6 +106,7 @@ impl PostgresStore {
             me,
             waiting,
             Arc::new(News::default()),
+            Arc::clone(&guard),
         );
         let thread = std::thread::Builder::new()
             .name("committer".into())
@@ -115,7 +118,7 @@ impl PostgresStore {
         // A committer that is gone drops the answer, which the ticket reports.
         let submit = move |job| drop(jobs.send(job));
         let sealed = Arc::new(SealedTable::over(Arc::clone(&table) as _, Arc::clone(&keys)));
-        let engine = Engine::with(sealed, bodies, keys, Box::new(submit), thread).shared(leases, uploads);
+        let engine = Engine::with(sealed, bodies, keys, Box::new(submit), thread).shared(leases, uploads, guard);
         while !signed {
             if begun.elapsed() > START {
                 return Err(PostgresError::Unreachable(

@@ -1,9 +1,10 @@
 //! The committer of one relay: as the sequencer it writes the trail, otherwise it proposes and waits for answers.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -12,14 +13,16 @@ use uuid::Uuid;
 use super::hot::Hot;
 use super::lease;
 use super::link::{ANSWERED, Link, News, PROPOSED, Session};
+use super::newer::{Meeting, Newer};
 use super::proposal;
 use super::reign::{LENGTH, Reign, SEQUENCER, Writing, signed};
 use super::trouble::Trouble;
+use crate::clock;
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
 use crate::store::committer::{GROUP_BATCHES, GROUP_BYTES, Job, seal};
 use crate::store::round::Round;
-use crate::store::{Batch, Committed, StoreError};
+use crate::store::{Batch, ClockGuard, Committed, StoreError};
 use crate::trail::Group;
 
 /// The lease is taken or kept so often.
@@ -35,6 +38,8 @@ const WAITING: usize = 8192;
 const FORGET: Duration = Duration::from_secs(600);
 /// Opened keys of months are forgotten so often.
 const KEYS: Duration = Duration::from_secs(60);
+/// A sequencer that met a proposal of a newer release leaves the lease to others for so long.
+const ABSTAIN: Duration = Duration::from_secs(4);
 /// Proposals read at once.
 const PROPOSALS: i64 = 512;
 /// A server ends a transaction whose relay has stopped in the middle of it.
@@ -78,6 +83,15 @@ pub(super) struct Clerk {
     forgot: Option<Instant>,
     /// How long to wait after trouble.
     pause: Option<Duration>,
+    /// By how much a relay's clock may run ahead of the database's, once it is told.
+    guard: Arc<OnceLock<Arc<ClockGuard>>>,
+    /// What the database's clock said, and when.
+    clock: Option<(OffsetDateTime, Instant)>,
+    /// So many batches are written one by one: the database has refused a group.
+    alone: usize,
+    newer: Newer,
+    /// Until then the lease is left to others.
+    abstain: Option<Instant>,
 }
 
 /// A batch that is being judged.
@@ -86,6 +100,25 @@ struct Taken {
     batch: Batch,
     /// There is a row of it among the proposals.
     row: bool,
+    /// It was never sent anywhere: if it is not written now, it is nowhere.
+    fresh: bool,
+}
+
+impl Taken {
+    /// At the database's time; refused if its relay's clock runs ahead of that.
+    fn timed(&mut self, now: OffsetDateTime, limit: Duration) -> Result<(), StoreError> {
+        let claimed = self.batch.time;
+        if claimed > now + limit {
+            return Err(StoreError::Clock(format!(
+                "the relay's clock said {} when the database's said {}: {} s are allowed",
+                clock::rfc3339(claimed),
+                clock::rfc3339(now),
+                limit.as_secs()
+            )));
+        }
+        self.batch.time = now;
+        Ok(())
+    }
 }
 
 impl Clerk {
@@ -96,6 +129,7 @@ impl Clerk {
         me: Uuid,
         jobs: UnboundedReceiver<Job>,
         news: Arc<News>,
+        guard: Arc<OnceLock<Arc<ClockGuard>>>,
     ) -> Self {
         Self {
             link,
@@ -116,6 +150,11 @@ impl Clerk {
             looked: None,
             forgot: None,
             pause: None,
+            guard,
+            clock: None,
+            alone: 0,
+            newer: Newer::default(),
+            abstain: None,
         }
     }
 
@@ -233,6 +272,11 @@ impl Clerk {
 
     fn ask_for_lease(&mut self) -> Result<(), Trouble> {
         let Some(session) = &self.session else { return Ok(()) };
+        if self.abstain.is_some_and(|until| Instant::now() < until) {
+            self.leased = Some(Instant::now());
+            return Ok(());
+        }
+        self.clock = Some((self.link.run(lease::now(session))?, Instant::now()));
         let epoch = self.link.run(lease::take(session, SEQUENCER, self.me, LENGTH))?;
         self.leased = Some(Instant::now());
         match (epoch, &self.reign) {
@@ -281,15 +325,37 @@ impl Clerk {
 
         let mut writing = Writing::default();
         let mut taken = Vec::new();
+        let open: BTreeSet<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+        let mut hand_over = false;
         for (id, bytes) in rows {
             match proposal::decode(&bytes) {
                 _ if answered.contains_key(&id) => writing.proposals.push(id),
-                Ok(batch) => taken.push(Taken { id, batch, row: true }),
-                Err(error) => {
-                    writing.proposals.push(id);
-                    writing.answers.push((id, proposal::encode_answer(&Err(error))));
-                }
+                Ok(batch) => taken.push(Taken {
+                    id,
+                    batch,
+                    row: true,
+                    fresh: false,
+                }),
+                Err(newer) => match self.newer.meet(id, Instant::now(), PATIENCE) {
+                    Meeting::First => hand_over = true,
+                    Meeting::Again => {}
+                    Meeting::Late => {
+                        writing.proposals.push(id);
+                        let refused = proposal::encode_answer(&Err(newer.refusal()));
+                        writing.answers.push((id, refused));
+                    }
+                },
             }
+        }
+        if hand_over {
+            tracing::warn!("a relay of a newer release asks for what this one does not know: it may write the trail");
+            self.link.run(lease::give_up_one(session, SEQUENCER, self.me))?;
+            self.reign = None;
+            self.abstain = Some(Instant::now() + ABSTAIN);
+            return Ok(true);
+        }
+        if !open.is_empty() {
+            self.newer.keep(&open);
         }
         for (id, result) in answered {
             if let Some(own) = self.waiting.remove(&id) {
@@ -297,19 +363,28 @@ impl Clerk {
             }
         }
         for (id, own) in &self.waiting {
-            let listed = own.proposed && taken.iter().any(|taken| taken.id == *id);
-            if !listed && taken.len() < GROUP_BATCHES {
+            if !open.contains(id) && taken.len() < GROUP_BATCHES {
                 let (id, batch) = (*id, own.batch.clone());
                 taken.push(Taken {
                     id,
                     batch,
                     row: own.proposed,
+                    fresh: !own.proposed && !own.doubtful,
                 });
             }
         }
         if taken.is_empty() && writing.proposals.is_empty() {
             return Ok(false);
         }
+        if self.alone > 0 {
+            self.alone -= 1;
+            more |= taken.len() > 1;
+            taken.truncate(1);
+        }
+        let limit = self.guard.get().map(|guard| guard.limit());
+        let time = limit
+            .zip(self.clock)
+            .map(|(limit, (said, at))| (said + at.elapsed(), limit));
 
         let hot = Hot::new(&self.link, session, &self.keys, &mut reign.rows);
         if let Err(error) = hot.learn(taken.iter().map(|taken| &taken.batch)) {
@@ -318,16 +393,22 @@ impl Clerk {
         }
         let mut round = Round::new(&hot, &self.keys, Group::without_place(reign.size));
         let (mut results, mut others) = (Vec::new(), !writing.answers.is_empty());
-        for Taken { id, batch, row } in taken {
+        let (mut fresh, mut rows) = (BTreeSet::new(), Vec::new());
+        for mut one in taken {
             if round.group.length() >= GROUP_BYTES {
                 more = true;
                 break;
             }
-            let result = round.take(&batch);
+            let timed = time.map_or(Ok(()), |(now, limit)| one.timed(now, limit));
+            let result = timed.and_then(|()| round.take(&one.batch));
             hot.answered()?;
+            let id = one.id;
             writing.answers.push((id, proposal::encode_answer(&result)));
-            if row {
-                writing.proposals.push(id);
+            if one.row {
+                rows.push(id);
+            }
+            if one.fresh {
+                fresh.insert(id);
             }
             others |= !self.waiting.contains_key(&id);
             results.push((id, result));
@@ -336,6 +417,7 @@ impl Clerk {
             index, records, erases, ..
         } = round;
         writing.changes = index.changes;
+        writing.proposals.extend(&rows);
         for record in &records {
             writing.frames.push((signed(record.position)?, record.encode()));
         }
@@ -354,11 +436,31 @@ impl Clerk {
         match reign.write(&self.link, session, &self.keys, writing) {
             Ok(()) => {}
             Err(Trouble::Full) => {
-                self.reign = None;
-                for (id, _) in results {
+                (self.reign, self.leased) = (None, None);
+                // What has a row may still be written, from it: nothing can be said of that yet.
+                for id in fresh {
                     self.answer(id, Err(StoreError::Full));
                 }
                 return Ok(false);
+            }
+            Err(Trouble::Refused(why)) if results.len() > 1 => {
+                self.alone = results.len();
+                return Err(Trouble::Refused(why));
+            }
+            Err(Trouble::Refused(why)) if results.len() == 1 => {
+                // It will never be taken, and must not keep the others from being written.
+                let refused = Err(StoreError::Broken(format!("database: {why}")));
+                let answers = results.iter().map(|(id, _)| (*id, proposal::encode_answer(&refused)));
+                let writing = Writing {
+                    answers: answers.collect(),
+                    proposals: rows,
+                    ..Writing::default()
+                };
+                reign.write(&self.link, session, &self.keys, writing)?;
+                tracing::error!(why, "the database refuses a batch; it is answered so");
+                for (_, result) in &mut results {
+                    *result = refused.clone();
+                }
             }
             Err(trouble) => return Err(trouble),
         }
@@ -399,13 +501,25 @@ impl Clerk {
                 })?;
                 self.lax = Some(lax);
             }
+            let mut fresh = Vec::new();
             for id in &ids {
                 if let Some(own) = self.waiting.get_mut(id) {
+                    if !own.doubtful {
+                        fresh.push(*id);
+                    }
                     own.doubtful = true;
                 }
             }
             let Some(lax) = &self.lax else { return Ok(true) };
-            self.link.run(proposal::propose(lax, &ids, &batches))?;
+            match self.link.run(proposal::propose(lax, &ids, &batches)) {
+                Err(Trouble::Full) => {
+                    for id in fresh {
+                        self.answer(id, Err(StoreError::Full));
+                    }
+                    return Ok(false);
+                }
+                done => done?,
+            }
             for id in &ids {
                 if let Some(own) = self.waiting.get_mut(id) {
                     own.proposed = true;

@@ -103,8 +103,10 @@ impl<'a> Hot<'a> {
         let asked: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
         let mut found = self.ask(table::fetch_all(self.session, &asked))?;
         for key in wanted {
-            let value = match found.remove(&key) {
-                Some(value) => open_row(self.keys, self, &key, value)?,
+            // One that does not open is damaged: the batch that asks for it fails alone, when it asks.
+            let value = match found.remove(&key).map(|value| open_row(self.keys, self, &key, value)) {
+                Some(Err(_)) => continue,
+                Some(Ok(value)) => value,
                 None => None,
             };
             self.known().put(key, value);

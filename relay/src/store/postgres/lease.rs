@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use formats::wire::SubmissionId;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::link::{Link, Session};
+use super::proposal;
 use super::trouble::Trouble;
 use crate::store::StoreError;
 use crate::store::engine::Lease;
@@ -16,6 +19,10 @@ const TAKE: &str = "UPDATE hikyaku_leases SET epoch = CASE WHEN holder = $2 THEN
      holder = $2, expires = now() + $3 * interval '1 millisecond' \
      WHERE name = $1 AND (holder = $2 OR expires < now()) RETURNING epoch";
 const GIVE_UP: &str = "UPDATE hikyaku_leases SET expires = now() - interval '1 second' WHERE holder = $1";
+const GIVE_UP_ONE: &str =
+    "UPDATE hikyaku_leases SET expires = now() - interval '1 second' WHERE holder = $1 AND name = $2";
+/// Milliseconds since 1970.
+const NOW: &str = "SELECT CAST(extract(epoch FROM now()) * 1000 AS bigint)";
 const EXISTS: &str = "SELECT 1 FROM hikyaku_leases WHERE name = $1";
 
 /// Takes a lease that is free, or keeps one that is held: its epoch, or `None` while another holds it. A new holder has a
@@ -44,6 +51,19 @@ pub(super) async fn give_up(session: &Session, holder: Uuid) -> Result<(), Troub
     session.execute(GIVE_UP, &[&holder]).await.map(drop)
 }
 
+/// Gives up one, so that another relay can take it at once.
+pub(super) async fn give_up_one(session: &Session, name: &str, holder: Uuid) -> Result<(), Trouble> {
+    session.execute(GIVE_UP_ONE, &[&holder, &name]).await.map(drop)
+}
+
+/// The database's clock.
+pub(super) async fn now(session: &Session) -> Result<OffsetDateTime, Trouble> {
+    let rows = session.query(NOW, &[]).await?;
+    let milliseconds: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
+        .map_err(|_| Trouble::Refused("its clock is out of range".into()))
+}
+
 /// The leases of this relay's background work.
 pub(super) struct Leases {
     pub(super) link: Arc<Link>,
@@ -56,5 +76,14 @@ impl Lease for Leases {
             .link
             .read(async |session: &Session| take(session, name, self.me, length).await)?;
         Ok(taken.is_some())
+    }
+
+    fn now(&self) -> Result<OffsetDateTime, StoreError> {
+        self.link.read(async |session: &Session| now(session).await)
+    }
+
+    fn undecided(&self) -> Result<Vec<SubmissionId>, StoreError> {
+        self.link
+            .read(async |session: &Session| proposal::undecided(session).await)
     }
 }
