@@ -227,12 +227,35 @@ async fn same_or_conflict(
         && row.submission.container_sha256 == hex::encode(container.sha256);
     if same {
         // These bytes are stored already: the second upload gives its room back and leads to the same receipt.
+        at_hand(context, upload, row).await?;
         note(upload, &row.submission.submission).await;
         upload.drop_bytes().await;
         known(context, row).await
     } else {
         Err(Code::IdConflict.into())
     }
+}
+
+/// That the container of a letter is there, before another copy of it goes. One that has become an upload again although its record
+/// was written after all is made a container again.
+///
+/// # Errors
+/// `store_unavailable` if it is not, and this is another upload: its bytes stay.
+async fn at_hand(context: &Context, upload: &Upload, row: &SubmissionRow) -> Result<(), Problem> {
+    let stored_as = &row.submission.stored_as;
+    if row.erased.is_some() {
+        return Ok(());
+    }
+    match context.containers.reader(stored_as).await {
+        Ok(_) => return Ok(()),
+        Err(ContainerError::Absent) => {}
+        Err(error) => return Err(error.into()),
+    }
+    tracing::error!(stored_as, "the container of a letter is not there");
+    if stored_as.rsplit('.').next() != Some(upload.id.as_str()) {
+        return Err(Code::StoreUnavailable.into());
+    }
+    upload.keep_as(&context.containers, stored_as).await
 }
 
 async fn known(context: &Context, row: &SubmissionRow) -> Result<Response, Problem> {

@@ -284,3 +284,51 @@ fn without_the_relay_nobody_signs_in_vain() {
     assert_eq!(status.json["sent"].as_array().map(Vec::len), Some(2), "{}", status.text);
     assert!(status.json["sent"][0]["position"].as_u64() > status.json["sent"][1]["position"].as_u64());
 }
+
+#[test]
+fn a_copy_of_a_letter_whose_container_is_not_there_is_not_thrown_away() {
+    let stage = Stage::new(&RelayOptions::default());
+    let pair = stage.pair();
+    let container = stage.container(&pair, &stage.services.hpki().doctor(), |_, _| {});
+    let begun = pair.clinic.begin_upload(&stage.relay, container.len() as u64, None);
+    let place = begun.header("location").to_owned();
+    let sent = pair.clinic.https(&stage.relay).send(append(&place, 0), &container);
+    assert_eq!(sent.unwrap().status, 204);
+    let taken = pair.clinic.submit_upload(&stage.relay, &place);
+    assert_eq!(taken.status, 201, "{}", taken.json());
+    let receipt: Receipt = serde_json::from_slice(&taken.body).unwrap();
+
+    // The container has become an upload again, as after a commit that was said to have failed.
+    stage.relay.stop();
+    let data = relay::config::Config::load(&stage.relay.config()).unwrap().data;
+    let upload = place.rsplit('/').next().unwrap().to_owned();
+    let stored = data.join("containers").join(format!("{}.{upload}", receipt.id));
+    let folder = data.join("uploads").join(&upload);
+    std::fs::rename(&stored, &folder).unwrap();
+    let slip = folder.with_extension("json");
+    let mut said: serde_json::Value = serde_json::from_slice(&std::fs::read(&slip).unwrap()).unwrap();
+    said["submission"] = serde_json::Value::Null;
+    std::fs::write(&slip, said.to_string()).unwrap();
+    stage.relay.restart();
+
+    // Another upload of it is no reason to say that it is there.
+    let other = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(
+        (other.status, other.code().as_str()),
+        (503, "store_unavailable"),
+        "{}",
+        other.json()
+    );
+    let kept = std::fs::read_dir(data.join("uploads")).unwrap().flatten();
+    let kept = kept
+        .filter(|entry| entry.path().join("container.asice.sealed").exists())
+        .count();
+    assert_eq!(kept, 2, "neither copy is gone");
+    // Its own becomes what it was.
+    let again = pair.clinic.submit_upload(&stage.relay, &place);
+    assert_eq!(again.status, 200, "{}", again.json());
+    let path = format!("/v1/submissions/{}/container", receipt.id);
+    let fetched = pair.hospital.get_as(&stage.relay, &path, "staff", &[]);
+    assert_eq!((fetched.status, fetched.body == container), (200, true));
+    assert_eq!(pair.clinic.submit(&stage.relay, &container).status, 200);
+}
