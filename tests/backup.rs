@@ -1,5 +1,8 @@
 //! `check`, `backup` and `restore` as an operator runs them, on a relay with letters: the procedures of `docs/recovery.md`.
 
+#[path = "backup/bucket.rs"]
+mod bucket;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -29,7 +32,11 @@ struct Sent {
 
 impl House {
     fn new(letters: usize) -> Self {
-        let stage = Stage::new(&RelayOptions::default());
+        Self::with(&RelayOptions::default(), letters)
+    }
+
+    fn with(options: &RelayOptions, letters: usize) -> Self {
+        let stage = Stage::new(options);
         let mut house = Self {
             pair: stage.pair(),
             doctor: stage.services.hpki().doctor(),

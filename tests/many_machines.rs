@@ -3,6 +3,8 @@
 
 #[path = "many_machines/bucket.rs"]
 mod bucket;
+#[path = "many_machines/keeping.rs"]
+mod keeping;
 #[path = "many_machines/rolling.rs"]
 mod rolling;
 #[path = "many_machines/rotating.rs"]

@@ -11,9 +11,12 @@
 mod apart;
 mod listing;
 mod making;
+mod origin;
 mod pruning;
 mod restoring;
+mod shared;
 mod target;
+mod trail;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,12 +25,12 @@ use serde::{Deserialize, Serialize};
 
 pub use making::{Made, make};
 pub use pruning::{Pruned, prune};
-pub use restoring::{Own, Restored, restore, verify};
-pub use target::Target;
+pub use restoring::{Destination, Own, Restored, restore, verify};
+pub use target::{Held, Target};
 
 use crate::check::{CheckError, Report};
 use crate::containers::ContainerError;
-use crate::store::OpenError;
+use crate::store::{OpenError, PostgresError, StoreError};
 use crate::trail::TrailError;
 
 /// Largest object, bytes.
@@ -87,6 +90,14 @@ pub enum BackupError {
         /// What it says, and what to do.
         what: String,
     },
+    /// What should be immutable is not.
+    #[error("{object} is not locked: {what} No generation was written")]
+    NotLocked {
+        /// Which object.
+        object: String,
+        /// Why.
+        what: String,
+    },
     /// An object of the backup is not what its name says, or is not there.
     #[error(
         "backup object {object} is {what}; it holds part of {of}. Use another generation, or another copy of the backup"
@@ -118,6 +129,15 @@ pub enum BackupError {
     /// There is something where it should be restored to.
     #[error("{0} is not empty: move it away first; nothing was changed")]
     NotEmpty(PathBuf),
+    /// There is something in the bucket where it should be restored to.
+    #[error("the bucket of the containers is not empty: name another, or empty it first; nothing was changed")]
+    BucketNotEmpty,
+    /// The database.
+    #[error("the database: {0}")]
+    Database(#[from] StoreError),
+    /// The database a backup is restored to.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// What was restored does not agree with itself.
     #[error("what the backup holds does not agree with its trail; nothing was put in place")]
     Differs(Box<Report>),

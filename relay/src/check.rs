@@ -1,4 +1,5 @@
-//! `check`: whether trail, index, containers and what lies beside them still agree, byte for byte; beside a running relay.
+//! `check`: whether trail, index, containers and what lies beside them still agree, byte for byte; beside a running relay. Trail and
+//! index may be files or tables, containers files or objects of a bucket.
 //!
 //! It reads, at a bounded pace, and changes nothing: the trail is replayed into a scratch folder, its tree is compared with the
 //! signed checkpoint, the rows of the relay's index with the rows made from the trail, and each file with the digest that its
@@ -11,13 +12,14 @@ mod trail;
 pub(crate) use index::Source;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::containers::{ContainerError, Containers};
 use crate::keys::Keys;
 use crate::pace::Pace;
-use crate::store::{Replica, ReplicaError, StoreError};
+use crate::store::{PostgresReader, Replica, ReplicaError, StoreError};
 use crate::trail::TrailError;
 
 /// What was compared, and what differs.
@@ -37,6 +39,21 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// What is there and belongs to nothing. It harms nothing.
     pub leftovers: Vec<Leftover>,
+    /// How far the trail and the place of the containers are apart, where relays share both and they are not of one moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Apart>,
+}
+
+/// Two stores that are not of one moment: one was restored from an older backup than the other, or lost something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Apart {
+    /// Submissions in the trail whose container is not there.
+    pub without_container: u64,
+    /// Trail position of the first and the last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between: Option<(u64, u64)>,
+    /// Containers that no record names.
+    pub without_record: u64,
 }
 
 /// Something that is not what the trail says.
@@ -115,6 +132,8 @@ pub struct Place<'a> {
     pub data: &'a Path,
     /// The log's public key.
     pub vkey: &'a str,
+    /// The database with trail and index; `None`: they lie in the data folder.
+    pub shared: Option<&'a Arc<PostgresReader>>,
     /// Keys of what lies at rest.
     pub keys: &'a Keys,
     /// A folder for the replica; about as much room as the index takes.
@@ -137,19 +156,38 @@ const REBUILD: &str = "stop the relay and run `hikyaku-relay rebuild`";
 /// [`CheckError`] if it could not be done; what differs is no error.
 pub async fn check(place: Place<'_>, containers: &Containers, pace: &mut Pace<'_>) -> Result<Report, CheckError> {
     let mut report = Report::default();
-    let mut replica = Replica::new(place.data, place.keys, &place.scratch.join("replica"))?;
+    let scratch = place.scratch.join("replica");
+    let mut replica = match place.shared {
+        None => Replica::new(place.data, place.keys, &scratch)?,
+        Some(database) => Replica::of_database(database, &scratch)?,
+    };
     let source = if place.live {
         Source::open(place, pace)?
     } else {
         Source::Absent
     };
-    trail::compare(place, &source, &mut replica, pace, &mut report)?;
+    let mut refused = Vec::new();
+    trail::compare(place, &source, &mut replica, pace, &mut refused, &mut report)?;
     index::compare(place, &source, &mut replica, &mut report)?;
     // An index that stands still may lack the newest records, which the next start gives it.
-    trail::read(place, None, &mut replica, pace, &mut report)?;
+    trail::read(place, None, &mut replica, pace, &mut refused, &mut report)?;
+    files::refused(place, containers, refused, &mut report).await?;
     files::compare(place, containers, &mut replica, pace, &mut report).await?;
     report.bytes = pace.bytes();
     Ok(report)
+}
+
+impl Place<'_> {
+    /// Trail and index, for people.
+    fn trail(&self) -> PathBuf {
+        self.shared
+            .map_or_else(|| self.data.join("trail"), |_| PathBuf::from("hikyaku_records"))
+    }
+
+    fn index(&self) -> PathBuf {
+        self.shared
+            .map_or_else(|| self.data.join("index"), |_| PathBuf::from("hikyaku_rows"))
+    }
 }
 
 impl Report {

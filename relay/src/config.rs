@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use file::{
-    ArchiveFile, CertificateFile, ContainersFile, File, KeysFile, LimitsFile, ListenerFile, LogFile, RetentionFile,
-    StoreFile, SyslogFile, TimestampsFile, TokenFile, TrustFile, WitnessFile,
+    ArchiveFile, BackupFile, CertificateFile, ContainersFile, File, KeysFile, LimitsFile, ListenerFile, LogFile,
+    RetentionFile, StoreFile, SyslogFile, TimestampsFile, TokenFile, TrustFile, WitnessFile,
 };
 pub use log::{Log, TokenPlace, Witness};
 pub use network::PrivateTarget;
@@ -100,6 +100,8 @@ pub struct Config {
     pub index: IndexKind,
     /// The bucket of containers and uploads that several relays share; `None`: they lie in the data folder.
     pub containers: Option<S3Place>,
+    /// The service of backups that go to a bucket, without the bucket's name.
+    pub backup: Option<S3Place>,
 }
 
 /// Archives.
@@ -284,6 +286,7 @@ impl Config {
             retention: retention(&file.retention)?,
             syslog: file.syslog.map(|file| syslog(file, base)).transpose()?,
             containers: bucket(file.containers, store.is_some(), base)?,
+            backup: file.backup.map(|file| s3::backup(file, base)).transpose()?,
             store,
             index: index.unwrap_or_default(),
         })

@@ -7,7 +7,9 @@
 //! here.
 
 mod bucket;
+mod carrying;
 mod disk;
+mod listing;
 mod moving;
 mod parts;
 mod rewrapping;
@@ -29,6 +31,7 @@ use crate::keys::{DataKey, Keys, KeysError, Rotated};
 use crate::objects::Objects;
 use crate::seal::{Seal, SealedReader};
 use bucket::Bucket;
+pub(crate) use carrying::{Carried, CarriedFile, Pieces};
 use disk::Disk;
 #[cfg(test)]
 pub(crate) use parts::parts_of;

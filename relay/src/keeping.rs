@@ -1,16 +1,20 @@
 //! The commands `backup` and `restore`: arguments, what is done, what is printed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use relay::admin::AdminError;
-use relay::backup::{self, BackupError, Generation, Own, Target};
+use relay::backup::{self, BackupError, Destination, Generation, Own, Target};
 use relay::check;
 use relay::config::Config;
+use relay::containers::Containers;
 use relay::folder::Scratch;
 use relay::keys::Keys;
 use relay::log::LogSigner;
+use relay::objects::Objects;
 use relay::pace::Pace;
+use relay::store::PostgresReader;
 use time::OffsetDateTime;
 
 use crate::words::{self, Watch};
@@ -27,12 +31,15 @@ pub(crate) struct Backup {
 
 #[derive(Args)]
 struct Make {
-    /// Where to: a folder, such as a disk that is taken away afterwards.
+    /// Where to: a folder, such as a disk that is taken away afterwards, or s3://BUCKET/PREFIX of the service in `[backup]`.
     #[arg(long, value_name = "PLACE")]
     to: Option<String>,
-    /// Where the keys of months are kept, if elsewhere: they must be where files can be removed.
+    /// Where the keys of months and containers are kept, if elsewhere: they must be where what is removed is gone.
     #[arg(long, value_name = "PLACE")]
     keys_to: Option<String>,
+    /// Lock it for so many days (S3 object lock, compliance mode): nobody can change or remove any of it before, but the keys.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+    lock_days: Option<u16>,
     /// Read at most so much a second, such as 50MiB; `unlimited` reads as fast as it goes.
     #[arg(long, default_value = "64MiB")]
     rate: String,
@@ -73,9 +80,22 @@ struct Of {
     /// Where the backup is.
     #[arg(long, value_name = "PLACE")]
     from: String,
+    /// The relay's configuration, read where the backup is in a bucket.
+    #[arg(long, default_value = "relay.toml")]
+    config: PathBuf,
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Of {
+    fn open(&self) -> anyhow::Result<Target> {
+        let s3 = match Target::in_bucket(&self.from) {
+            true => Config::load(&self.config)?.backup,
+            false => None,
+        };
+        Ok(Target::open(&self.from, false, s3.as_ref())?)
+    }
 }
 
 /// `restore`.
@@ -115,17 +135,23 @@ fn make(asked: &Make) -> anyhow::Result<()> {
         return Err(AdminError::Argument("--to PLACE says where the backup goes".into()).into());
     };
     let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
-    embedded(&config, "backup")?;
     let (log, kept) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
     let scratch = Scratch::new(asked.scratch.as_deref())?;
-    let target = Target::open(to, true)?;
+    let (s3, now) = (config.backup.as_ref(), OffsetDateTime::now_utc());
+    let mut target = Target::open(to, true, s3)?;
     let keys = match &asked.keys_to {
-        Some(place) => Target::open(place, true)?,
+        Some(place) => Target::open(place, true, s3)?,
         None => target.clone(),
     };
+    if let Some(days) = asked.lock_days {
+        target = target.locked(s3, now + time::Duration::days(days.into()))?;
+    }
+    let shared = shared(&config, &kept)?;
+    let bucket = bucket(&config, &kept)?;
     let place = check::Place {
         data: &config.data,
         vkey: log.vkey(),
+        shared: shared.as_ref(),
         keys: &kept,
         scratch: scratch.path(),
         note: None,
@@ -138,7 +164,7 @@ fn make(asked: &Make) -> anyhow::Result<()> {
     ];
     let rate = words::rate(&asked.rate)?;
     let made = watched(json, rate, async |pace| {
-        backup::make(place, &also, &target, &keys, OffsetDateTime::now_utc(), pace).await
+        backup::make(place, bucket.as_ref(), &also, &target, &keys, now, pace).await
     })?;
     if json {
         println!("{}", serde_json::to_string_pretty(&made)?);
@@ -146,6 +172,12 @@ fn make(asked: &Make) -> anyhow::Result<()> {
     }
     println!("{}: {}", made.name, told(&made.generation));
     println!("{} bytes were new", made.new_bytes);
+    if let Some(held) = &made.locked {
+        println!(
+            "its {} objects are locked until {} ({} were locked for less before); the keys are not",
+            held.objects, held.until, held.extended
+        );
+    }
     if made.keys_removed > 0 {
         println!(
             "{} keys that the relay has destroyed were removed from the backup",
@@ -156,7 +188,7 @@ fn make(asked: &Make) -> anyhow::Result<()> {
 }
 
 fn list(of: &Of) -> anyhow::Result<()> {
-    let target = Target::open(&of.from, false)?;
+    let target = of.open()?;
     let runtime = super::runtime()?;
     let (mut answer, mut damaged) = (Vec::new(), 0);
     for name in runtime.block_on(target.generations())? {
@@ -185,7 +217,7 @@ fn list(of: &Of) -> anyhow::Result<()> {
 }
 
 fn verify(of: &Of, generation: Option<&str>) -> anyhow::Result<()> {
-    let (target, scratch) = (Target::open(&of.from, false)?, Scratch::new(None)?);
+    let (target, scratch) = (of.open()?, Scratch::new(None)?);
     let (name, found) = watched(of.json, None, async |pace| {
         backup::verify(&target, generation, scratch.path(), pace).await
     })?;
@@ -198,7 +230,7 @@ fn verify(of: &Of, generation: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn prune(of: &Of, keep: usize) -> anyhow::Result<()> {
-    let (target, scratch) = (Target::open(&of.from, false)?, Scratch::new(None)?);
+    let (target, scratch) = (of.open()?, Scratch::new(None)?);
     let pruning = backup::prune(&target, keep, scratch.path(), OffsetDateTime::now_utc());
     let pruned = super::runtime()?.block_on(pruning)?;
     if of.json {
@@ -213,44 +245,59 @@ fn prune(of: &Of, keep: usize) -> anyhow::Result<()> {
 /// Puts a generation in the place of the data folder.
 pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
     let (config, json) = (Config::load(&asked.place.config)?, asked.place.json);
-    embedded(&config, "restore")?;
     let own = Own {
         log: LogSigner::open(&config)?,
         keys: Keys::open(&config.keys)?,
     };
-    let target = Target::open(&asked.from, false)?;
+    let s3 = config.backup.as_ref();
+    let target = Target::open(&asked.from, false, s3)?;
     let keys = match &asked.keys_from {
-        Some(place) => Target::open(place, false)?,
+        Some(place) => Target::open(place, false, s3)?,
         None => target.clone(),
     };
-    let to: &Path = asked.to.as_deref().unwrap_or(&config.data);
+    let to = match (&asked.to, &config.store) {
+        (Some(folder), _) => Destination::Folder(folder.clone()),
+        (None, None) => Destination::Folder(config.data.clone()),
+        (None, Some(database)) => Destination::Shared {
+            database: Box::new(database.clone()),
+            bucket: bucket(&config, &own.keys)?,
+            data: config.data.clone(),
+        },
+    };
     let (generation, despite) = (asked.generation.as_deref(), asked.despite_differences);
     let restored = watched(json, None, async |pace| {
-        backup::restore(&target, &keys, generation, to, own, despite, pace).await
+        backup::restore(&target, &keys, generation, &to, own, despite, pace).await
     })?;
     if json {
         println!("{}", serde_json::to_string_pretty(&restored)?);
         return Ok(());
     }
     words::check::report(&restored.compared, false)?;
+    let place = match &to {
+        Destination::Folder(folder) => folder.display().to_string(),
+        Destination::Shared { .. } => "the database and where containers are kept".into(),
+    };
     println!(
-        "{} is restored in {}: {}",
+        "{} is restored in {place}: {}",
         restored.name,
-        to.display(),
         told(&restored.generation)
     );
     println!("The index was made anew. Letters that came after this backup are not in it: see docs/recovery.md.");
     Ok(())
 }
 
-/// Says no where the trail is in a database: there these commands would not see it.
-pub(crate) fn embedded(config: &Config, verb: &str) -> Result<(), AdminError> {
-    if config.store.is_none() {
-        return Ok(());
-    }
-    Err(AdminError::Argument(format!(
-        "{verb} does not work on a trail in PostgreSQL; docs/postgresql.md says what is done there"
-    )))
+/// The database of a configuration that names one, for reading.
+pub(crate) fn shared(config: &Config, keys: &Keys) -> anyhow::Result<Option<Arc<PostgresReader>>> {
+    let Some(address) = &config.store else { return Ok(None) };
+    Ok(Some(Arc::new(PostgresReader::open(address, keys)?)))
+}
+
+/// The bucket of a configuration that names one.
+pub(crate) fn bucket(config: &Config, keys: &Keys) -> anyhow::Result<Option<Containers>> {
+    let Some(place) = &config.containers else {
+        return Ok(None);
+    };
+    Ok(Some(Containers::shared(Objects::open(place)?, keys.clone())))
 }
 
 fn told(generation: &Generation) -> String {

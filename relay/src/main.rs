@@ -18,7 +18,6 @@ use relay::containers::Containers;
 use relay::folder::Scratch;
 use relay::keys::Keys;
 use relay::log::LogSigner;
-use relay::objects::Objects;
 use relay::pace::Pace;
 use relay::store::{self, Embedded as _, FileStore, PostgresStore, Store};
 use relay::trust::CurrentTrust;
@@ -404,18 +403,22 @@ fn rebuild(place: &Place) -> anyhow::Result<()> {
 /// Compares what the relay keeps with what it has recorded.
 fn compare(place: &Place, rate: &str, scratch: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
-    keeping::embedded(&config, "check")?;
     let rate = words::rate(rate)?;
     let key = LogSigner::open(&config)?;
     let keys = Keys::open(&config.keys)?;
     let scratch = Scratch::new(scratch)?;
-    let containers = Containers::open(&config.data, keys.clone())?;
+    let shared = keeping::shared(&config, &keys)?;
+    let containers = match keeping::bucket(&config, &keys)? {
+        Some(bucket) => bucket,
+        None => Containers::open(&config.data, keys.clone())?,
+    };
     let watch = words::Watch::new(place.json);
     let told = |step: &str, bytes| watch.tell(step, bytes);
     let mut pace = Pace::new(rate, &told);
     let looked = relay::check::Place {
         data: &config.data,
         vkey: key.vkey(),
+        shared: shared.as_ref(),
         keys: &keys,
         scratch: scratch.path(),
         note: None,
@@ -484,10 +487,9 @@ fn rotate(place: &Place, reload_only: bool) -> anyhow::Result<()> {
     let keys = Keys::open(&config.keys)?;
     // Its lock keeps a relay from starting meanwhile.
     let store = open(&config)?;
-    let shared = match &config.containers {
-        Some(bucket) => Some(Containers::shared(Objects::open(bucket)?, keys.clone())),
+    let shared = match keeping::bucket(&config, &keys)? {
         None if config.store.is_some() => Some(Containers::open(&config.data, keys.clone())?),
-        None => None,
+        bucket => bucket,
     };
     let shared = shared.map(|containers| admin::SharedKeys {
         store: Arc::clone(&store),

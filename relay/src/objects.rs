@@ -3,6 +3,7 @@
 //! An answer of 200 is a claim. What is put is looked up again, by size and tag, before anything rests on it; whether the store
 //! keeps it through a power cut is its operator's setting (`docs/many-machines.md`).
 
+mod lock;
 mod wire;
 
 use std::io;
@@ -14,12 +15,14 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 pub(crate) use object_store::path::Path as Key;
+use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, RetryConfig, UpdateVersion};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::config::S3Place;
 use crate::folder::owners_alone;
+pub(crate) use lock::{LockError, Locks};
 
 /// A request that fails is tried again for so long; then the request of the client fails.
 const RETRY: Duration = Duration::from_secs(20);
@@ -66,12 +69,7 @@ impl Objects {
     /// # Errors
     /// [`ObjectsError`].
     pub fn open(place: &S3Place) -> Result<Self, ObjectsError> {
-        let credentials = match &place.credentials {
-            Some(path) => Credentials::read(path)?,
-            None => Credentials::from_environment().ok_or(ObjectsError::NoCredentials)?,
-        };
-        let connector = wire::Connector::new(place.ca.as_deref())
-            .map_err(|reason| ObjectsError::Ca(place.ca.clone().unwrap_or_default(), reason))?;
+        let (credentials, connector) = (Credentials::of(place)?, wire::Connector::of(place)?);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&place.bucket)
             .with_endpoint(&place.endpoint)
@@ -99,6 +97,26 @@ impl Objects {
             .build()
             .map_err(|error| ObjectsError::Unusable(error.to_string()))?;
         Ok(Self(Arc::new(store)))
+    }
+
+    /// What lies below a prefix of it.
+    pub(crate) fn below(&self, prefix: &str) -> Self {
+        if prefix.is_empty() {
+            return self.clone();
+        }
+        Self(Arc::new(PrefixStore::new(Arc::clone(&self.0), prefix)))
+    }
+
+    /// Whether it keeps what is removed or replaced as an earlier version.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn keeps_versions(&self) -> object_store::Result<bool> {
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let key = Key::from_iter(["probes", name.as_str()]);
+        let put = self.0.put(&key, Bytes::from(name.clone()).into()).await?;
+        self.remove(&key).await?;
+        Ok(put.version.is_some_and(|version| version != "null"))
     }
 
     /// One that is gone with this program.
@@ -222,6 +240,17 @@ impl Objects {
         Ok(right && !stale && !gone)
     }
 
+    /// Whether there is an object.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn has(&self, key: &Key) -> object_store::Result<bool> {
+        match self.0.head(key).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            found => found.map(|_| true),
+        }
+    }
+
     async fn shows(&self, key: &Key, length: usize, tag: Option<&str>) -> object_store::Result<bool> {
         let found = match self.0.head(key).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(false),
@@ -299,7 +328,22 @@ impl Objects {
     }
 }
 
+impl wire::Connector {
+    /// The way to the endpoint of a configuration.
+    fn of(place: &S3Place) -> Result<Self, ObjectsError> {
+        Self::new(place.ca.as_deref()).map_err(|reason| ObjectsError::Ca(place.ca.clone().unwrap_or_default(), reason))
+    }
+}
+
 impl Credentials {
+    /// Those of a configuration.
+    fn of(place: &S3Place) -> Result<Self, ObjectsError> {
+        match &place.credentials {
+            Some(path) => Self::read(path),
+            None => Self::from_environment().ok_or(ObjectsError::NoCredentials),
+        }
+    }
+
     fn read(path: &Path) -> Result<Self, ObjectsError> {
         let refused = |reason: String| ObjectsError::Credentials(path.into(), reason);
         owners_alone(path).map_err(|error| refused(error.to_string()))?;

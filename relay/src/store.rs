@@ -32,7 +32,7 @@ pub use file::{FileStore, IndexKind, OpenError};
 pub use index::Row;
 pub use memory::MemoryStore;
 pub use open::{StoreOpenError, open};
-pub use postgres::{PostgresAddress, PostgresError, PostgresStore};
+pub use postgres::{PostgresAddress, PostgresError, PostgresReader, PostgresStore};
 pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
 pub use uploads::{Grown, UploadRow, UploadRows};
 

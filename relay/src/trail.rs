@@ -5,6 +5,7 @@
 //! index has seen, is damage, and stops the relay.
 
 mod group;
+pub(crate) mod remade;
 mod run;
 mod sealed;
 mod segment;

@@ -73,6 +73,43 @@ impl Bucket {
         format!("containers{}", self.buckets.fetch_add(1, Ordering::SeqCst))
     }
 
+    /// Name of a new bucket with object lock, which keeps versions.
+    ///
+    /// # Panics
+    /// If the server does not make it.
+    #[must_use]
+    pub fn locked(&self) -> String {
+        use std::io::Write as _;
+        let name = format!("locked{}", self.buckets.fetch_add(1, Ordering::SeqCst));
+        let mut shell = Command::new(&self.program)
+            .arg("shell")
+            .arg(format!("-master=127.0.0.1:{}", self.ports[0]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("weed can be run");
+        let line = format!("s3.bucket.create -name {name} -withLock\n");
+        let mut into = shell.stdin.take().expect("a pipe");
+        into.write_all(line.as_bytes()).expect("the shell reads");
+        drop(into);
+        let said = shell.wait_with_output().expect("the shell ends");
+        let told = String::from_utf8_lossy(&said.stdout);
+        assert!(told.contains(&name), "{told}{}", String::from_utf8_lossy(&said.stderr));
+        name
+    }
+
+    /// Python, told where this server is and how requests to it are signed.
+    #[must_use]
+    pub fn python(&self) -> Command {
+        let mut command = Command::new("python3");
+        command
+            .env("AWS_ACCESS_KEY_ID", ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("ENDPOINT", self.endpoint());
+        command
+    }
+
     /// The endpoint of a relay's configuration.
     #[must_use]
     pub fn endpoint(&self) -> String {
@@ -83,6 +120,22 @@ impl Bucket {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.ports[3]
+    }
+
+    /// Removes what lies below a path of a bucket behind the back of who uses it, as a disk that is lost would.
+    ///
+    /// # Panics
+    /// If the server does not answer, or refuses.
+    pub fn lose(&self, bucket: &str, below: &str) {
+        use std::io::{Read as _, Write as _};
+        let mut stream = TcpStream::connect(("127.0.0.1", self.ports[2])).expect("the filer answers");
+        let request = format!(
+            "DELETE /buckets/{bucket}/{below}?recursive=true HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("the filer takes a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the filer answers");
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
 
     /// The file with the credentials of a relay's configuration.

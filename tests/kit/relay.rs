@@ -57,7 +57,7 @@ pub struct RelayProcess {
     folder: TempDir,
     api: u16,
     portal: u16,
-    data: Option<PathBuf>,
+    data: Mutex<Option<PathBuf>>,
     environment: Vec<(&'static str, &'static str)>,
     child: Mutex<Option<Child>>,
 }
@@ -96,7 +96,7 @@ impl RelayProcess {
             folder,
             api,
             portal,
-            data: options.data.clone(),
+            data: Mutex::new(options.data.clone()),
             environment: options.environment.clone(),
             child: Mutex::new(None),
         };
@@ -321,7 +321,13 @@ impl RelayProcess {
     /// The folder of trail, index, containers and uploads.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.data.clone().unwrap_or_else(|| self.folder().join("data"))
+        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        data.clone().unwrap_or_else(|| self.folder().join("data"))
+    }
+
+    /// Its configuration names another data folder now; `None`: that below its own folder.
+    pub fn moved(&self, data: Option<PathBuf>) {
+        *self.data.lock().unwrap_or_else(PoisonError::into_inner) = data;
     }
 
     fn log_file(&self) -> PathBuf {

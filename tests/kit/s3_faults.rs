@@ -25,6 +25,8 @@ pub enum S3Fault {
     Slow(Duration),
     /// So many of the next objects are answered with 200, and nothing is put.
     Loses(u64),
+    /// What it says of locks is left out: as a server answers that takes their headers and does nothing.
+    Unlocked,
 }
 
 /// The way. It lives on a thread of its own and ends when this is dropped.
@@ -146,18 +148,26 @@ async fn pass(state: Arc<State>, request: Request<Incoming>) -> anyhow::Result<R
             return Ok(lie);
         }
         Some(S3Fault::Slow(late)) => tokio::time::sleep(late).await,
-        None => {}
+        Some(S3Fault::Unlocked) | None => {}
     }
+    let unlocked = matches!(
+        *state.fault.lock().unwrap_or_else(PoisonError::into_inner),
+        Some(S3Fault::Unlocked)
+    );
     let stream = TcpStream::connect(("127.0.0.1", state.to)).await?;
     let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(driver);
     // As signed, its host included.
     let (parts, body) = request.into_parts();
     let body = Full::new(body.collect().await?.to_bytes());
-    let (parts, body) = sender
+    let (mut parts, body) = sender
         .send_request(Request::from_parts(parts, body))
         .await?
         .into_parts();
+    if unlocked {
+        parts.headers.remove("x-amz-object-lock-mode");
+        parts.headers.remove("x-amz-object-lock-retain-until-date");
+    }
     Ok(Response::from_parts(parts, Full::new(body.collect().await?.to_bytes())))
 }
 

@@ -1,14 +1,15 @@
 //! The keys of a backup: those of months and of containers. They lie apart from the generations, each under its path in the data
 //! folder, and go with the relay's own: what is erased by its key is erased in every generation.
 
-use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Deref;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use formats::trail::{Class, Event};
 use formats::wire::{SubmissionId, SubmissionState};
 
-use super::making::{CONTAINERS, KEYS, io, names, temporary};
+use super::making::CONTAINERS;
+use super::origin::Origin;
 use super::{BackupError, Target};
 use crate::check::{CheckError, Place};
 use crate::clock;
@@ -16,43 +17,43 @@ use crate::containers::{BESIDE_KEY, CONTAINER_KEY};
 use crate::intake::REFUSED;
 use crate::store::{Replica, ReplicaError};
 
+/// Clocks of a bucket and of the backup differ by less.
+const SKEW: Duration = Duration::from_secs(86_400);
+
+/// Keys by path; where they lie in a bucket, with when each was changed last.
+#[derive(Default)]
+pub(super) struct Keys(pub(super) HashMap<String, Option<SystemTime>>);
+
+impl Deref for Keys {
+    type Target = HashMap<String, Option<SystemTime>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
 /// Whether a file of the data folder, named by its path there, is a key that lies beside what it seals.
 pub(super) fn is_key(path: &str) -> bool {
     let file = path.rsplit('/').next().unwrap_or_default();
     path.starts_with(CONTAINERS) && matches!(file, CONTAINER_KEY | BESIDE_KEY)
 }
 
-/// The keys a relay has now: paths in its data folder, with `/`. What marks a key as destroyed is one of them.
-pub(super) fn keys_below(data: &Path) -> Result<HashSet<String>, BackupError> {
-    let mut found = HashSet::new();
-    let mut open = vec![KEYS.to_owned(), CONTAINERS.to_owned()];
-    while let Some(folder) = open.pop() {
-        for name in names(&data.join(&folder))? {
-            let path = format!("{folder}/{name}");
-            if data.join(&path).is_dir() {
-                open.push(path);
-            } else if (folder == KEYS && !temporary(&path)) || is_key(&path) {
-                found.insert(path);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Copies what the backup does not have as it is here. Read, not told by times: the place may have another clock.
-pub(super) async fn add(data: &Path, here: &HashSet<String>, keys: &Target) -> Result<(), BackupError> {
+/// Copies what the backup does not have as it is here. Read, not told by times: the place may have another clock. Only where keys lie
+/// in a bucket, so that reading each takes long, one that was changed long before it was copied counts as the same.
+pub(super) async fn add(origin: &Origin<'_>, here: &Keys, keys: &Target) -> Result<(), BackupError> {
     let kept = keys.keys().await?;
-    for name in here {
-        let path = data.join(name);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            // Destroyed meanwhile.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(io(&path)(error)),
-        };
+    for (name, changed) in here.iter() {
+        let old = kept
+            .get(name)
+            .is_some_and(|kept| changed.is_some_and(|changed| changed + SKEW < SystemTime::from(kept.last_modified)));
+        if old {
+            continue;
+        }
+        // Destroyed meanwhile, it is none.
+        let Some(bytes) = origin.key(name).await? else { continue };
         let same = kept.contains_key(name) && keys.key(name).await?.as_deref() == Some(&bytes);
         if !same {
-            keys.put_key(name, Bytes::from(bytes)).await?;
+            keys.put_key(name, bytes).await?;
         }
     }
     Ok(())
@@ -71,20 +72,20 @@ pub(super) struct Gone {
 /// before the generation was measured stays until the next run, for this generation speaks of its container.
 pub(super) async fn gone(
     place: Place<'_>,
-    before: &HashSet<String>,
-    after: &HashSet<String>,
+    before: &Keys,
+    after: &Keys,
     keys: &Target,
     newest: u64,
 ) -> Result<Gone, BackupError> {
     let (mut gone, mut open) = (Gone::default(), Vec::new());
     for name in keys.keys().await?.into_keys() {
-        if after.contains(&name) || (is_key(&name) && before.contains(&name)) {
+        if after.contains_key(&name) || (is_key(&name) && before.contains_key(&name)) {
             continue;
         }
         if is_key(&name) {
             open.push(name);
         } else if let Some(month) = name.strip_suffix(".key") {
-            match after.contains(&format!("{month}.destroyed")) {
+            match after.contains_key(&format!("{month}.destroyed")) {
                 true => gone.destroyed.push(name),
                 false => drop(gone.lost.insert(name)),
             }
@@ -137,7 +138,11 @@ struct Told {
 
 impl Told {
     fn read(place: Place<'_>) -> Result<Self, BackupError> {
-        let replica = Replica::new(place.data, place.keys, &place.scratch.join("told"));
+        let scratch = place.scratch.join("told");
+        let replica = match place.shared {
+            None => Replica::new(place.data, place.keys, &scratch),
+            Some(database) => Replica::of_database(database, &scratch),
+        };
         let mut told = Self {
             replica: replica.map_err(CheckError::from)?,
             months: BTreeSet::new(),

@@ -1,17 +1,17 @@
 //! Making a backup beside a running relay: files, the trail's length, what is new since, and the generation last of all.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use trust_store::report::rfc3339;
 
 use super::listing::{self, Entry, Reading, Writing};
-use super::{BackupError, Content, Generation, PART, Target, apart};
+use super::origin::{Item, Origin, Root};
+use super::{BackupError, Content, Generation, Held, Target, apart, trail};
 use crate::check::{self, Place};
+use crate::containers::Containers;
 use crate::pace::Pace;
 use crate::trail::TrailReader;
 
@@ -27,6 +27,9 @@ pub struct Made {
     pub new_bytes: u64,
     /// Keys that the relay has destroyed and that were removed here too.
     pub keys_removed: u64,
+    /// What of it is locked, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked: Option<Held>,
 }
 
 /// Passes over the files before it is given up.
@@ -37,22 +40,22 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(super) const KEYS: &str = "keys";
 /// Folder of sealed containers, each with its keys beside it.
 pub(super) const CONTAINERS: &str = "containers";
-/// What is no state, or belongs to one run of the relay, or is made anew from the rest; and the keys, which are kept apart.
-const LEFT_OUT: [&str; 6] = ["index", "uploads", "evidence", "admin.sock", "trail", KEYS];
-
 /// A run.
-struct Run<'a, 'p> {
-    place: Place<'a>,
+pub(super) struct Run<'a, 'p> {
+    pub(super) origin: Origin<'a>,
     target: &'a Target,
     pace: &'a mut Pace<'p>,
     new_bytes: u64,
     files: u64,
     bytes: u64,
     /// A file of the pass before that is another one now.
-    changed: Option<String>,
+    pub(super) changed: Option<String>,
+    /// Segments of a trail that lies in a database, as they were copied last.
+    pub(super) segments: Vec<Entry>,
 }
 
-/// Adds a generation to `target`: what `place.data` holds now. `also` are files and folders kept for reference, such as the
+/// Adds a generation to `target`: what the relay at `place` keeps now, or the relays that share a database and the bucket of
+/// `containers`. `also` are files and folders kept for reference, such as the
 /// configuration, each with its name there.
 ///
 /// # Errors
@@ -60,12 +63,14 @@ struct Run<'a, 'p> {
 /// [`BackupError::KeysLost`] there is a generation, and no key was removed.
 pub async fn make(
     place: Place<'_>,
+    containers: Option<&Containers>,
     also: &[(String, PathBuf)],
     target: &Target,
     keys: &Target,
     now: OffsetDateTime,
     pace: &mut Pace<'_>,
 ) -> Result<Made, BackupError> {
+    keys.forgets().await?;
     // Held to the end: where no relay runs, none starts meanwhile.
     let source = check::Source::open(place, pace)?;
     let checkpoint = source.checkpoint()?;
@@ -74,42 +79,64 @@ pub async fn make(
         // `backup verify` names one that is damaged.
         newest_records = newest_records.max(target.generation(&name).await.map_or(0, |found| found.records));
     }
+    let mut segments = Vec::new();
     let mut earlier = match target.generations().await?.last() {
         None => Reading::none(),
         Some(newest) => match target.generation(newest).await {
-            Ok(newest) => listing::bring(target, &newest.listing, &place.scratch.join("earlier")).await?,
+            Ok(newest) => {
+                let list = place.scratch.join("earlier");
+                let earlier = listing::bring(target, &newest.listing, &list).await?;
+                if place
+                    .shared
+                    .is_some_and(|database| trail::goes_on(database, place.vkey, &newest))
+                {
+                    segments = trail::segments(Reading::open(&list)?)?;
+                }
+                earlier
+            }
             // What cannot be read is copied again; `backup verify` names it.
             Err(BackupError::Generation(_)) => Reading::none(),
             Err(error) => return Err(error),
         },
     };
     let mut run = Run {
-        place,
+        origin: Origin::new(place, containers),
         target,
         pace,
         new_bytes: 0,
         files: 0,
         bytes: 0,
         changed: None,
+        segments,
     };
+    let mut records = 0;
     let mut extents = Vec::new();
     for pass in 0..PASSES {
         // Before the trail is measured: a key that is destroyed after that belongs to this generation still.
-        let before = apart::keys_below(place.data)?;
-        apart::add(place.data, &before, keys).await?;
+        let before = run.origin.keys().await?;
+        apart::add(&run.origin, &before, keys).await?;
         if pass > 0 {
             std::thread::sleep(PAUSE);
-            extents = measure(&place.data.join("trail"))?;
+            match place.shared {
+                None => {
+                    extents = measure(&place.data.join("trail"))?;
+                    records = extents.last().map_or(0, |last: &Extent| last.next);
+                }
+                Some(database) => records = database.size()?,
+            }
         }
         (run.files, run.bytes, run.changed) = (0, 0, None);
-        let list = run.pass(pass, &mut earlier, &extents, also).await?;
+        let list = run.pass(pass, &mut earlier, &extents, records, also).await?;
         if pass > 0 && run.changed.is_none() {
-            let (records, files, bytes) = (
-                extents.last().map_or(0, |last: &Extent| last.next),
-                run.files,
-                run.bytes,
-            );
-            let listing = run.content(&list, None, "list").await?.ok_or_else(|| gone(&list))?;
+            let (files, bytes) = (run.files, run.bytes);
+            let item = Item::file(&list, None)?.ok_or_else(|| gone(&list))?;
+            let listing = run.content(&item, "list").await?.ok_or_else(|| gone(&list))?;
+            let mut locked = None;
+            target.hold(listing.objects(), &mut locked).await?;
+            let mut held = Reading::open(&list)?;
+            while let Some(entry) = held.next()? {
+                target.hold(entry.content.objects(), &mut locked).await?;
+            }
             let generation = Generation {
                 version: 1,
                 made: rfc3339(now),
@@ -119,8 +146,8 @@ pub async fn make(
                 bytes,
                 listing,
             };
-            let after = apart::keys_below(place.data)?;
-            apart::add(place.data, &after, keys).await?;
+            let after = run.origin.keys().await?;
+            apart::add(&run.origin, &after, keys).await?;
             let gone = apart::gone(place, &before, &after, keys, newest_records).await?;
             let keys_removed = apart::remove(&gone, keys).await?;
             let name = target.put_generation(&generation).await?;
@@ -132,6 +159,7 @@ pub async fn make(
                 generation,
                 new_bytes: run.new_bytes,
                 keys_removed,
+                locked,
             });
         }
         earlier = Reading::open(&list)?;
@@ -176,47 +204,71 @@ impl Run<'_, '_> {
         pass: usize,
         earlier: &mut Reading,
         extents: &[Extent],
+        records: u64,
         also: &[(String, PathBuf)],
     ) -> Result<PathBuf, BackupError> {
-        let mut list = Writing::create(&self.place.scratch.join(format!("pass{pass}")))?;
-        let mut roots: Vec<(String, PathBuf)> = also.to_vec();
-        for name in names(self.place.data)? {
-            if !LEFT_OUT.contains(&name.as_str()) {
-                roots.push((name.clone(), self.place.data.join(&name)));
-            }
-        }
-        let trail = "trail".to_owned();
-        roots.push((trail.clone(), self.place.data.join(&trail)));
+        let mut list = Writing::create(&self.origin.place.scratch.join(format!("pass{pass}")))?;
+        let disk = |(name, path): &(String, PathBuf)| (name.clone(), Root::Disk(path.clone()));
+        let mut roots: Vec<(String, Root)> = also.iter().map(disk).collect();
+        roots.extend(self.origin.roots()?);
         roots.sort_by(|one, other| listing::order(&one.0, &other.0));
-        for (name, path) in roots {
-            if name == trail {
-                for extent in extents {
-                    let file = extent.path.file_name().unwrap_or_default().to_string_lossy();
-                    self.file(
-                        &mut list,
-                        earlier,
-                        pass,
-                        &format!("{trail}/{file}"),
-                        &extent.path,
-                        Some(extent.length),
-                    )
-                    .await?;
+        for (name, root) in roots {
+            match root {
+                Root::Trail if self.origin.place.shared.is_some() => {
+                    self.trail(&mut list, earlier, records).await?;
                 }
-                continue;
-            }
-            // A stack of what is still to come, the next on top.
-            let mut open = vec![(name, path)];
-            while let Some((name, path)) = open.pop() {
-                if path.is_dir() {
-                    let below = names(&path)?.into_iter().rev();
-                    open.extend(below.map(|file| (format!("{name}/{file}"), path.join(file))));
-                } else if !temporary(&name) && !apart::is_key(&name) {
-                    self.file(&mut list, earlier, pass, &name, &path, None).await?;
+                Root::Trail => {
+                    for extent in extents {
+                        let file = extent.path.file_name().unwrap_or_default().to_string_lossy();
+                        let (path, length) = (format!("{name}/{file}"), Some(extent.length));
+                        if let Some(item) = Item::file(&extent.path, length)? {
+                            self.file(&mut list, earlier, pass, &path, &item, true).await?;
+                        }
+                    }
                 }
+                Root::Containers => {
+                    let mut folders = self.origin.folders().await?;
+                    folders.sort_by(|one, other| listing::order(one, other));
+                    for folder in folders {
+                        for (path, item) in self.origin.files(&folder).await? {
+                            self.file(&mut list, earlier, pass, &path, &item, false).await?;
+                        }
+                    }
+                }
+                Root::Log => {
+                    for (path, item) in self.origin.log().await? {
+                        self.file(&mut list, earlier, pass, &path, &item, false).await?;
+                    }
+                }
+                Root::Disk(path) => self.disk(&mut list, earlier, pass, name, path).await?,
             }
         }
         self.rest(pass, earlier)?;
         list.end()
+    }
+
+    async fn disk(
+        &mut self,
+        list: &mut Writing,
+        earlier: &mut Reading,
+        pass: usize,
+        name: String,
+        path: PathBuf,
+    ) -> Result<(), BackupError> {
+        // A stack of what is still to come, the next on top.
+        let mut open = vec![(name, path)];
+        while let Some((name, path)) = open.pop() {
+            if path.is_dir() {
+                let below = names(&path)?.into_iter().rev();
+                open.extend(below.map(|file| (format!("{name}/{file}"), path.join(file))));
+            } else if !temporary(&name)
+                && !apart::is_key(&name)
+                && let Some(item) = Item::file(&path, None)?
+            {
+                self.file(list, earlier, pass, &name, &item, false).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What the pass before had beyond the last file of this one is gone now.
@@ -229,34 +281,22 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// `grows`: a segment of the trail, which is the same if it is as long.
     async fn file(
         &mut self,
         list: &mut Writing,
         earlier: &mut Reading,
         pass: usize,
         name: &str,
-        path: &Path,
-        length: Option<u64>,
+        item: &Item,
+        grows: bool,
     ) -> Result<(), BackupError> {
         let changed = &mut self.changed;
         let known = earlier.at(name, &mut |entry| *changed = Some(entry.path))?;
-        let found = match path.metadata() {
-            Ok(found) if found.is_file() => found,
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io(path)(error)),
-        };
-        let size = length.unwrap_or(found.len());
-        let since = found
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = since
-            .and_then(|since| u64::try_from(since.as_nanos()).ok())
-            .unwrap_or(0);
-        let same = |known: &Entry| known.content.size == size && (known.modified == modified || length.is_some());
+        let modified = item.version;
+        let same = |known: &Entry| known.content.size == item.size && (known.modified == modified || grows);
         // How far the witnesses or a feed have come: as it was first seen, so that it is never ahead of the trail.
-        let first = pass > 0 && length.is_none() && !name.starts_with(CONTAINERS);
+        let first = pass > 0 && !grows && !name.starts_with(CONTAINERS);
         let entry = match known {
             // A segment of the same length is the same: the trail only grows.
             Some(known) if same(&known) => Entry { modified, ..known },
@@ -265,7 +305,7 @@ impl Run<'_, '_> {
                 if known.is_some() || first {
                     self.changed = Some(name.to_owned());
                 }
-                let Some(content) = self.content(path, length, name).await? else {
+                let Some(content) = self.content(item, name).await? else {
                     return Ok(());
                 };
                 Entry {
@@ -275,46 +315,64 @@ impl Run<'_, '_> {
                 }
             }
         };
-        self.files += 1;
-        self.bytes += entry.content.size;
-        list.add(&entry)
+        self.list(list, &entry)
     }
 
-    /// Copies what a file holds, up to `length`; `None` if it is gone.
-    async fn content(&mut self, path: &Path, length: Option<u64>, step: &str) -> Result<Option<Content>, BackupError> {
+    pub(super) fn list(&mut self, list: &mut Writing, entry: &Entry) -> Result<(), BackupError> {
+        self.files += 1;
+        self.bytes += entry.content.size;
+        list.add(entry)
+    }
+
+    /// Copies what a file holds; `None` if it is gone.
+    async fn content(&mut self, item: &Item, step: &str) -> Result<Option<Content>, BackupError> {
         let step = step.split('/').next().unwrap_or_default();
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(path)(error)),
+        let Some(mut reading) = item.open().await? else {
+            return Ok(None);
         };
-        let mut file = file.take(length.unwrap_or(u64::MAX));
-        let (mut whole, mut size, mut parts) = (Sha256::new(), 0, Vec::new());
+        let mut copying = Copying::default();
         loop {
-            let mut part = Vec::new();
-            file.by_ref()
-                .take(PART as u64)
-                .read_to_end(&mut part)
-                .map_err(io(path))?;
+            let Some(part) = reading.part().await? else {
+                return Ok(None);
+            };
             if part.is_empty() {
-                break;
+                return Ok(Some(copying.end()));
             }
-            let count = part.len() as u64;
-            whole.update(&part);
-            size += count;
-            self.pace.spend(step, count);
-            let (object, new) = self.target.put(part.into()).await?;
-            parts.push(object);
-            self.new_bytes += if new { count } else { 0 };
+            self.part(&mut copying, part, step).await?;
         }
-        if parts.len() == 1 {
-            parts.clear();
+    }
+
+    /// Puts the next part of what is being copied.
+    pub(super) async fn part(&mut self, copying: &mut Copying, part: Vec<u8>, step: &str) -> Result<(), BackupError> {
+        let count = part.len() as u64;
+        copying.whole.update(&part);
+        copying.size += count;
+        self.pace.spend(step, count);
+        let (object, new) = self.target.put(part.into()).await?;
+        copying.parts.push(object);
+        self.new_bytes += if new { count } else { 0 };
+        Ok(())
+    }
+}
+
+/// What was put so far of a file.
+#[derive(Default)]
+pub(super) struct Copying {
+    whole: Sha256,
+    size: u64,
+    parts: Vec<String>,
+}
+
+impl Copying {
+    pub(super) fn end(mut self) -> Content {
+        if self.parts.len() == 1 {
+            self.parts.clear();
         }
-        Ok(Some(Content {
-            size,
-            sha256: hex::encode(whole.finalize()),
-            parts,
-        }))
+        Content {
+            size: self.size,
+            sha256: hex::encode(self.whole.finalize()),
+            parts: self.parts,
+        }
     }
 }
 

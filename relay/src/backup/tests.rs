@@ -52,6 +52,7 @@ async fn try_back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Resul
     let place = Place {
         data,
         vkey: key.vkey(),
+        shared: None,
         keys: &keys(),
         scratch: scratch.path(),
         note: None,
@@ -59,7 +60,7 @@ async fn try_back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Resul
     };
     let watch = |_: &str, _| {};
     let mut pace = Pace::new(None, &watch);
-    make(place, &[], target, target, now, &mut pace).await
+    make(place, None, &[], target, target, now, &mut pace).await
 }
 
 async fn back(target: &Target, generation: Option<&str>, to: &Path) -> Result<Restored, BackupError> {
@@ -67,7 +68,7 @@ async fn back(target: &Target, generation: Option<&str>, to: &Path) -> Result<Re
         target,
         target,
         generation,
-        to,
+        &Destination::Folder(to.into()),
         own(),
         false,
         &mut Pace::new(None, &|_, _| {}),
@@ -91,7 +92,7 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
 async fn generations_share_objects_and_each_is_restored_as_it_was() {
     let root = tempfile::tempdir().unwrap();
     let (data, place) = (root.path().join("data"), root.path().join("backup"));
-    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    let target = Target::open(place.to_str().unwrap(), true, None).unwrap();
     grow(&data, 0, 3).await;
     std::fs::create_dir_all(data.join("containers/orphans/x")).unwrap();
     std::fs::write(data.join("containers/orphans/x/container.asice"), vec![7; PART + 5]).unwrap();
@@ -149,7 +150,7 @@ async fn generations_share_objects_and_each_is_restored_as_it_was() {
 async fn a_flipped_byte_in_any_object_is_named_and_nothing_is_put_in_place() {
     let root = tempfile::tempdir().unwrap();
     let (data, place) = (root.path().join("data"), root.path().join("backup"));
-    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    let target = Target::open(place.to_str().unwrap(), true, None).unwrap();
     grow(&data, 0, 3).await;
     let made = back_up(&data, &target, day(1)).await;
     let scratch = Scratch::new(None).unwrap();
@@ -182,7 +183,7 @@ async fn a_flipped_byte_in_any_object_is_named_and_nothing_is_put_in_place() {
 async fn pruning_keeps_what_is_needed() {
     let root = tempfile::tempdir().unwrap();
     let (data, place) = (root.path().join("data"), root.path().join("backup"));
-    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    let target = Target::open(place.to_str().unwrap(), true, None).unwrap();
     for number in 0..4 {
         grow(&data, number, 1).await;
         back_up(&data, &target, day(number.try_into().unwrap())).await;
@@ -209,7 +210,7 @@ async fn pruning_keeps_what_is_needed() {
 #[tokio::test]
 async fn a_backup_that_leads_out_of_its_folder_is_refused() {
     let root = tempfile::tempdir().unwrap();
-    let target = Target::open(root.path().join("backup").to_str().unwrap(), true).unwrap();
+    let target = Target::open(root.path().join("backup").to_str().unwrap(), true, None).unwrap();
     let line = r#"{"path":"../outside","modified":1,"content":{"size":0,"sha256":""}}"#;
     let (object, _) = target.put(line.as_bytes().into()).await.unwrap();
     let generation = Generation {
@@ -235,7 +236,7 @@ async fn a_backup_that_leads_out_of_its_folder_is_refused() {
 async fn a_key_that_is_lost_is_named_and_stays_in_the_backup() {
     let root = tempfile::tempdir().unwrap();
     let (data, place) = (root.path().join("data"), root.path().join("backup"));
-    let target = Target::open(place.to_str().unwrap(), true).unwrap();
+    let target = Target::open(place.to_str().unwrap(), true, None).unwrap();
     grow(&data, 0, 3).await;
     let destroyed = data.join("keys/2026-10.account.key");
     std::fs::write(&destroyed, "ten").unwrap();

@@ -1,7 +1,7 @@
 //! Containers and what lies beside them: each is there, and is what its record says. And what is there beside that.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +9,10 @@ use formats::wire::SubmissionId;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{CheckError, Code, Difference, Leftover, Place, RESTORE, Report, follow};
+use super::trail::Refused;
+use super::{Apart, CheckError, Code, Difference, Leftover, Place, RESTORE, Report, follow};
 use crate::archive::ARCHIVE;
-use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, Containers, ORPHANS, sealed_name};
+use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, Containers, ORPHANS};
 use crate::intake::{EVIDENCE, GATHERED, REFUSED, REPORT};
 use crate::pace::Pace;
 use crate::revise::{evidence_name, report_name};
@@ -24,6 +25,9 @@ const TRIES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(150);
 /// What is younger may be waiting for its record.
 const UNDER_WAY: Duration = Duration::from_secs(600);
+
+const NO_CONTAINER: &str = "the container is not there";
+const NO_RECORD: &str = "no record names it";
 
 /// A file that a record names.
 struct Named {
@@ -49,26 +53,79 @@ pub(super) async fn compare(
             submission(place, containers, replica, &row, pace, report).await?;
         }
     }
-    refusals(place, containers, pace, report).await?;
-    leftovers(place, containers, replica, report).await
+    refusals(containers, pace, report).await?;
+    leftovers(place, containers, replica, report).await?;
+    if containers.is_shared() {
+        apart(report);
+    }
+    Ok(())
+}
+
+/// The report of each refusal is there.
+pub(super) async fn refused(
+    place: Place<'_>,
+    containers: &Containers,
+    refused: Vec<Refused>,
+    report: &mut Report,
+) -> Result<(), CheckError> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let there: HashSet<String> = containers.names().await?.into_iter().collect();
+    for Refused {
+        position,
+        report: digest,
+    } in refused
+    {
+        let name = format!("{REFUSED}{digest}");
+        // One that came after the names were read is looked for by itself.
+        if there.contains(&name) && !place.live || containers.has_beside(&name, REPORT).await? {
+            continue;
+        }
+        report.differs(Difference {
+            code: Code::FileMissing,
+            file: containers.shown(&name, REPORT),
+            position: Some(position),
+            offset: None,
+            what: "the report of a refusal is not there".into(),
+            remedy: RESTORE,
+        });
+    }
+    Ok(())
+}
+
+/// Says how far two stores are apart that were perhaps restored to different moments.
+fn apart(report: &mut Report) {
+    let lacks = |found: &&Difference| found.code == Code::FileMissing && found.what.starts_with(NO_CONTAINER);
+    let positions = report
+        .differences
+        .iter()
+        .filter(lacks)
+        .filter_map(|found| found.position);
+    let apart = Apart {
+        without_container: report.differences.iter().filter(lacks).count() as u64,
+        between: positions.clone().min().zip(positions.max()),
+        without_record: report.leftovers.iter().filter(|left| left.what == NO_RECORD).count() as u64,
+    };
+    report.apart = (apart != Apart::default()).then_some(apart);
 }
 
 /// The files a submission must have. One that waited has evidence and report of its verdict under their digests.
-fn named(place: Place<'_>, row: &SubmissionRow) -> Vec<Named> {
+async fn named(containers: &Containers, row: &SubmissionRow) -> Result<Vec<Named>, ContainerError> {
     let submission = &row.submission;
     let position = row.position;
-    let choose = |own: String, usual: &str| {
-        let beside = folder(place).join(&submission.stored_as).join(sealed_name(&own));
-        if beside.exists() { own } else { usual.to_owned() }
+    let choose = async |own: String, usual: &str| {
+        let own_is_there = containers.has_beside(&submission.stored_as, &own).await?;
+        Ok::<_, ContainerError>(if own_is_there { own } else { usual.to_owned() })
     };
     let mut files = vec![
         Named {
-            file: choose(evidence_name(&submission.evidence_sha256), EVIDENCE),
+            file: choose(evidence_name(&submission.evidence_sha256), EVIDENCE).await?,
             sha256: submission.evidence_sha256.clone(),
             position,
         },
         Named {
-            file: choose(report_name(&submission.report_sha256), REPORT),
+            file: choose(report_name(&submission.report_sha256), REPORT).await?,
             sha256: submission.report_sha256.clone(),
             position,
         },
@@ -97,7 +154,7 @@ fn named(place: Place<'_>, row: &SubmissionRow) -> Vec<Named> {
             position,
         });
     }
-    files
+    Ok(files)
 }
 
 async fn submission(
@@ -109,14 +166,13 @@ async fn submission(
     report: &mut Report,
 ) -> Result<(), CheckError> {
     let mut row = row.clone();
-    let mut open: BTreeSet<String> = named(place, &row).into_iter().map(|named| named.file).collect();
+    let files = named(containers, &row).await?;
+    let mut open: BTreeSet<String> = files.into_iter().map(|named| named.file).collect();
     report.files += open.len() as u64;
     for attempt in 1..=TRIES {
         let mut differing = Vec::new();
-        for named in named(place, &row)
-            .into_iter()
-            .filter(|named| open.contains(&named.file))
-        {
+        let files = named(containers, &row).await?;
+        for named in files.into_iter().filter(|named| open.contains(&named.file)) {
             let found = digest(containers, &row.submission.stored_as, &named.file, pace).await;
             if !matches!(&found, Ok(found) if *found == named.sha256) {
                 differing.push((named, found));
@@ -127,7 +183,7 @@ async fn submission(
         }
         if attempt == TRIES || !place.live {
             for (named, found) in differing {
-                report.differs(difference(place, &row, &named, found));
+                report.differs(difference(containers, &row, &named, found));
             }
             return Ok(());
         }
@@ -144,7 +200,7 @@ async fn submission(
 }
 
 fn difference(
-    place: Place<'_>,
+    containers: &Containers,
     row: &SubmissionRow,
     named: &Named,
     found: Result<String, ContainerError>,
@@ -154,14 +210,13 @@ fn difference(
             Code::FileChanged,
             format!("SHA-256 is {found}, the record says {}", named.sha256),
         ),
+        Err(ContainerError::Absent) if named.file == CONTAINER => (Code::FileMissing, NO_CONTAINER.into()),
         Err(ContainerError::Absent) => (Code::FileMissing, "it is not there".into()),
         Err(error) => (Code::FileChanged, format!("it cannot be read: {error}")),
     };
     Difference {
         code,
-        file: folder(place)
-            .join(&row.submission.stored_as)
-            .join(sealed_name(&named.file)),
+        file: containers.shown(&row.submission.stored_as, &named.file),
         position: Some(named.position),
         offset: None,
         what: format!("{what} (submission {})", row.submission.submission),
@@ -196,12 +251,7 @@ async fn digest(
 }
 
 /// Reports of refusals bear their digest as their name.
-async fn refusals(
-    place: Place<'_>,
-    containers: &Containers,
-    pace: &mut Pace<'_>,
-    report: &mut Report,
-) -> Result<(), CheckError> {
+async fn refusals(containers: &Containers, pace: &mut Pace<'_>, report: &mut Report) -> Result<(), CheckError> {
     for name in containers.names().await? {
         let Some(expected) = name.strip_prefix(REFUSED) else {
             continue;
@@ -215,7 +265,7 @@ async fn refusals(
         };
         report.differs(Difference {
             code: Code::FileChanged,
-            file: folder(place).join(&name).join(sealed_name(REPORT)),
+            file: containers.shown(&name, REPORT),
             position: None,
             offset: None,
             what,
@@ -232,42 +282,48 @@ async fn leftovers(
     replica: &mut Replica,
     report: &mut Report,
 ) -> Result<(), CheckError> {
-    let folder = folder(place);
+    for file in containers.aside().await? {
+        report.leftovers.push(Leftover {
+            file,
+            what: "put aside at a start of the relay: no record named it",
+        });
+    }
     for name in containers.names().await? {
-        let path = folder.join(&name);
-        if name.starts_with(REFUSED) || young(&path) {
+        if name.starts_with(REFUSED) || name == ORPHANS {
             continue;
         }
-        if name == ORPHANS {
-            for name in names(&path)? {
-                report.leftovers.push(Leftover {
-                    file: path.join(name),
-                    what: "put aside at a start of the relay: no record named it",
-                });
-            }
+        let there = containers.folder(&name).await;
+        let there = match there {
+            // Removed meanwhile.
+            Err(ContainerError::Absent) => continue,
+            there => there?,
+        };
+        if there.files.is_empty() || there.touched.elapsed().is_ok_and(|age| age < UNDER_WAY) {
             continue;
         }
         let row = match name.split('.').next().and_then(|id| id.parse::<SubmissionId>().ok()) {
             Some(id) => replica.submission(&id)?.filter(|row| row.submission.stored_as == name),
             None => None,
         };
+        let file = |file: &str| containers.shown(&name, file);
         let Some(row) = row else {
+            let folder = file(CONTAINER).parent().map(PathBuf::from).unwrap_or_default();
             report.leftovers.push(Leftover {
-                file: path,
-                what: "no record names it",
+                file: folder,
+                what: NO_RECORD,
             });
             continue;
         };
-        for file in names(&path)? {
-            let content = file.strip_suffix(".sealed").unwrap_or_default();
-            let of_container = content == CONTAINER || file == CONTAINER_KEY;
+        for found in there.files {
+            let content = found.strip_suffix(".sealed").unwrap_or_default();
+            let of_container = content == CONTAINER || found == CONTAINER_KEY;
             let usual = matches!(content, EVIDENCE | REPORT | GATHERED | ARCHIVE)
-                || file == BESIDE_KEY
+                || found == BESIDE_KEY
                 || (of_container && row.erased.is_none())
                 || (content.ends_with(".json") && (content.starts_with("evidence.") || content.starts_with("report.")));
             if !usual {
                 report.leftovers.push(Leftover {
-                    file: path.join(&file),
+                    file: file(CONTAINER).with_file_name(&found),
                     what: if of_container {
                         "its erasure is recorded; the next start of the relay removes it"
                     } else {
@@ -277,29 +333,15 @@ async fn leftovers(
             }
         }
     }
-    Ok(())
-}
-
-fn folder(place: Place<'_>) -> PathBuf {
-    place.data.join("containers")
-}
-
-fn young(path: &Path) -> bool {
-    let changed = path.metadata().and_then(|found| found.modified());
-    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age < UNDER_WAY))
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, CheckError> {
-    let io = |error| CheckError::Io(folder.to_path_buf(), error);
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io(error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        found.extend(entry.map_err(io)?.file_name().into_string().ok());
+    if let Some(database) = place.shared {
+        for upload in containers.lone_parts(UNDER_WAY).await? {
+            if !database.has_upload(&upload)? {
+                report.leftovers.push(Leftover {
+                    file: PathBuf::from(format!("parts/{upload}")),
+                    what: "parts of an upload that is no more, and of no container",
+                });
+            }
+        }
     }
-    found.sort();
-    Ok(found)
+    Ok(())
 }

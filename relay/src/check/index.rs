@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{CheckError, Code, Difference, MOST, Place, REBUILD, Report, follow};
 use crate::pace::{Pace, STEP};
-use crate::store::{IndexCopy, Replica, ReplicaError, Row};
+use crate::store::{IndexCopy, PostgresReader, Replica, ReplicaError, Row};
 use crate::trail::{Still, TrailError, TrailReader};
 
 /// Rows asked for at once.
@@ -24,6 +25,8 @@ pub(crate) enum Source {
     Stopped(IndexCopy, #[expect(dead_code, reason = "held, not read")] Still),
     /// There is one that cannot be read.
     Unreadable(String, #[expect(dead_code, reason = "held, not read")] Still),
+    /// In the database, beside relays that may be running.
+    Database(Arc<PostgresReader>),
     /// There is none.
     Absent,
 }
@@ -31,6 +34,9 @@ pub(crate) enum Source {
 impl Source {
     /// Finds out whether a relay runs; if none does, keeps it from starting meanwhile.
     pub(crate) fn open(place: Place<'_>, pace: &mut Pace<'_>) -> Result<Self, CheckError> {
+        if let Some(database) = place.shared {
+            return Ok(Self::Database(Arc::clone(database)));
+        }
         let socket = place.data.join("admin.sock");
         #[cfg(unix)]
         if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
@@ -61,6 +67,7 @@ impl Source {
                 Ok(answer["checkpoint"].as_str().map(ToOwned::to_owned))
             }
             Self::Stopped(index, _) => Ok(index.checkpoint().unwrap_or_default()),
+            Self::Database(database) => Ok(database.checkpoint()?),
             Self::Unreadable(..) | Self::Absent => Ok(None),
         }
     }
@@ -69,7 +76,7 @@ impl Source {
     pub(super) fn applied(&self) -> Result<Option<u64>, CheckError> {
         match self {
             Self::Stopped(index, _) => Ok(Some(index.applied()?)),
-            Self::Running(_) | Self::Unreadable(..) | Self::Absent => Ok(None),
+            Self::Running(_) | Self::Database(_) | Self::Unreadable(..) | Self::Absent => Ok(None),
         }
     }
 
@@ -84,6 +91,7 @@ impl Source {
                     .ok_or_else(|| CheckError::Relay("its rows cannot be read".into()))
             }
             Self::Stopped(index, _) => Ok(index.rows(from, limit)?),
+            Self::Database(database) => Ok(database.rows(from, limit)?),
             Self::Unreadable(..) | Self::Absent => Ok(Vec::new()),
         }
     }
@@ -114,7 +122,7 @@ pub(super) fn compare(
             report.differs(told(place, format!("the index cannot be read: {why}"), None));
             return Ok(());
         }
-        Source::Running(_) | Source::Stopped(..) => {}
+        Source::Running(_) | Source::Stopped(..) | Source::Database(_) => {}
     }
     // Behind damage there is nothing to compare the rows with.
     if report
@@ -145,7 +153,7 @@ pub(super) fn compare(
 fn told(place: Place<'_>, what: String, position: Option<u64>) -> Difference {
     Difference {
         code: Code::Index,
-        file: place.data.join("index"),
+        file: place.index(),
         position,
         offset: None,
         what,
@@ -221,7 +229,7 @@ fn confirm(
     replica: &mut Replica,
     suspects: Vec<Vec<u8>>,
 ) -> Result<BTreeMap<Vec<u8>, Values>, CheckError> {
-    let running = matches!(source, Source::Running(_));
+    let running = matches!(source, Source::Running(_) | Source::Database(_));
     let mut open: BTreeMap<Vec<u8>, Values> = suspects.into_iter().map(|key| (key, Values::default())).collect();
     for round in 0..ROUNDS {
         if running && round > 0 && !open.is_empty() {

@@ -40,6 +40,7 @@ async fn look(data: &Path, vkey: &str) -> Report {
     let place = Place {
         data,
         vkey,
+        shared: None,
         keys: &keys(),
         scratch: scratch.path(),
         note: None,

@@ -3,13 +3,12 @@
 use formats::trail::{Checkpoint, Event};
 
 use super::index::Source;
-use super::{CheckError, Code, Difference, MOST, Place, RESTORE, Report};
-use crate::containers::sealed_name;
-use crate::intake::{REFUSED, REPORT};
+use super::{CheckError, Code, Difference, Place, RESTORE, Report};
 use crate::pace::{Pace, STEP};
 use crate::store::{Replica, ReplicaError};
 use crate::trail::{TrailError, TrailReader};
 
+const RESTORE_DATABASE: &str = "restore the database to a moment at which it was whole (docs/postgresql.md)";
 const LOST: &str = "restore the trail from a backup that has these records (docs/recovery.md); they were acknowledged";
 
 /// Replays the trail into the replica, and compares its tree with the checkpoint.
@@ -18,19 +17,20 @@ pub(super) fn compare(
     source: &Source,
     replica: &mut Replica,
     pace: &mut Pace<'_>,
+    refused: &mut Vec<Refused>,
     report: &mut Report,
 ) -> Result<(), CheckError> {
     // Asked first: the trail has every record a checkpoint speaks about.
     let note = source.checkpoint()?.or_else(|| place.note.map(ToOwned::to_owned));
     let until = source.applied()?;
-    read(place, until, replica, pace, report)?;
+    read(place, until, replica, pace, refused, report)?;
     if let Some(applied) = until
         && applied > replica.size()
         && report.differences.is_empty()
     {
         report.differs(Difference {
             code: Code::TrailShort,
-            file: place.data.join("trail"),
+            file: place.trail(),
             position: Some(replica.size()),
             offset: None,
             what: format!(
@@ -46,16 +46,22 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// Reads on, to the end or to the record `until`.
+/// A refusal whose report must be there.
+pub(super) struct Refused {
+    pub(super) position: u64,
+    /// SHA-256 of its report, hex.
+    pub(super) report: String,
+}
+
+/// Reads on, to the end or to the record `until`. Refusals are added to `refused`.
 pub(super) fn read(
     place: Place<'_>,
     until: Option<u64>,
     replica: &mut Replica,
     pace: &mut Pace<'_>,
+    refused: &mut Vec<Refused>,
     report: &mut Report,
 ) -> Result<(), CheckError> {
-    let containers = place.data.join("containers");
-    let mut missing = Vec::new();
     let ended = replica.follow(until.unwrap_or(u64::MAX), |applied| {
         pace.spend("trail", applied.bytes);
         if let Some(Event::Refused {
@@ -63,29 +69,18 @@ pub(super) fn read(
             ..
         }) = applied.record.map(|record| &record.event)
         {
-            let folder = containers.join(format!("{REFUSED}{digest}"));
-            let file = folder.join(sealed_name(REPORT));
-            if missing.len() < MOST && !file.exists() {
-                missing.push((applied.position, file));
-            }
+            refused.push(Refused {
+                position: applied.position,
+                report: digest.clone(),
+            });
         }
     });
     report.records = replica.size();
-    for (position, file) in missing {
-        report.differs(Difference {
-            code: Code::FileMissing,
-            file,
-            position: Some(position),
-            offset: None,
-            what: "the report of a refusal is not there".into(),
-            remedy: RESTORE,
-        });
-    }
     match ended {
         Ok(_) => Ok(()),
         Err(ReplicaError::Store(error)) => Err(error.into()),
         Err(ReplicaError::Trail(error)) => {
-            damaged(error, report)?;
+            damaged(place, error, report)?;
             later(place, replica.size(), pace, report)
         }
     }
@@ -95,7 +90,7 @@ fn checkpoint(place: Place<'_>, note: &str, replica: &Replica, report: &mut Repo
     let mut differs = |code, position, what, remedy| {
         report.differs(Difference {
             code,
-            file: place.data.join("trail"),
+            file: place.trail(),
             position,
             offset: None,
             what,
@@ -131,6 +126,9 @@ fn checkpoint(place: Place<'_>, note: &str, replica: &Replica, report: &mut Repo
 
 /// Looks at the segments behind a damaged one, each by itself.
 fn later(place: Place<'_>, reached: u64, pace: &mut Pace<'_>, report: &mut Report) -> Result<(), CheckError> {
+    if place.shared.is_some() {
+        return Ok(());
+    }
     let reader = TrailReader::new(&place.data.join("trail"));
     let files = reader.files().map_err(CheckError::Trail)?;
     let newest = files.last().map(|file| file.first);
@@ -141,13 +139,13 @@ fn later(place: Place<'_>, reached: u64, pace: &mut Pace<'_>, report: &mut Repor
         }
         match reader.extent(file.first, Some(file.first) == newest) {
             Ok(_) => {}
-            Err(error) => damaged(error, report)?,
+            Err(error) => damaged(place, error, report)?,
         }
     }
     Ok(())
 }
 
-fn damaged(error: TrailError, report: &mut Report) -> Result<(), CheckError> {
+fn damaged(place: Place<'_>, error: TrailError, report: &mut Report) -> Result<(), CheckError> {
     let TrailError::Damaged {
         file,
         offset,
@@ -166,9 +164,13 @@ fn damaged(error: TrailError, report: &mut Report) -> Result<(), CheckError> {
             code: Code::TrailDamaged,
             file,
             position: Some(position),
-            offset: Some(offset),
+            offset: (offset > 0).then_some(offset),
             what: format!("{what}; the records before it are good"),
-            remedy: RESTORE,
+            remedy: if place.shared.is_some() {
+                RESTORE_DATABASE
+            } else {
+                RESTORE
+            },
         });
     }
     Ok(())

@@ -34,6 +34,7 @@ pub struct File {
     pub syslog: Option<SyslogFile>,
     pub store: Option<StoreFile>,
     pub containers: Option<ContainersFile>,
+    pub backup: Option<BackupFile>,
 }
 
 /// `[api]`, `[portal]`.
@@ -172,6 +173,20 @@ pub struct StoreFile {
 #[expect(missing_docs, reason = "see `S3Place`")]
 pub struct ContainersFile {
     pub s3: String,
+    pub endpoint: String,
+    #[serde(default = "default_region")]
+    pub region: String,
+    pub credentials: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    #[serde(default)]
+    pub private_network: bool,
+}
+
+/// `[backup]`; without the table backups go to folders.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see `S3Place`")]
+pub struct BackupFile {
     pub endpoint: String,
     #[serde(default = "default_region")]
     pub region: String,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file::ContainersFile;
+use super::file::{BackupFile, ContainersFile};
 use super::{ConfigError, refused};
 
 /// A bucket that speaks S3.
@@ -21,16 +21,41 @@ pub struct S3Place {
 }
 
 pub(super) fn place(file: ContainersFile, base: &Path) -> Result<S3Place, ConfigError> {
-    let bucket = &file.s3;
-    let named = (3..=63).contains(&bucket.len())
-        && bucket
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
-    if !named {
+    if !is_bucket(&file.s3) {
         let allowed = "must be the name of a bucket: 3 to 63 of a-z, 0-9, '-' and '.'";
-        return Err(refused("containers.s3", bucket, allowed));
+        return Err(refused("containers.s3", &file.s3, allowed));
     }
-    let wrong = |allowed| refused("containers.endpoint", &file.endpoint, allowed);
+    service("containers.endpoint", file, base)
+}
+
+/// Where backups go that go to a bucket; its name is said when one is made.
+pub(super) fn backup(file: BackupFile, base: &Path) -> Result<S3Place, ConfigError> {
+    let BackupFile {
+        endpoint,
+        region,
+        credentials,
+        ca,
+        private_network,
+    } = file;
+    let file = ContainersFile {
+        s3: String::new(),
+        endpoint,
+        region,
+        credentials,
+        ca,
+        private_network,
+    };
+    service("backup.endpoint", file, base)
+}
+
+/// Whether a bucket can have this name.
+pub(super) fn is_bucket(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    (3..=63).contains(&name.len()) && name.bytes().all(letter)
+}
+
+fn service(key: &'static str, file: ContainersFile, base: &Path) -> Result<S3Place, ConfigError> {
+    let wrong = |allowed| refused(key, &file.endpoint, allowed);
     let uri: Option<http::Uri> = file.endpoint.parse().ok();
     let uri = uri.filter(|uri| uri.host().is_some() && uri.path() == "/" && uri.query().is_none());
     let uri = uri.filter(|uri| {
@@ -41,14 +66,14 @@ pub(super) fn place(file: ContainersFile, base: &Path) -> Result<S3Place, Config
     match uri.scheme_str() {
         Some("https") if file.ca.is_none() => {
             return Err(wrong(
-                "needs containers.ca: the authorities of its certificate, such as the system's bundle",
+                "needs ca beside it: the authorities of its certificate, such as the system's bundle",
             ));
         }
         Some("https") => {}
         Some("http") if file.private_network || here(&uri) => {}
         Some("http") => {
             return Err(wrong(
-                "is another machine: use https:// with containers.ca, or say containers.private_network = true",
+                "is another machine: use https:// with ca, or say private_network = true",
             ));
         }
         _ => return Err(wrong("must be https://HOST or http://HOST:PORT, without a path")),
@@ -60,6 +85,17 @@ pub(super) fn place(file: ContainersFile, base: &Path) -> Result<S3Place, Config
         credentials: file.credentials.map(|path| base.join(path)),
         ca: file.ca.map(|path| base.join(path)),
     })
+}
+
+impl S3Place {
+    /// The same service's bucket of this name; `None` if none can be called so.
+    #[must_use]
+    pub fn named(&self, bucket: &str) -> Option<Self> {
+        is_bucket(bucket).then(|| Self {
+            bucket: bucket.to_owned(),
+            ..self.clone()
+        })
+    }
 }
 
 /// Whether a host is this machine.

@@ -42,7 +42,12 @@ impl Bucket {
     }
 
     pub(super) async fn list(&self, stored_as: &str) -> Result<PartList, ContainerError> {
-        let key = place(stored_as, LIST)?;
+        self.list_in(CONTAINERS, stored_as).await
+    }
+
+    /// The list of a container below `containers` or `orphans`.
+    pub(super) async fn list_in(&self, below: &str, stored_as: &str) -> Result<PartList, ContainerError> {
+        let key = place_in(below, stored_as, LIST)?;
         let text = self.0.whole(&key, LONGEST_LIST).await.map_err(from_store)?;
         PartList::from_json(&text).map_err(from_io)
     }
@@ -108,7 +113,12 @@ impl Bucket {
     }
 
     pub(super) async fn names(&self) -> Result<Vec<String>, ContainerError> {
-        let listed = self.0.list(&Key::from(CONTAINERS)).await.map_err(from_store)?;
+        self.names_in(CONTAINERS).await
+    }
+
+    /// Names of all below `containers` or `orphans`.
+    pub(super) async fn names_in(&self, below: &str) -> Result<Vec<String>, ContainerError> {
+        let listed = self.0.list(&Key::from(below)).await.map_err(from_store)?;
         let mut names: Vec<String> = listed
             .iter()
             .filter_map(|meta| {
@@ -128,6 +138,12 @@ impl Bucket {
         Ok(!self.0.list(&below).await.map_err(from_store)?.is_empty())
     }
 
+    /// Whether a container of an upload's parts was put aside.
+    pub(super) async fn is_aside(&self, upload: &str) -> Result<bool, ContainerError> {
+        let below = Key::from_iter([ASIDE, checked(upload)?]);
+        Ok(!self.0.list(&below).await.map_err(from_store)?.is_empty())
+    }
+
     /// Removes the parts of an upload.
     pub(super) async fn clear_parts(&self, upload: &str) -> Result<(), ContainerError> {
         self.0.clear(&parts_of(checked(upload)?)).await.map_err(from_store)
@@ -135,22 +151,32 @@ impl Bucket {
 }
 
 fn folder(stored_as: &str) -> Result<Key, ContainerError> {
-    let (name, upload) = split(stored_as)?;
-    Ok(Key::from_iter([CONTAINERS, upload, name]))
+    folder_in(CONTAINERS, stored_as)
 }
 
 fn place(stored_as: &str, file: &str) -> Result<Key, ContainerError> {
+    place_in(CONTAINERS, stored_as, file)
+}
+
+/// Where a container and what lies beside it are, below `containers` or `orphans`.
+pub(super) fn folder_in(below: &str, stored_as: &str) -> Result<Key, ContainerError> {
     let (name, upload) = split(stored_as)?;
-    Ok(Key::from_iter([CONTAINERS, upload, name, file]))
+    Ok(Key::from_iter([below, upload, name]))
+}
+
+/// One file there.
+pub(super) fn place_in(below: &str, stored_as: &str, file: &str) -> Result<Key, ContainerError> {
+    let (name, upload) = split(stored_as)?;
+    Ok(Key::from_iter([below, upload, name, file]))
 }
 
 /// Name and upload; what has no point in it is an upload without a name.
-fn split(stored_as: &str) -> Result<(&str, &str), ContainerError> {
+pub(super) fn split(stored_as: &str) -> Result<(&str, &str), ContainerError> {
     let stored_as = checked(stored_as)?;
     Ok(stored_as.rsplit_once('.').unwrap_or((PARTS, stored_as)))
 }
 
-fn join(name: &str, upload: &str) -> String {
+pub(super) fn join(name: &str, upload: &str) -> String {
     if name == PARTS {
         upload.to_owned()
     } else {

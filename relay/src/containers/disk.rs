@@ -153,6 +153,11 @@ impl Disk {
         .await
     }
 
+    /// Where they lie.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn of(&self, stored_as: &str) -> Result<PathBuf, ContainerError> {
         Ok(self.folder.join(checked(stored_as)?))
     }

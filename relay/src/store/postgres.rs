@@ -10,8 +10,10 @@ mod clerk;
 mod hot;
 mod lease;
 mod link;
+mod loading;
 mod newer;
 mod proposal;
+mod reading;
 mod reign;
 mod schema;
 mod shelf;
@@ -31,6 +33,8 @@ pub use address::PostgresAddress;
 use clerk::Clerk;
 use lease::Leases;
 use link::{Link, News};
+pub use reading::PostgresReader;
+pub(in crate::store) use reading::RECORDS;
 use shelf::KeyTable;
 use table::PostgresTable;
 use uploads::UploadTable;
@@ -62,6 +66,9 @@ pub enum PostgresError {
         /// Newest version known here.
         known: i32,
     },
+    /// There are records where a trail should be put.
+    #[error("the database has a trail of {0} records already: name an empty one; nothing was changed")]
+    NotEmpty(u64),
     /// The trail in it is signed with another key.
     #[error("the trail in this database is not signed with the key log.key: every relay of one trail has the same")]
     OtherKey,
@@ -96,7 +103,8 @@ impl PostgresStore {
         let keys = Arc::new(month_keys(&link, keys));
         if !is_of_this_layout(&*table)? {
             tracing::warn!("the index is of another release; it is made anew from the records");
-            reign::rebuild(&link, &key, &keys)?;
+            let taken = reign::take(&link)?;
+            reign::reindex(&link, &taken, taken.size, &key, &keys)?;
         }
         let guard = Arc::new(OnceLock::new());
         let clerk = Clerk::new(
@@ -140,15 +148,13 @@ impl PostgresStore {
         let link = Arc::new(Link::open(address)?);
         schema::prepare(&link)?;
         let keys = month_keys(&link, keys);
-        reign::rebuild(&link, &key.into(), &keys)
+        let taken = reign::take(&link)?;
+        reign::reindex(&link, &taken, taken.size, &key.into(), &keys)
     }
 }
 
 fn month_keys(link: &Arc<Link>, keys: &Keys) -> MonthKeys {
-    MonthKeys::on(KeyTable {
-        link: Arc::clone(link),
-        keys: keys.clone(),
-    })
+    MonthKeys::on(KeyTable::of(link, keys))
 }
 
 /// Whether there is a checkpoint, which must be signed with this key.

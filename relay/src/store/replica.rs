@@ -10,19 +10,39 @@ use formats::trail::{Record, tree};
 use formats::wire::SubmissionId;
 
 use super::engine::replay_one;
-use super::index::{Changes, Fetch, Key, Pending, Row, SealedTable, Table, node, number, row};
+use super::index::{Changes, Fetch, Key, Pending, Row, SealedTable, Table, node, number, open, row};
+use super::postgres::RECORDS;
 use super::redb::RedbTable;
-use super::{IndexKind, OpenError, StoreError, SubmissionRow};
+use super::{IndexKind, OpenError, PostgresReader, StoreError, SubmissionRow};
 use crate::keys::Keys;
 use crate::month_keys::MonthKeys;
-use crate::trail::{TrailError, TrailReader};
+use crate::trail::{Place, SealedRecord, TrailError, TrailReader};
 
 /// An index made from the trail.
 pub struct Replica {
     table: SealedTable,
     keys: Arc<MonthKeys>,
-    reader: TrailReader,
+    source: Source,
     next: u64,
+}
+
+/// Where the trail is read.
+enum Source {
+    Files(TrailReader),
+    Database(Arc<PostgresReader>),
+}
+
+impl Source {
+    fn replay(
+        &self,
+        from: u64,
+        mut each: impl FnMut(SealedRecord, Option<Place>) -> Result<(), End>,
+    ) -> Result<(), End> {
+        match self {
+            Self::Files(reader) => reader.replay(from, |record, place| each(record, Some(place))),
+            Self::Database(reader) => reader.replay(from, |record| each(record, None)),
+        }
+    }
 }
 
 /// A record that was applied, and the rows it changed.
@@ -85,7 +105,21 @@ impl Replica {
         Ok(Self {
             table: SealedTable::over(Arc::new(RedbTable::open(scratch)?), Arc::clone(&keys)),
             keys,
-            reader: TrailReader::new(&data.join("trail")),
+            source: Source::Files(TrailReader::new(&data.join("trail"))),
+            next: 0,
+        })
+    }
+
+    /// An empty replica of the trail in a database.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the scratch folder cannot be used.
+    pub fn of_database(reader: &Arc<PostgresReader>, scratch: &Path) -> Result<Self, StoreError> {
+        let keys = reader.keys();
+        Ok(Self {
+            table: SealedTable::over(Arc::new(RedbTable::open(scratch)?), Arc::clone(&keys)),
+            keys,
+            source: Source::Database(Arc::clone(reader)),
             next: 0,
         })
     }
@@ -99,14 +133,25 @@ impl Replica {
         let mut changes = Changes::default();
         let (mut next, mut unwritten) = (self.next, 0);
         let (table, keys) = (&self.table, &*self.keys);
-        let ended = self.reader.replay(next, |stored, place| {
+        let ended = self.source.replay(next, |stored, place| {
             if stored.position >= until {
                 return Err(End::There);
             }
             let mut below = Pending::new(table as &dyn Fetch);
             std::mem::swap(&mut below.changes, &mut changes);
             let mut index = Pending::new(&below);
-            let record = replay_one(&mut index, keys, &stored, Some(place))?;
+            let record = match replay_one(&mut index, keys, &stored, place) {
+                // A file has a check of its own; a row has not.
+                Err(_) if place.is_none() && open(keys, &stored).and_then(|found| found.record()).is_err() => {
+                    return Err(End::Failed(ReplicaError::Trail(TrailError::Damaged {
+                        file: RECORDS.into(),
+                        offset: 0,
+                        position: stored.position,
+                        what: "it does not open, or is not what the log has committed to",
+                    })));
+                }
+                applied => applied?,
+            };
             let own = index.changes;
             each(Applied {
                 position: stored.position,

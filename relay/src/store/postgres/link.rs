@@ -96,9 +96,9 @@ impl Link {
         })
     }
 
-    /// Waits, blocking, for something without end.
+    /// Waits, blocking, for something without end. Who runs on a runtime's thread lets its other work go on elsewhere.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+        tokio::task::block_in_place(|| self.runtime.block_on(future))
     }
 
     /// Waits, blocking, for one thing asked of the database.

@@ -33,7 +33,7 @@ const PAGE: u64 = 500;
 const GUARD: &str = "WITH guard AS (UPDATE hikyaku_log SET size = $1 WHERE id = 1 AND epoch = $2 AND size = $3 RETURNING 1) \
      SELECT 1 / count(*) FROM guard";
 const BEGIN_REIGN: &str = "UPDATE hikyaku_log SET epoch = $1 WHERE id = 1 AND epoch <= $1 RETURNING size";
-const WRITE_RECORDS: &str = "INSERT INTO hikyaku_records (position, frame) \
+pub(super) const WRITE_RECORDS: &str = "INSERT INTO hikyaku_records (position, frame) \
      SELECT r.position, r.frame FROM unnest($1::bigint[], $2::bytea[]) AS r (position, frame)";
 const WRITE_ROWS: &str = "INSERT INTO hikyaku_rows (key, value) \
      SELECT r.key, r.value FROM unnest($1::bytea[], $2::bytea[]) AS r (key, value) \
@@ -44,7 +44,7 @@ const COUNT_ROWS: &str = "SELECT count(*) FROM hikyaku_rows";
 const REMOVE_PROPOSALS: &str = "DELETE FROM hikyaku_proposals WHERE id = ANY($1)";
 const WRITE_ANSWERS: &str = "INSERT INTO hikyaku_answers (id, answer) \
      SELECT a.id, a.answer FROM unnest($1::uuid[], $2::bytea[]) AS a (id, answer)";
-const READ_RECORDS: &str = "SELECT position, frame FROM hikyaku_records \
+pub(super) const READ_RECORDS: &str = "SELECT position, frame FROM hikyaku_records \
      WHERE position >= $1 AND position < $2 ORDER BY position";
 
 /// What the sequencer knows while its epoch lasts.
@@ -251,8 +251,17 @@ fn refused(error: StoreError) -> Trouble {
     Trouble::Refused(error.to_string())
 }
 
-/// Makes the index anew in one transaction, under the sequencer's lease. Readers see the old one until it commits.
-pub(super) fn rebuild(link: &Link, key: &LogSigner, keys: &MonthKeys) -> Result<usize, PostgresError> {
+/// The lease of who works on the trail while no relay writes it.
+pub(super) struct Taken {
+    pub(super) me: Uuid,
+    pub(super) session: Session,
+    pub(super) epoch: i64,
+    /// Number of records.
+    pub(super) size: u64,
+}
+
+/// Takes the sequencer's lease, for what is no relay.
+pub(super) fn take(link: &Link) -> Result<Taken, PostgresError> {
     let (me, session) = (Uuid::now_v7(), link.run(link.session(None))?);
     let begun = Instant::now();
     let epoch = loop {
@@ -270,17 +279,35 @@ pub(super) fn rebuild(link: &Link, key: &LogSigner, keys: &MonthKeys) -> Result<
         Some(row) => unsigned(row.try_get(0).map_err(Trouble::from)?)?,
         None => return Err(Trouble::Superseded.into()),
     };
+    Ok(Taken {
+        me,
+        session,
+        epoch,
+        size,
+    })
+}
+
+/// Makes the index of the first `size` records anew in one transaction, which also says that there are so many. Readers see the old
+/// one until it commits.
+pub(super) fn reindex(
+    link: &Link,
+    taken: &Taken,
+    size: u64,
+    key: &LogSigner,
+    keys: &MonthKeys,
+) -> Result<usize, PostgresError> {
+    let session = &taken.session;
     link.run(session.say("BEGIN"))?;
     // The row of the log is locked from here on: nobody else can begin to write before this ends.
-    let (same, held) = (signed(size)?, epoch);
-    link.run(session.execute(GUARD, &[&same, &held, &same]))?;
+    let (old, new, held) = (signed(taken.size)?, signed(size)?, taken.epoch);
+    link.run(session.execute(GUARD, &[&new, &held, &old]))?;
     link.wait(session.execute(REMOVE_ALL_ROWS, &[]))?;
     let mut rows = Rows::default();
     for first in (0..size).step_by(usize::try_from(PAGE).unwrap_or(1)) {
         let next = size.min(first + PAGE);
         let found = link.run(session.query(READ_RECORDS, &[&signed(first)?, &signed(next)?]))?;
         let mut frames = found.iter();
-        let hot = Hot::new(link, &session, keys, &mut rows);
+        let hot = Hot::new(link, session, keys, &mut rows);
         let mut index = Pending::new(&hot);
         for position in first..next {
             let frame = frames
@@ -293,19 +320,19 @@ pub(super) fn rebuild(link: &Link, key: &LogSigner, keys: &MonthKeys) -> Result<
         }
         let changes = index.changes;
         drop(hot);
-        put(link, &session, keys, &changes)?;
+        put(link, session, keys, &changes)?;
         rows.apply(changes);
     }
     let mut signed_now = Changes::default();
-    seal(&Hot::new(link, &session, keys, &mut rows), key, &mut signed_now)?;
-    put(link, &session, keys, &signed_now)?;
+    seal(&Hot::new(link, session, keys, &mut rows), key, &mut signed_now)?;
+    put(link, session, keys, &signed_now)?;
     let counted = link.wait(session.query(COUNT_ROWS, &[]))?;
     let counted: i64 = counted
         .first()
         .map_or(Ok(0), |row| row.try_get(0))
         .map_err(Trouble::from)?;
     link.wait(session.say("COMMIT"))?;
-    link.run(lease::give_up(&session, me))?;
+    link.run(lease::give_up(session, taken.me))?;
     Ok(usize::try_from(counted).unwrap_or(0))
 }
 

@@ -40,6 +40,7 @@ const STEPS: &[&[&str]] = &[
 const VERSION: &str = "CREATE TABLE IF NOT EXISTS hikyaku_schema (id int PRIMARY KEY, version int NOT NULL)";
 const BEGIN: &str = "INSERT INTO hikyaku_schema (id, version) VALUES (1, 0) ON CONFLICT (id) DO NOTHING";
 const LOCK: &str = "SELECT version FROM hikyaku_schema WHERE id = 1 FOR UPDATE";
+const FOUND: &str = "SELECT version FROM hikyaku_schema WHERE id = 1";
 const RAISE: &str = "UPDATE hikyaku_schema SET version = $1 WHERE id = 1";
 /// What must be on for a commit to last; databases that do not know a setting are taken at their word.
 const DURABLE: [&str; 2] = ["fsync", "synchronous_commit"];
@@ -71,6 +72,23 @@ pub(super) fn prepare(link: &Link) -> Result<(), PostgresError> {
                 std::thread::sleep(Duration::from_millis(500));
             }
         }
+    }
+}
+
+/// Looks whether its tables are of this release, and changes nothing.
+pub(super) fn known(link: &Link) -> Result<(), PostgresError> {
+    let rows = link.run(async { link.session(None).await?.query(FOUND, &[]).await })?;
+    let found: i32 = rows
+        .first()
+        .map_or(Ok(0), |row| row.try_get(0))
+        .map_err(Trouble::from)?;
+    let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(PostgresError::Newer { found, known }),
+        std::cmp::Ordering::Less => Err(PostgresError::Unreachable(
+            "its tables are those of an older release: start a relay of this one first".into(),
+        )),
     }
 }
 

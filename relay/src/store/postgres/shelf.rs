@@ -12,7 +12,7 @@ const DESTROYED: &str = "SELECT id FROM hikyaku_keys WHERE length(wrapped) = 0 O
 const KEY: &str = "SELECT wrapped FROM hikyaku_keys WHERE id = $1 AND length(wrapped) > 0";
 const PUT: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 /// Its row stays, without the key, so that it is not made again.
-const DESTROY: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) \
+pub(super) const DESTROY: &str = "INSERT INTO hikyaku_keys (id, wrapped) VALUES ($1, $2) \
      ON CONFLICT (id) DO UPDATE SET wrapped = excluded.wrapped";
 const REWRAP: &str = "UPDATE hikyaku_keys SET wrapped = $3 WHERE id = $1 AND wrapped = $2";
 
