@@ -258,16 +258,70 @@ fn an_officer_takes_an_account_away_that_another_verifies() {
     // Another desk, which knows nothing of this relay.
     let elsewhere = kit::Desk::new();
     let verify = || elsewhere.json(["trail", "verify", records, "--log-key", key]);
-    verify().expect(0);
+    let verdict = verify().expect(0).json;
     let whole = read("trail.jsonl");
+    // Both files are one reading: as many records, and the same root at their end.
+    let account = read("account.fhir.ndjson");
+    assert_eq!(account.lines().count() as u64, verdict["records"].as_u64().unwrap());
+    let root = verdict["reading"]["root"].as_str().unwrap();
+    let root: Vec<u8> = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, root).unwrap();
+    assert!(account.lines().last().unwrap().contains(&hex::encode(&root)));
+    let printed = format!("{}:{}", verdict["reading"]["size"], hex::encode(root));
+    let compared = |printed: &str| {
+        let arguments = ["trail", "verify", records, "--log-key", key, "--checkpoint", printed];
+        elsewhere.json(arguments)
+    };
+    compared(&printed).expect(0);
+    let other = printed.replace(':', ":00").split_at(printed.len()).0.to_owned();
+    compared(&other).expect(1);
     assert!(whole.contains(&id));
     std::fs::write(records, whole.replacen("Delivered", "Delivers!", 1)).unwrap();
     verify().expect(1);
     // An extract says so, in every file.
-    let arguments = ["trail", "export", "--out", folder, "--patient", PATIENT_ID];
+    let arguments = [
+        "trail",
+        "export",
+        "--out",
+        folder,
+        "--person",
+        "staff",
+        "--patient",
+        PATIENT_ID,
+    ];
     let taken = pair.hospital.json(arguments).expect(0);
     assert_eq!(taken.json["extract"], true, "{}", taken.text);
     assert!(read("account.csv").contains("extract, not complete") && read("trail.jsonl").contains("\"extract\":true"));
+}
+
+/// Receipts are promises of what the log was: an account is comparable with them by itself.
+#[test]
+fn an_account_is_comparable_with_the_receipts_at_hand() {
+    let stage = Stage::shared(|_| {});
+    let pair = stage.pair();
+    let card = stage.services.hpki().doctor();
+    let container = pair.clinic.path("letter.asice");
+    std::fs::write(&container, stage.container(&pair, &card, |_, _| {})).unwrap();
+    pair.clinic.json(["send", container.to_str().unwrap()]).expect(0);
+    let receipts = client::outbox::Outbox::of(&client::config::Home::locate(Some(pair.clinic.home().into())).unwrap());
+    let receipt = receipts.receipts(1).unwrap().remove(0);
+    let proof = pair.clinic.path("receipt.tlog-proof");
+    std::fs::write(&proof, &receipt.proof).unwrap();
+    sent(&stage, &pair);
+    let verify = |held: &[&str]| {
+        let out = pair.clinic.path("account");
+        let mut arguments = vec!["trail", "export", "--out", out.to_str().unwrap(), "--person", "staff"];
+        for held in held {
+            arguments.extend(["--held", held]);
+        }
+        pair.clinic.json(arguments).expect(0);
+        let file = |name: &str| out.join(name).to_str().unwrap().to_owned();
+        let (records, key) = (file("trail.jsonl"), file("log.vkey"));
+        let proof = proof.to_str().unwrap();
+        pair.clinic
+            .json(["trail", "verify", &records, "--log-key", &key, "--checkpoint", proof])
+    };
+    verify(&[]).expect(0);
+    verify(&[proof.to_str().unwrap()]).expect(0);
 }
 
 #[test]
@@ -276,7 +330,9 @@ fn an_officer_narrows_goes_on_and_reads_in_shift_jis_over_http() {
     let (pair, id) = exchanged(&stage);
     sent(&stage, &pair);
     let get = |query: &str| {
-        let reply = pair.clinic.get(&stage.relay, &format!("/v1/trail?format=csv&{query}"));
+        let reply = pair
+            .clinic
+            .get_as(&stage.relay, &format!("/v1/trail?format=csv&{query}"), "staff", &[]);
         assert_eq!(reply.status, 200, "{query}: {}", String::from_utf8_lossy(&reply.body));
         reply
     };
@@ -301,11 +357,22 @@ fn an_officer_narrows_goes_on_and_reads_in_shift_jis_over_http() {
     let japanese = get("encoding=shift_jis");
     assert_eq!(japanese.header("content-type"), "text/csv; charset=Shift_JIS");
     assert!(japanese.body.starts_with(b"position,"));
-    assert_eq!(pair.clinic.get(&stage.relay, "/v1/trail?format=xlsx").status, 400);
-    assert_eq!(pair.clinic.get(&stage.relay, "/v1/trail?patiant=1").status, 400);
+    for wrong in ["format=xlsx", "patiant=1", "format=csv&reading=0"] {
+        let path = format!("/v1/trail?{wrong}");
+        assert_eq!(
+            pair.clinic.get_as(&stage.relay, &path, "staff", &[]).status,
+            400,
+            "{wrong}"
+        );
+    }
     assert_eq!(
         pair.hospital
-            .get(&stage.relay, &format!("/v1/trail?format=csv&submission={id}"))
+            .get_as(
+                &stage.relay,
+                &format!("/v1/trail?format=csv&submission={id}"),
+                "staff",
+                &[]
+            )
             .status,
         200
     );

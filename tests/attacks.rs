@@ -303,7 +303,9 @@ fn a_look_in_ranges_is_accounted_for_like_any_other() {
         .hospital
         .get_as(&stage.relay, &path, "staff", &[("range", "bytes=0-")]);
     assert_eq!((all.status, all.body), (206, kit::letter_pdf()));
-    let account = pair.hospital.get(&stage.relay, "/v1/trail?format=csv");
+    let unnamed = pair.hospital.get(&stage.relay, "/v1/trail?format=csv");
+    assert_eq!((unnamed.status, unnamed.code()), (428, "person_required".into()));
+    let account = pair.hospital.get_as(&stage.relay, "/v1/trail?format=csv", "staff", &[]);
     let account = String::from_utf8(account.body).unwrap();
     let look = account.lines().find(|line| line.contains(",Viewed,")).unwrap();
     assert!(look.contains(",letter,"), "{look}");

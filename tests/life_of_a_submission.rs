@@ -243,7 +243,7 @@ fn accounts(stage: &Stage, pair: &Pair, id: &str) {
     }
     // Reading an account is an act: the second export tells of the first.
     assert!(export(&pair.from, "csv").contains("TrailRead"));
-    let over_http = pair.clinic.get(&stage.relay, "/v1/trail?format=csv");
+    let over_http = pair.clinic.get_as(&stage.relay, "/v1/trail?format=csv", "staff", &[]);
     assert_eq!(over_http.status, 200);
     assert!(String::from_utf8(over_http.body).unwrap().contains(id));
 }

@@ -240,7 +240,8 @@ fn months_go_when_their_time_is_over_and_what_is_held_or_waited_for_stays() {
 
     // Its facilities, too, are told that there were records; of an id that never was, nothing.
     let desk = house.desk(SENDER);
-    let own = desk.get(&house.0.relay, "/v1/trail?format=jsonl");
+    house.admin(&["member", "add", SENDER, "staff", "TEST person"]);
+    let own = desk.get_as(&house.0.relay, "/v1/trail?format=jsonl", "staff", &[]);
     let own = String::from_utf8(own.body).unwrap();
     assert_eq!(verified(&own, &vkey)["facility"], SENDER);
     assert!(!own.contains(march.as_str()) && own.contains(may.as_str()));

@@ -87,7 +87,7 @@ impl Watched {
     }
 
     fn get(&self, path: &str) -> Vec<u8> {
-        let reply = self.pair.clinic.get(&self.stage.relay, path);
+        let reply = self.pair.clinic.get_as(&self.stage.relay, path, "staff", &[]);
         assert_eq!(reply.status, 200, "{path}");
         reply.body
     }
@@ -229,6 +229,21 @@ fn a_relays_log_is_what_the_definitions_say() {
         (0, &"Accepted".into(), &position.into())
     );
     judged_good(&["proof", proof.to_str().unwrap(), &watched.vkey]);
+    // Compared with checkpoints: one as long, a shorter, a longer, and one of another log of that length.
+    let text = fs::read_to_string(&proof).unwrap();
+    let of_proof = Checkpoint::verify(formats::trail::checkpoint_in(&text), &watched.vkey).unwrap();
+    let (size, root) = (of_proof.size, hex::encode(of_proof.root));
+    let longer = watched.keep("longer.checkpoint", &watched.text("/v1/trail/checkpoint"));
+    for (checkpoint, expected) in [
+        (proof.to_str().unwrap(), 0),
+        (&format!("{size}:{root}"), 0),
+        (old.to_str().unwrap(), 3),
+        (longer.to_str().unwrap(), 1),
+        (&format!("{size}:{}", "00".repeat(32)), 1),
+    ] {
+        let (code, verdict) = watched.verify(&proof, &["--checkpoint", checkpoint]);
+        assert_eq!(code, expected, "{checkpoint}: {verdict}");
+    }
     let broken = watched.keep(
         "broken.tlog-proof",
         &fs::read_to_string(&proof).unwrap().replace("index ", "index 1"),
@@ -386,6 +401,12 @@ fn a_witness_that_fails_holds_nothing_up_and_one_that_signs_wrongly_is_not_belie
         newest.contains("— one.example/w").then_some(())
     });
     assert!(!watched.text("/v1/trail/checkpoint").contains("— two.example/w"));
+    // What the other gave before is not lost over it.
+    let all = watched.keep("all.jsonl", &watched.export(&[]));
+    let (code, verdict) = watched.verify(&all, &["--witness", one.vkey(), "--witness", two.vkey()]);
+    assert_eq!(code, 0, "{verdict}");
+    let seen = |place: usize| verdict["witnesses"][place]["size"].as_u64().unwrap();
+    assert!(seen(0) > position && seen(1) <= position, "{verdict}");
     assert!(
         watched
             .text("/v1/trail/checkpoint/witnessed")

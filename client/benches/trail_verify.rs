@@ -14,8 +14,9 @@ fn salt(position: u64) -> [u8; 32] {
 
 /// A look at a document, as most records are.
 fn body(position: u64) -> String {
+    let number = position + 1;
     format!(
-        r#"{{"actor":{{"address":"192.0.2.17","assurance":"asserted-by-device","device":"desk-1","facility":"1320000002","person_id":"staff","person_name":"TEST 一郎"}},"categories":["letter"],"facility_seq":{{"1310000001":{position},"1320000002":{position}}},"kind":"Viewed","patient":"PT-{position}","purpose":"view","recipient":"1320000002","scope":["letter/letter.pdf"],"sender":"1310000001","submission":"0193569a-7c00-7000-8000-{position:012}","time":"2026-11-22T01:00:00.000Z","v":1}}"#
+        r#"{{"actor":{{"address":"192.0.2.17","assurance":"asserted-by-device","device":"desk-1","facility":"1320000002","person_id":"staff","person_name":"TEST 一郎"}},"categories":["letter"],"facility_seq":{{"1310000001":{number},"1320000002":{number}}},"kind":"Viewed","patient":"PT-{position}","purpose":"view","recipient":"1320000002","scope":["letter/letter.pdf"],"sender":"1310000001","submission":"0193569a-7c00-7000-8000-{position:012}","time":"2026-11-22T01:00:00.000Z","v":1}}"#
     )
 }
 
@@ -48,7 +49,7 @@ fn main() {
         facility: None,
         extract: false,
         checkpoint: key.sign(count, &frontier.root()).expect("a checkpoint"),
-        witnessed: None,
+        witnessed: Vec::new(),
     }
     .push(&mut lines);
     for position in 0..count {

@@ -242,12 +242,12 @@ impl RelayApi {
         .await
     }
 
-    /// `GET /v1/trail` with its query, as `person` where one is named: that the account is read is recorded.
+    /// `GET /v1/trail` with its query, as `person`: that they read the account is recorded.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn trail(&self, path: &str, person: Option<&MemberId>) -> Result<Response<Incoming>, ApiError> {
-        self.get(path, person, None).await
+    pub async fn trail(&self, path: &str, person: &MemberId) -> Result<Response<Incoming>, ApiError> {
+        self.get(path, Some(person), None).await
     }
 
     /// `POST /v1/submissions/{id}/acknowledgement`

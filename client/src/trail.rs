@@ -44,9 +44,10 @@ struct Verify {
     /// Verification key of a witness that must have cosigned, or a file with it; may be repeated
     #[arg(long, value_name = "VKEY")]
     witness: Vec<String>,
-    /// A checkpoint kept earlier, or a .tlog-proof with one: the log must still begin as it did then; may be repeated
-    #[arg(long, value_name = "FILE")]
-    checkpoint: Vec<PathBuf>,
+    /// A checkpoint kept earlier, a .tlog-proof with one, or what a printed page names (SIZE:ROOT): the log must still begin as it
+    /// did then; may be repeated
+    #[arg(long, value_name = "FILE|SIZE:ROOT")]
+    checkpoint: Vec<String>,
 }
 
 /// Runs it.
@@ -65,11 +66,16 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         witnesses.push(parsed.map_err(|error| Failure::new(Code::Arguments, format!("--witness {witness}: {error}")))?);
     }
     let mut earlier = Vec::new();
-    for path in &options.checkpoint {
+    for named in &options.checkpoint {
+        if let Some(printed) = Checkpoint::printed(named) {
+            earlier.push((named.clone(), printed));
+            continue;
+        }
+        let path = Path::new(named);
         let text = String::from_utf8(files::read_small(path)?).map_err(|_| malformed(path, "not UTF-8"))?;
         let checkpoint = Checkpoint::verify(checkpoint_in(&text), &log_key);
         earlier.push((
-            path.display().to_string(),
+            named.clone(),
             checkpoint.map_err(|error| malformed(path, &error.to_string()))?,
         ));
     }
@@ -78,7 +84,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         .extension()
         .is_some_and(|extension| extension == "tlog-proof")
     {
-        return proof(context.output, &options.file, &log_key, &witnesses);
+        return proof(context.output, &options.file, &log_key, &witnesses, &earlier);
     }
     match export(&options.file, &log_key, &witnesses, earlier) {
         Ok(verdict) => {
@@ -119,7 +125,13 @@ pub fn export(
     Ok(verification.finish()?)
 }
 
-fn proof(output: Output, path: &Path, log_key: &str, witnesses: &[WitnessKey]) -> Result<Exit, Failure> {
+fn proof(
+    output: Output,
+    path: &Path,
+    log_key: &str,
+    witnesses: &[WitnessKey],
+    earlier: &[(String, Checkpoint)],
+) -> Result<Exit, Failure> {
     let text = String::from_utf8(files::read_small(path)?).map_err(|_| malformed(path, "not UTF-8"))?;
     let proof = InclusionProof::parse(&text).map_err(|error| malformed(path, &error.to_string()))?;
     let refused = |reason: String| {
@@ -139,6 +151,25 @@ fn proof(output: Output, path: &Path, log_key: &str, witnesses: &[WitnessKey]) -
         Ok(cosigned) => cosigned,
         Err(error) => return refused(error.to_string()),
     };
+    // One record's proof shows nothing of a shorter log; one as long must be the same, and a longer one has lost its end.
+    let newest = &proven.checkpoint;
+    if let Some((name, _)) = earlier.iter().find(|(_, earlier)| earlier.size > newest.size) {
+        return refused(format!(
+            "its log is shorter than the earlier checkpoint {name}: the end was cut off"
+        ));
+    }
+    let same = |earlier: &Checkpoint| earlier.size == newest.size;
+    let forked = |(_, earlier): &&(String, Checkpoint)| same(earlier) && earlier.root != newest.root;
+    if let Some((name, _)) = earlier.iter().find(forked) {
+        return refused(format!(
+            "its log contradicts the earlier checkpoint {name}: history was rewritten"
+        ));
+    }
+    let compared = earlier.iter().map(|(name, earlier)| {
+        let agrees = (earlier.size == newest.size).then_some(true);
+        json!({ "name": name, "size": earlier.size, "agrees": agrees })
+    });
+    let compared: Vec<_> = compared.collect();
     let record = Record::parse(&proven.body).ok();
     let kind = record.as_ref().map_or("?", |record| record.event.kind());
     let time = record.as_ref().map_or("?", |record| record.time.as_str());
@@ -150,7 +181,7 @@ fn proof(output: Output, path: &Path, log_key: &str, witnesses: &[WitnessKey]) -
     let value = json!({
         "version": 1, "valid": true, "log": log, "position": position, "size": size, "kind": kind, "time": time,
         "witnesses": cosigned.iter().map(|one| json!({ "name": one.witness, "time": one.time })).collect::<Vec<_>>(),
-        "missing_witnesses": missing,
+        "missing_witnesses": missing, "earlier": compared,
     });
     let mut told = vec![Line::new(
         Tone::Good,
@@ -169,8 +200,16 @@ fn proof(output: Output, path: &Path, log_key: &str, witnesses: &[WitnessKey]) -
         let text = output.pick("証人 {} の連署がありません。", "witness {} has not cosigned it");
         told.push(Line::new(Tone::Doubt, text.replace("{}", name)));
     }
+    let shorter: Vec<_> = earlier.iter().filter(|(_, earlier)| !same(earlier)).collect();
+    for (name, _) in &shorter {
+        let text = output.pick(
+            "以前のチェックポイント {} とは、この証明では比べられません。",
+            "cannot be compared with the earlier checkpoint {} by one record's proof: compare an export",
+        );
+        told.push(Line::new(Tone::Doubt, text.replace("{}", name)));
+    }
     output.print_lines(&value, &told);
-    Ok(if missing.is_empty() {
+    Ok(if missing.is_empty() && shorter.is_empty() {
         Exit::Done
     } else {
         Exit::Indeterminate

@@ -6,7 +6,9 @@ mod commitment;
 mod cosignature;
 mod event;
 mod export;
+mod facts;
 mod frontier;
+mod kind;
 mod proof;
 mod receipt;
 mod tile;
@@ -20,12 +22,14 @@ use serde::{Deserialize, Serialize};
 pub use checkpoint::{Checkpoint, CheckpointError, LogKey, checkpoint_in, sign_elsewhere, vkey_of};
 pub use commitment::commitment;
 pub use cosignature::{Cosignature, WitnessKey, cosignatures, with_cosignatures};
-pub use export::{EXPORT_LINE, Entry, EntryKind, ExportError, ExportHead, ExportLine, Sequence, Skipped};
+pub use export::{EXPORT_LINE, Entry, EntryKind, ExportError, ExportHead, ExportLine, Skipped};
+pub use facts::{CodeText, Destroyed, Facts, NotARecord, Said, Time};
 pub use frontier::{Frontier, cover, subtree};
+pub use kind::Kind;
 pub use proof::{InclusionProof, ProofError, Proven};
 pub use receipt::ReceiptError;
 pub use tile::{Tile, TileError, TileKind, entry_bundle};
-pub use verification::{Earlier, Finding, FindingKind, TrailVerdict, Verification};
+pub use verification::{Earlier, Finding, FindingKind, Reading, TrailVerdict, Verification};
 
 use crate::envelope::{Category, Party};
 use crate::wire::{Assurance, DeviceId, DocumentSummary, FacilityCode, MemberId, Purpose, SubmissionId};
@@ -289,6 +293,8 @@ pub enum Event {
         first: u64,
         /// Position of the last; records of the other class may lie between.
         last: u64,
+        /// How many records were under it, those that concern no facility among them.
+        records: u64,
         /// What each facility has lost, so that its account explains its own gap.
         erased: BTreeMap<FacilityCode, Erased>,
     },
@@ -321,11 +327,14 @@ pub enum Event {
         from: String,
         /// RFC 3339 or empty.
         to: String,
-        /// In which form: csv, jsonl, fhir, dicom, pdf, or where it is fed to.
+        /// In which forms, joined by `+`: csv, jsonl, fhir, dicom, pdf, tlog-proof, or where it is fed to.
         format: String,
         /// To what it was narrowed; `None`: all of the period.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filter: Option<Filter>,
+        /// Of a reading by the operator: the facilities whose records may have gone out, besides `facility`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        concerned: Vec<FacilityCode>,
     },
 }
 
@@ -453,4 +462,15 @@ pub struct Filter {
     /// Only what lies behind this position.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
+    /// Only the record at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// To something that the operator's own record of this reading says, and this one does not.
+    #[serde(skip_serializing_if = "is_false")]
+    pub narrowed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -75,13 +75,7 @@ string_id!(
     /// Institution code: ten digits, or `x-` and up to 32 of `a-z0-9-` for an institution without one.
     FacilityCode,
     "facility code (ten digits, or x- and up to 32 of a-z0-9-)",
-    |text| {
-        (text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit()))
-            || text.strip_prefix("x-").is_some_and(|rest| {
-                (1..=32).contains(&rest.len())
-                    && rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-')
-            })
-    }
+    |text| facility_code(text.as_bytes())
 );
 string_id!(
     /// A device of a facility: 1–32 of `a-z0-9-`.
@@ -95,6 +89,17 @@ string_id!(
     "member id (1 to 32 of a-z0-9-)",
     small_id
 );
+
+/// Whether a text is a [`FacilityCode`].
+pub(crate) fn facility_code(text: &[u8]) -> bool {
+    (text.len() == 10 && text.iter().all(u8::is_ascii_digit))
+        || text.strip_prefix(b"x-").is_some_and(|rest| {
+            (1..=32).contains(&rest.len())
+                && rest
+                    .iter()
+                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || *b == b'-')
+        })
+}
 
 fn small_id(text: &str) -> bool {
     (1..=32).contains(&text.len())

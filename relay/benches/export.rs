@@ -163,11 +163,14 @@ fn export(folder: &Path, to: &Path) {
             query: Query::default(),
             format: Format::Csv,
             encoding: Encoding::Utf8,
+            also: None,
+            reading: None,
             actor: Actor::default(),
+            conditions: Vec::new(),
             now: datetime!(2027-11-22 00:00 UTC),
         };
         let mut out = BufWriter::with_capacity(1 << 20, File::create(to).unwrap());
-        let mut parts = account::export(store, request).await.unwrap();
+        let mut parts = account::export(store, request).await.unwrap().parts;
         while let Some(part) = parts.next().await {
             out.write_all(&part.unwrap()).unwrap();
         }

@@ -85,7 +85,7 @@ pub enum Command {
     TrailVerify {
         log_key: String,
         checkpoints: Vec<(String, String)>,
-        witnessed: Option<String>,
+        witnessed: Vec<String>,
     },
 }
 
@@ -110,6 +110,9 @@ pub enum AdminError {
     /// An argument is wrong.
     #[error("{0}")]
     Argument(String),
+    /// An account does not go out.
+    #[error(transparent)]
+    Export(#[from] crate::account::ExportError),
     /// The caller went away, or the relay cannot be reached.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -205,11 +208,7 @@ pub async fn execute(
             let rows = rows.iter().map(|row| [hex::encode(&row.key), hex::encode(&row.value)]);
             Ok(json!(rows.collect::<Vec<_>>()))
         }
-        Command::TrailProve { position } => {
-            let proof = crate::log::prove(&**store, position).await?;
-            let absent = || AdminError::Argument(format!("the log has no record {position}"));
-            Ok(json!({ "proof": proof.ok_or_else(absent)?.encode() }))
-        }
+        Command::TrailProve { position } => export::prove(store, position).await,
         Command::TrailVerify {
             log_key,
             checkpoints,

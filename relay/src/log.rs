@@ -1,8 +1,9 @@
 //! The log that makes the trail provable: its key, its tiles and proofs, and what binds it to the world outside: daily heads, RFC
 //! 3161 stamps of its checkpoint, and witnesses that cosign it. `CONTRACTS.md` §9.
 //!
-//! What is kept beside the trail lies in `data/log`, or below `log` in the bucket that relays share: stamped checkpoints with their tokens (`stamps/<size>.checkpoint`, `.tst`), and
-//! the newest checkpoint that witnesses have cosigned (`witnessed`).
+//! What is kept beside the trail lies in `data/log`, or below `log` in the bucket that relays share: stamped checkpoints with their
+//! tokens (`stamps/<size>.checkpoint`, `.tst`), the newest checkpoint that witnesses have cosigned (`witnessed`), and of each
+//! witness the newest that it has (`witnesses.json`).
 
 mod heads;
 mod kept;
@@ -18,7 +19,7 @@ use std::path::Path;
 
 pub(crate) use heads::keep as keep_heads;
 pub use kept::Kept;
-pub use proving::{Outline, prove, prove_consistency, tile};
+pub use proving::{Outline, prove, prove_consistency, root, tile};
 pub use signer::{LogSigner, SignerError};
 pub(crate) use stamping::keep as keep_stamps;
 pub use token::TokenKey;

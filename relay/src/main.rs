@@ -371,7 +371,7 @@ fn verify(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
     words::verified(&answer, place.json)
 }
 
-fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Option<String>> {
+fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Vec<String>> {
     let kept = relay::log::Kept::open(config)?;
     Ok(runtime()?.block_on(kept.witnessed(log_vkey)))
 }

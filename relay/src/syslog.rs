@@ -14,13 +14,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use formats::trail::{Actor, Event, Filter};
+use formats::trail::{Actor, Filter};
 use rustls_pki_types::ServerName;
 use serde::{Deserialize, Serialize};
+use time::Date;
+use time::macros::offset;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::account::{Query, Read, concerned};
 use crate::clock;
 use crate::config::Syslog;
 use crate::context::Context;
@@ -73,7 +76,7 @@ pub(crate) async fn feed(context: Context) {
     let path = context.config.data.join("syslog.json");
     let mut next = read_progress(&path, &config);
     let mut pause = FIRST_PAUSE;
-    let mut announced = false;
+    let mut announced = None;
     loop {
         match step(&context, &config, &path, &mut next, &mut announced).await {
             Ok(true) => pause = FIRST_PAUSE,
@@ -97,11 +100,12 @@ async fn step(
     config: &Syslog,
     path: &Path,
     next: &mut u64,
-    announced: &mut bool,
+    announced: &mut Option<Date>,
 ) -> Result<bool, FeedError> {
-    if !*announced {
+    let today = clock::now().to_offset(offset!(+9)).date();
+    if *announced != Some(today) {
         announce(context, config, *next).await?;
-        *announced = true;
+        *announced = Some(today);
     }
     let size = context.store.size().await?;
     metrics::gauge!(observe::SYSLOG_LAG).set(lag(size, *next));
@@ -143,9 +147,9 @@ fn lag(size: u64, next: u64) -> f64 {
     size.saturating_sub(next) as f64
 }
 
-/// A feed reads the trail: that it does is recorded, once each time it begins.
+/// A feed reads the trail: that it does is recorded, for every facility, when it begins and once on each day of Japan.
 async fn announce(context: &Context, config: &Syslog, next: u64) -> Result<(), StoreError> {
-    let event = Event::TrailRead {
+    let reading = Read {
         facility: None,
         from: String::new(),
         to: String::new(),
@@ -155,10 +159,11 @@ async fn announce(context: &Context, config: &Syslog, next: u64) -> Result<(), S
             ..Filter::default()
         }),
     };
+    let concerned = concerned(&*context.store, &Query::default()).await?;
     let batch = Batch {
         actor: Actor::default(),
         time: clock::now(),
-        events: vec![event],
+        events: reading.events(concerned),
         conditions: Vec::new(),
     };
     context.store.commit(batch).committed().await.map(drop)

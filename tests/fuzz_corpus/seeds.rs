@@ -227,7 +227,7 @@ fn trail() -> Vec<Seed> {
         facility: None,
         extract: false,
         checkpoint: note.clone(),
-        witnessed: Some(note.clone()),
+        witnessed: vec![note.clone()],
     };
     let skipped = Skipped {
         from: 2,

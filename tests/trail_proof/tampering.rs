@@ -120,6 +120,20 @@ fn what_a_facilitys_export_hides_is_found() {
         found(&watched, &removed, &[]),
         ("removed".to_owned(), second["position"].as_u64().unwrap())
     );
+    // Said to be erased, which it is not.
+    let mut erased = own.clone();
+    erased[records[1]] = serde_json::json!({
+        "position": second["position"],
+        "commitment": second["commitment"],
+        "erased": true
+    })
+    .to_string()
+        + "\n";
+    let found_erased = found(&watched, &erased, &[]);
+    assert_eq!(
+        found_erased,
+        ("concealed".to_owned(), second["position"].as_u64().unwrap())
+    );
     let mut truncated = own.clone();
     truncated.truncate(records[2]);
     assert_eq!(found(&watched, &truncated, &[]).0, "truncated");

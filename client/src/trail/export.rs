@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use formats::wire::{MemberId, SubmissionId};
+use formats::trail::{Checkpoint, checkpoint_in};
+use formats::wire::{MemberId, Receipt, SubmissionId};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
@@ -18,6 +19,7 @@ use crate::context::Context;
 use crate::enrol::connect;
 use crate::error::{Code, Exit, Failure};
 use crate::files::{self, Draft};
+use crate::outbox::Outbox;
 use crate::relay_api::{ApiError, RelayApi};
 use crate::relay_trust::log_vkey;
 
@@ -34,7 +36,7 @@ pub(super) struct Options {
     out: PathBuf,
     /// Who reads: a member of this facility. It is recorded.
     #[arg(long, value_name = "MEMBER")]
-    person: Option<MemberId>,
+    person: MemberId,
     /// From this day (Japan) or time (RFC 3339) on
     #[arg(long, value_name = "DAY")]
     from: Option<String>,
@@ -53,6 +55,10 @@ pub(super) struct Options {
     /// In which form
     #[arg(long, value_enum, default_value = "csv")]
     format: Form,
+    /// Size of a checkpoint kept earlier, or a file with one, with which the records shall be comparable; may be repeated. Without
+    /// it: those of the receipts in the outbox
+    #[arg(long, value_name = "SIZE|FILE")]
+    held: Vec<String>,
     /// Write the CSV for spreadsheets that read Shift_JIS alone
     #[arg(long)]
     shift_jis: bool,
@@ -120,6 +126,10 @@ impl Form {
 }
 
 const RECORDS: &str = "trail.jsonl";
+/// The relay cuts an export at no more checkpoints.
+const MOST_HELD: usize = 100;
+/// Receipts looked at.
+const MOST_RECEIPTS: usize = 10_000;
 
 /// A line of the records: a record, or what stands for those left out.
 #[derive(serde::Deserialize)]
@@ -139,13 +149,24 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<Exit, Failure>
     let mut written = Vec::new();
     context.block_on(async {
         let api = connect(&home, output.language).await?;
-        let mut forms = vec![options.format];
-        forms.extend((options.format != Form::Jsonl).then_some(Form::Jsonl));
-        for form in forms {
-            download(&api, options, form, &query).await?;
+        let vkey = log_vkey(&home, &api).await?;
+        let held = held(&options.held, &Outbox::of(&home), &vkey)?;
+        let also = Some(options.format).filter(|form| *form != Form::Jsonl);
+        // The records first, then the other form of the same reading.
+        let records = Asked {
+            form: Form::Jsonl,
+            query: with_held(&query, &held, also),
+        };
+        let reading = download(&api, options, &records, None).await?;
+        if let Some(form) = also {
+            let asked = Asked {
+                form,
+                query: query.clone(),
+            };
+            download(&api, options, &asked, reading).await?;
             written.push(options.out.join(form.file()));
         }
-        let vkey = log_vkey(&home, &api).await?;
+        written.push(options.out.join(RECORDS));
         let key = options.out.join("log.vkey");
         files::write_atomically(&key, format!("{}\n", vkey.trim()).as_bytes())?;
         written.push(key);
@@ -173,47 +194,60 @@ trail.jsonl holds the records themselves. That none was changed, removed, insert
 
     hikyaku trail verify trail.jsonl --log-key log.vkey
 
-log.vkey が中継所のものであることは、中継所の運用者に確かめてください。account.* は同じ条件の記録から作られています。
+log.vkey が中継所のものであることは、中継所の運用者に確かめてください。account.* は同じ読み出しの同じ記録から作られ、最後の行
+(account.pdf では「証跡との対応」) にその読み出しまでのルートハッシュがあります。上の命令が表示するものと同じはずです。
 患者・操作者・送信で絞り込んだ出力は抜粋であり、全記録ではありません。
-Ask the relay's operator whether log.vkey is the relay's. account.* is made from the records of the same query.
+Ask the relay's operator whether log.vkey is the relay's. account.* is the same records of the same reading; its last row (of
+account.pdf the section 証跡との対応) names the root over everything up to that reading, which the command above names too.
 An export narrowed by patient, person or submission is an extract, not complete.
 ";
 
-/// Downloads one form; over a broken line it goes on behind the last whole line, or begins anew.
-async fn download(api: &RelayApi, options: &Options, form: Form, query: &str) -> Result<(), Failure> {
+/// What is downloaded.
+struct Asked {
+    form: Form,
+    query: String,
+}
+
+/// Downloads one form of a reading, which is a new one if none is named; over a broken line it goes on behind the last whole line,
+/// or begins anew. The reading.
+async fn download(
+    api: &RelayApi,
+    options: &Options,
+    asked: &Asked,
+    reading: Option<u64>,
+) -> Result<Option<u64>, Failure> {
+    let form = asked.form;
     let target = options.out.join(form.file());
     let mut draft = Draft::create(&target)?;
     let unwritable = |error: std::io::Error| files::unwritable(&target, &error);
-    let mut query = format!("{query}&format={}", form.asked());
-    if options.shift_jis && form == Form::Csv {
+    let mut query = format!("{}&format={}", asked.query, form.asked());
+    if options.shift_jis {
         query.push_str("&encoding=shift_jis");
     }
     let mut pauses = PAUSES.iter();
-    let (mut good, mut after) = (0, None);
+    let mut at = At {
+        reading,
+        ..At::default()
+    };
     loop {
-        draft.file.set_len(good).map_err(unwritable)?;
-        draft.file.seek(SeekFrom::Start(good)).map_err(unwritable)?;
+        draft.file.set_len(at.good).map_err(unwritable)?;
+        draft.file.seek(SeekFrom::Start(at.good)).map_err(unwritable)?;
         let mut path = format!("/v1/trail?{query}");
-        if let Some(position) = after {
-            // Writing to memory does not fail.
-            let _ = write!(path, "&after={position}");
+        for (name, value) in [("after", at.after), ("reading", at.reading)] {
+            if let Some(position) = value {
+                // Writing to memory does not fail.
+                let _ = write!(path, "&{name}={position}");
+            }
         }
-        let broken = match receive(
-            api,
-            &path,
-            options.person.as_ref(),
-            &mut draft,
-            form,
-            (&mut good, &mut after),
-        )
-        .await
-        {
-            Ok(()) => return draft.commit(),
+        let broken = match receive(api, &path, &options.person, &mut draft, form, &mut at).await {
+            Ok(()) => return draft.commit().map(|()| at.reading),
+            // The reading is over: it goes on as another.
+            Err(Stop::Failure(failure)) if failure.code() == "bad_request" && at.reading.take().is_some() => continue,
             Err(Stop::Failure(failure)) => return Err(failure),
             Err(Stop::Line(cause)) => cause,
         };
-        if after.is_none() {
-            good = 0;
+        if at.after.is_none() {
+            at.good = 0;
         }
         match pauses.next() {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(*seconds)).await,
@@ -222,26 +256,40 @@ async fn download(api: &RelayApi, options: &Options, form: Form, query: &str) ->
     }
 }
 
+/// How far a download has come.
+#[derive(Default)]
+struct At {
+    /// Position of the record that says it was read.
+    reading: Option<u64>,
+    /// Bytes up to the last whole line whose position is known.
+    good: u64,
+    /// That position.
+    after: Option<u64>,
+}
+
 /// Why one try ended early.
 enum Stop {
     Line(String),
     Failure(Failure),
 }
 
-/// Writes what comes. `good`: bytes up to the last whole line whose position is known; `after`: that position.
+/// Writes what comes.
 async fn receive(
     api: &RelayApi,
     path: &str,
-    person: Option<&MemberId>,
+    person: &MemberId,
     draft: &mut Draft,
     form: Form,
-    (good, after): (&mut u64, &mut Option<u64>),
+    at: &mut At,
 ) -> Result<(), Stop> {
     let response = api.trail(path, person).await.map_err(|error| match error {
         ApiError::Unreachable(cause) => Stop::Line(cause),
         other => Stop::Failure(other.into()),
     })?;
-    let (mut body, mut line, mut at) = (response.into_body(), Vec::new(), *good);
+    let reading = response.headers().get("hikyaku-reading");
+    let reading = reading.and_then(|position| position.to_str().ok()?.parse().ok());
+    at.reading = at.reading.or(reading);
+    let (mut body, mut line, mut length) = (response.into_body(), Vec::new(), at.good);
     loop {
         let frame = tokio::time::timeout(SILENCE, body.frame()).await;
         let Some(frame) = frame.map_err(|_| Stop::Line("the line is silent".to_owned()))? else {
@@ -253,15 +301,69 @@ async fn receive(
         written.map_err(|error| Stop::Failure(Failure::new(Code::FileUnwritable, error.to_string())))?;
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(part);
-            at += part.len() as u64;
+            length += part.len() as u64;
             if part.ends_with(b"\n") {
                 if let Some(position) = form.position(&line) {
-                    (*good, *after) = (at, Some(position));
+                    (at.good, at.after) = (length, Some(position));
                 }
                 line.clear();
             }
         }
     }
+}
+
+/// The query of the records: comparable with what is held, and to be written in another form besides.
+fn with_held(query: &str, held: &[u64], also: Option<Form>) -> String {
+    let sizes: Vec<String> = held.iter().map(u64::to_string).collect();
+    let mut query = format!("{query}&held={}", sizes.join(","));
+    if let Some(form) = also {
+        // Writing to memory does not fail.
+        let _ = write!(query, "&also={}", form.asked());
+    }
+    query
+}
+
+/// Sizes of the checkpoints that are named, else of those in the receipts that were kept: what the relay promised then, the
+/// records are compared with.
+fn held(named: &[String], outbox: &Outbox, vkey: &str) -> Result<Vec<u64>, Failure> {
+    let mut sizes = Vec::new();
+    for named in named {
+        if let Ok(size) = named.parse() {
+            sizes.push(size);
+            continue;
+        }
+        let path = std::path::Path::new(named);
+        let text = files::read_small(path)?;
+        let note = String::from_utf8_lossy(&text);
+        let checkpoint = Checkpoint::verify(checkpoint_in(&note), vkey);
+        sizes.push(
+            checkpoint
+                .map_err(|error| Failure::new(Code::FileMalformed, format!("{named}: {error}")))?
+                .size,
+        );
+    }
+    if named.is_empty() {
+        let receipts = outbox.receipts(MOST_RECEIPTS)?;
+        let of_receipt = |receipt: Receipt| Checkpoint::verify(checkpoint_in(&receipt.proof), vkey).ok();
+        sizes.extend(
+            receipts
+                .into_iter()
+                .filter_map(of_receipt)
+                .map(|checkpoint| checkpoint.size),
+        );
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    Ok(spread(&sizes))
+}
+
+/// As many as the relay cuts an export at: the first, the last, and others evenly between.
+fn spread(sizes: &[u64]) -> Vec<u64> {
+    let Some(last) = sizes.len().checked_sub(1).filter(|last| *last >= MOST_HELD) else {
+        return sizes.to_vec();
+    };
+    let places = (0..MOST_HELD).map(|place| place * last / (MOST_HELD - 1));
+    places.filter_map(|place| sizes.get(place).copied()).collect()
 }
 
 /// The part of the query that all forms share.
@@ -328,6 +430,21 @@ mod tests {
         assert_eq!(Form::Jsonl.position(br#"{"skipped":[3,18],"nodes":[]}"#), Some(17));
         assert_eq!(Form::Jsonl.position(br#"{"trail":"hikyaku-trail/1"}"#), None);
         assert_eq!(Form::Pdf.position(b"%PDF-1.7\n"), None);
+    }
+
+    #[test]
+    fn what_is_held_is_spread_over_what_the_relay_cuts_at() {
+        let sizes: Vec<u64> = (1..=1000).collect();
+        let few = spread(&sizes);
+        assert_eq!((few.len(), few.first(), few.last()), (MOST_HELD, Some(&1), Some(&1000)));
+        assert!(few.is_sorted());
+        assert_eq!(spread(&[3, 7]), [3, 7]);
+        assert!(spread(&[]).is_empty());
+        assert_eq!(
+            with_held("from=x", &[3, 7], Some(Form::Pdf)),
+            "from=x&held=3,7&also=pdf"
+        );
+        assert_eq!(with_held("", &[], None), "&held=");
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn read(mut source: impl Read, blocks: &[SyncSender<Vec<u8>>]) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
-    use formats::trail::{Entry, LogKey, commitment, tree};
+    use formats::trail::{Actor, Entry, Event, LogKey, Record, commitment, tree};
 
     use super::*;
 
@@ -173,10 +173,18 @@ mod tests {
             } else {
                 (position % 97) as usize
             };
-            let (body, salt) = (
-                "\"飛脚\\\n".repeat(length / 8 + 1),
-                [u8::try_from(position % 256).unwrap(); 32],
-            );
+            let facility: FacilityCode = format!("x-{}", position % 3).parse().unwrap();
+            let record = Record {
+                v: 1,
+                time: "2026-11-22T01:00:00.000Z".into(),
+                facility_seq: [(facility.clone(), position / 3 + 1)].into(),
+                actor: Actor::default(),
+                event: Event::FacilityAdded {
+                    facility,
+                    name: "\"飛脚\\\n".repeat(length / 8 + 1),
+                },
+            };
+            let (body, salt) = (record.encode().unwrap(), [u8::try_from(position % 256).unwrap(); 32]);
             let entry = commitment(&salt, body.as_bytes());
             frontier.push(&tree::leaf(&entry));
             Entry::push_record(&mut lines, position, &body, &salt, &entry);
@@ -185,7 +193,7 @@ mod tests {
             facility: None,
             extract: false,
             checkpoint: key.sign(SIZE, &frontier.root()).unwrap(),
-            witnessed: None,
+            witnessed: Vec::new(),
         };
         let mut whole = Vec::new();
         head.push(&mut whole);

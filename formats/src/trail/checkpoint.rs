@@ -164,7 +164,7 @@ impl fmt::Debug for LogKey {
     }
 }
 
-/// A signed tree head whose signature was found good.
+/// A tree head: one whose signature was found good, or one that a printed page names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Name of the log.
@@ -176,6 +176,26 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Reads what a printed page says of the log, `SIZE:ROOT`, the root in hex, spaces between as they like. It is of no name and
+    /// not signed: who holds the page vouches for it.
+    #[must_use]
+    pub fn printed(text: &str) -> Option<Self> {
+        let (size, root) = text.trim().split_once(':')?;
+        let root: String = root.chars().filter(|c| !c.is_whitespace()).collect();
+        Some(Self {
+            origin: String::new(),
+            size: size.parse().ok()?,
+            root: hex::decode(root).ok()?.try_into().ok()?,
+        })
+    }
+
+    /// The root as people compare it: hex, in groups.
+    #[must_use]
+    pub fn in_groups(root: &[u8; 32]) -> String {
+        let groups: Vec<String> = root.chunks(4).map(hex::encode).collect();
+        groups.join(" ")
+    }
+
     /// Reads a signed checkpoint and checks that `vkey` signed it. Signatures of others (witnesses) are let be.
     ///
     /// # Errors
@@ -221,6 +241,15 @@ mod tests {
         assert_eq!(Checkpoint::verify(&note, other.vkey()), Err(CheckpointError::Signature));
         assert_eq!(Checkpoint::verify("", key.vkey()), Err(CheckpointError::Malformed));
         assert_eq!(Checkpoint::verify(&note, "no key"), Err(CheckpointError::Key));
+    }
+
+    #[test]
+    fn what_a_page_prints_is_read() {
+        let printed = Checkpoint::printed(&format!("4711:{}\n", Checkpoint::in_groups(&[0xab; 32]))).unwrap();
+        assert_eq!((printed.size, printed.root), (4711, [0xab; 32]));
+        for wrong in ["", "4711", "4711:", "4711:abab", "-1:00", "old.checkpoint"] {
+            assert_eq!(Checkpoint::printed(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

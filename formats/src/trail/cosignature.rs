@@ -161,13 +161,13 @@ fn list(witnesses: &[WitnessKey]) -> VerifierList {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ed25519_dalek::{Signer as _, SigningKey};
 
     use super::*;
     use crate::trail::LogKey;
 
-    fn witness(name: &str, seed: u8) -> (SigningKey, WitnessKey) {
+    pub(in crate::trail) fn witness(name: &str, seed: u8) -> (SigningKey, WitnessKey) {
         let secret = SigningKey::from_bytes(&[seed; 32]);
         let public = [&[COSIGNATURE], secret.verifying_key().as_bytes().as_slice()].concat();
         let id = signed_note::key_id(name, &public);
@@ -175,7 +175,7 @@ mod tests {
         (secret, key)
     }
 
-    fn line(secret: &SigningKey, key: &WitnessKey, note: &str, time: u64) -> String {
+    pub(in crate::trail) fn line(secret: &SigningKey, key: &WitnessKey, note: &str, time: u64) -> String {
         let (text, _) = note.split_once("\n\n").unwrap();
         let message = format!("cosignature/v1\ntime {time}\n{text}\n");
         let bytes = [

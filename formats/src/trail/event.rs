@@ -75,36 +75,6 @@ struct Frame<'a> {
 }
 
 impl Event {
-    /// Name of its kind, as in the body's `kind`.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::FacilityAdded { .. } => "FacilityAdded",
-            Self::CodeIssued { .. } => "CodeIssued",
-            Self::DeviceEnrolled { .. } => "DeviceEnrolled",
-            Self::DeviceRenewed { .. } => "DeviceRenewed",
-            Self::DeviceRevoked { .. } => "DeviceRevoked",
-            Self::MemberAdded { .. } => "MemberAdded",
-            Self::Accepted(_) => "Accepted",
-            Self::Pending { .. } => "Pending",
-            Self::Refused { .. } => "Refused",
-            Self::Delivered(_) => "Delivered",
-            Self::Viewed(_) => "Viewed",
-            Self::Acknowledged { .. } => "Acknowledged",
-            Self::VerdictRevised { .. } => "VerdictRevised",
-            Self::TrustChanged { .. } => "TrustChanged",
-            Self::ArchiveMade { .. } => "ArchiveMade",
-            Self::ErasureAnnounced { .. } => "ErasureAnnounced",
-            Self::ContainerErased { .. } => "ContainerErased",
-            Self::HoldSet { .. } => "HoldSet",
-            Self::HoldLifted { .. } => "HoldLifted",
-            Self::KeyDestroyed { .. } => "KeyDestroyed",
-            Self::Head { .. } => "Head",
-            Self::CheckpointStamped { .. } => "CheckpointStamped",
-            Self::TrailRead { .. } => "TrailRead",
-        }
-    }
-
     /// How long its record is kept. What names a patient is never standing.
     #[must_use]
     pub fn class(&self) -> Class {
@@ -137,8 +107,8 @@ impl Event {
 
     /// Whom it concerns: these facilities count it in their `facility_seq` and find it in their account.
     ///
-    /// A submission concerns its recipients from its acceptance on, not before. A reading of everything by the relay's
-    /// operator concerns no single facility.
+    /// A submission concerns its recipients from its acceptance on, not before. A reading by the relay's operator concerns those
+    /// whose records may go out.
     #[must_use]
     pub fn facilities(&self) -> BTreeSet<FacilityCode> {
         match self {
@@ -171,7 +141,9 @@ impl Event {
                 std::iter::once(sender).chain(recipients).cloned().collect()
             }
             Self::KeyDestroyed { erased, .. } => erased.keys().cloned().collect(),
-            Self::TrailRead { facility, .. } => facility.iter().cloned().collect(),
+            Self::TrailRead {
+                facility, concerned, ..
+            } => facility.iter().chain(concerned).cloned().collect(),
         }
     }
 
@@ -322,6 +294,7 @@ mod tests {
             month: "2026-11".into(),
             first: 3,
             last: 9,
+            records: 5,
             erased: BTreeMap::from([(
                 submission.sender.facility.clone(),
                 Erased {

@@ -1,7 +1,7 @@
 //! An export of the trail as JSON Lines that proves itself: what stands in each line, written and read. `CONTRACTS.md` §9.
 //!
 //! ```text
-//! {"trail":"hikyaku-trail/1","facility":null,"extract":false,"checkpoint":"…","witnessed":null}     the first line
+//! {"trail":"hikyaku-trail/1","facility":null,"extract":false,"checkpoint":"…","witnessed":[]}       the first line
 //! {"position":0,"body":"…","salt":"…","commitment":"…"}                                             a record
 //! {"position":1,"commitment":"…","erased":true}                                                     an erased record
 //! {"skipped":[2,7],"nodes":["…","…"]}                                                               records of others
@@ -15,19 +15,20 @@ mod agreement;
 mod plain;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{MAX_BODY, commitment, cover, tree};
+use super::{Facts, MAX_BODY, NotARecord, commitment, cover, tree};
 use crate::wire::FacilityCode;
 
 /// No line is longer, in bytes: a body of [`MAX_BODY`] whose every byte is escaped.
 pub const EXPORT_LINE: usize = MAX_BODY * 6 + (64 << 10);
 /// What the first line says it is.
 const FORMAT: &str = "hikyaku-trail/1";
+/// A first line names no more cosigned checkpoints.
+const MOST_WITNESSED: usize = 64;
 
 /// A line is not one of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +44,8 @@ pub struct ExportHead {
     pub extract: bool,
     /// The signed checkpoint the export ends with.
     pub checkpoint: String,
-    /// The newest checkpoint that witnesses have cosigned, not larger.
-    pub witnessed: Option<String>,
+    /// Of each witness the newest checkpoint that it has cosigned, each once, none larger.
+    pub witnessed: Vec<String>,
 }
 
 /// A line of an export, its hashes computed.
@@ -72,23 +73,16 @@ pub struct Entry {
 /// What is known of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
-    /// Its body is there; with its number for the facility whose export this is.
-    Record(Option<Sequence>),
-    /// Its body is there and is no record of that facility.
+    /// Its body is there.
+    Record(Facts),
+    /// Its body is there and is a record that does not concern the facility whose export this is.
     Foreign,
+    /// Its body is there, and what was committed is no record, or one that is numbered for others than it concerns.
+    Wrong(NotARecord),
     /// Its body is there and is not what was committed.
     Changed,
     /// Its body was erased.
     Erased,
-}
-
-/// A record's number for a facility.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sequence {
-    /// `facility_seq`.
-    pub number: u64,
-    /// The day, if it is the facility's daily head.
-    pub head: Option<String>,
 }
 
 /// Records left out, from a position to before another.
@@ -125,11 +119,11 @@ impl Entry {
     }
 
     fn committed(position: u64, commitment: &[u8; 32], body: &str, facility: Option<&FacilityCode>) -> Self {
-        let kind = match facility {
-            None => EntryKind::Record(None),
-            Some(facility) => match Sequence::read(body, facility) {
-                Some(sequence) => EntryKind::Record(Some(sequence)),
-                None => EntryKind::Foreign,
+        let kind = match Facts::read(body) {
+            Err(wrong) => EntryKind::Wrong(wrong),
+            Ok(facts) => match facility {
+                None => EntryKind::Record(facts),
+                Some(facility) => facts.of(facility).map_or(EntryKind::Foreign, EntryKind::Record),
             },
         };
         Self {
@@ -184,6 +178,14 @@ impl Skipped {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Cosigned checkpoints; one alone may stand as it is.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Notes {
+    One(String),
+    Many(Vec<String>),
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -191,7 +193,7 @@ struct Line<'a> {
     facility: Option<FacilityCode>,
     extract: Option<bool>,
     checkpoint: Option<String>,
-    witnessed: Option<String>,
+    witnessed: Option<Notes>,
     position: Option<u64>,
     #[serde(borrow)]
     body: Option<Text<'a>>,
@@ -203,31 +205,6 @@ struct Line<'a> {
     skipped: Option<[u64; 2]>,
     #[serde(borrow)]
     nodes: Option<Vec<Text<'a>>>,
-}
-
-/// The little of a record that completeness rests on.
-#[derive(Deserialize)]
-struct Counted<'a> {
-    #[serde(borrow)]
-    facility_seq: BTreeMap<Text<'a>, u64>,
-    #[serde(borrow)]
-    kind: Text<'a>,
-    #[serde(borrow, default)]
-    day: Option<Text<'a>>,
-}
-
-impl Sequence {
-    /// The number of the record with this body for a facility; `None` if it does not concern it.
-    #[must_use]
-    pub fn read(body: &str, facility: &FacilityCode) -> Option<Self> {
-        let counted: Counted<'_> = serde_json::from_str(body).ok()?;
-        let number = *counted.facility_seq.get(&Text(Cow::Borrowed(facility.as_str())))?;
-        let head = counted.day.filter(|_| counted.kind.0 == "Head");
-        Some(Self {
-            number,
-            head: head.map(|day| day.0.into_owned()),
-        })
-    }
 }
 
 impl ExportLine {
@@ -349,12 +326,21 @@ impl ExportLine {
                 salt: None,
                 skipped: None,
                 nodes: None,
-            } if trail == FORMAT => Some(Self::Head(Box::new(ExportHead {
-                facility,
-                extract,
-                checkpoint,
-                witnessed,
-            }))),
+            } if trail == FORMAT => {
+                let witnessed = match witnessed {
+                    None => Vec::new(),
+                    Some(Notes::One(note)) => vec![note],
+                    Some(Notes::Many(notes)) => notes,
+                };
+                (witnessed.len() <= MOST_WITNESSED).then(|| {
+                    Self::Head(Box::new(ExportHead {
+                        facility,
+                        extract,
+                        checkpoint,
+                        witnessed,
+                    }))
+                })
+            }
             _ => None,
         }
     }
@@ -370,6 +356,7 @@ fn bytes(text: &Text<'_>) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trail::{Actor, Event, Record};
 
     fn written(push: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut line = Vec::new();
@@ -385,12 +372,30 @@ mod tests {
             facility: Some(facility.clone()),
             extract: true,
             checkpoint: "a\nb\n".into(),
-            witnessed: None,
+            witnessed: vec!["c\nd\n".into(), "e".into()],
         };
         let line = written(|out| head.push(out));
         assert_eq!(ExportLine::read(&line, None), Ok(ExportLine::Head(Box::new(head))));
+        for (witnessed, notes) in [("null", 0), ("\"a\"", 1), ("[]", 0)] {
+            let line = format!(r#"{{"trail":"{FORMAT}","extract":false,"checkpoint":"","witnessed":{witnessed}}}"#);
+            let Ok(ExportLine::Head(head)) = ExportLine::read(line.as_bytes(), None) else {
+                panic!("{line}")
+            };
+            assert_eq!(head.witnessed.len(), notes);
+        }
 
-        let body = r#"{"day":"2026-11-22","facility_seq":{"1310000001":7},"kind":"Head","name":"飛脚\n\\"}"#;
+        let record = Record {
+            v: 1,
+            time: "2026-11-22T01:00:00.000Z".into(),
+            facility_seq: [(facility.clone(), 7)].into(),
+            actor: Actor::default(),
+            event: Event::FacilityAdded {
+                facility: facility.clone(),
+                name: "飛脚\n\\".into(),
+            },
+        };
+        let body = record.encode().unwrap();
+        let body = body.as_str();
         let entry = commitment(&[3; 32], body.as_bytes());
         let line = written(|out| Entry::push_record(out, 5, body, &[3; 32], &entry));
         let other: FacilityCode = "1310000002".parse().unwrap();
@@ -398,11 +403,12 @@ mod tests {
         for whose in [None, Some(&facility)] {
             assert_eq!(ExportLine::read(&line, whose), Ok(ExportLine::Entry(of(whose))));
         }
-        let head = Some("2026-11-22".to_owned());
-        assert_eq!(
-            of(Some(&facility)).kind,
-            EntryKind::Record(Some(Sequence { number: 7, head }))
-        );
+        let EntryKind::Record(facts) = of(Some(&facility)).kind else {
+            panic!("no record")
+        };
+        assert_eq!(facts.numbers.len(), 1);
+        let none = Entry::of_record(5, &[3; 32], "{}", None).kind;
+        assert_eq!(none, EntryKind::Wrong(NotARecord::Malformed));
         assert_eq!(of(Some(&other)).kind, EntryKind::Foreign);
         assert_eq!(of(None).leaf, tree::leaf(&entry));
 

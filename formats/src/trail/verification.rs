@@ -1,86 +1,25 @@
 //! Whether an export is what the log signed: computes the root line by line, and finds what was changed, removed, inserted,
-//! reordered, cut off, or rewritten against an earlier checkpoint. `CONTRACTS.md` §9.
+//! reordered, cut off, concealed, or rewritten against an earlier checkpoint. `CONTRACTS.md` §9.
 
+mod completeness;
+mod earlier;
+mod finding;
 mod told;
 
+use completeness::{Completeness, Of};
+use earlier::{Compared, cosigned};
+
+use super::facts::day;
 use super::{
-    Checkpoint, CheckpointError, Cosignature, Entry, EntryKind, ExportHead, Frontier, Skipped, WitnessKey,
-    cosignatures, cover,
+    Checkpoint, CodeText, Cosignature, Entry, EntryKind, ExportHead, Facts, Frontier, NotARecord, Said, Skipped, Time,
+    WitnessKey, cover,
 };
 use crate::wire::FacilityCode;
+pub use earlier::Earlier;
+pub use finding::{Finding, FindingKind};
 
-/// What is wrong, and where first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// In which way.
-    pub kind: FindingKind,
-    /// The first position it concerns; where only a range is known, its begin.
-    pub position: u64,
-    /// The position after the range, where only a range is known.
-    pub until: Option<u64>,
-    /// The earlier checkpoint it was found by, as its caller named it.
-    pub checkpoint: Option<String>,
-}
-
-/// In which way an export is not what the log signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FindingKind {
-    /// A record is not the one committed.
-    Changed,
-    /// A record is missing.
-    Removed,
-    /// A record is there twice, or does not belong there.
-    Inserted,
-    /// Records are there in another order.
-    Reordered,
-    /// The end is missing.
-    Truncated,
-    /// The log itself is not the one that was signed earlier.
-    Forked,
-    /// The checkpoint is not signed by the log.
-    NotSigned,
-    /// A signature of a known witness is wrong.
-    WronglyWitnessed,
-}
-
-impl FindingKind {
-    /// The stable word for programs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-            Self::Inserted => "inserted",
-            Self::Reordered => "reordered",
-            Self::Truncated => "truncated",
-            Self::Forked => "forked",
-            Self::NotSigned => "not_signed",
-            Self::WronglyWitnessed => "wrongly_witnessed",
-        }
-    }
-}
-
-impl Finding {
-    fn at(kind: FindingKind, position: u64) -> Self {
-        Self {
-            kind,
-            position,
-            until: None,
-            checkpoint: None,
-        }
-    }
-}
-
-/// An earlier checkpoint of the same log, and how it fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Earlier {
-    /// As its caller named it.
-    pub name: String,
-    /// The checkpoint.
-    pub checkpoint: Checkpoint,
-    /// Whether the log begins with its tree; `None` if the export left out so much that it cannot be told.
-    pub agrees: Option<bool>,
-}
+/// A head is so many days old at most when an account is read: that of yesterday, or, before it is written, of the day before.
+const HEAD_AGE: i64 = 2;
 
 /// What an export was found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,16 +32,35 @@ pub struct TrailVerdict {
     pub extract: bool,
     /// Records with their bodies.
     pub records: u64,
-    /// Records without, erased.
+    /// Records without, erased; of a facility's export, its own.
     pub erased: u64,
+    /// Records of kinds, or with members, that this program does not know.
+    pub newer: u64,
+    /// Records are said to be erased that are shown, or, of an extract, nothing shown says that they are erased.
+    pub doubtful: bool,
+    /// Times of the first and the last record shown.
+    pub span: Option<(Time, Time)>,
     /// Lowest and highest `facility_seq` that are shown, of a facility's export.
     pub sequence: Option<(u64, u64)>,
-    /// Number and day of the newest daily head, of a facility's export: nothing is missing up to it.
+    /// Number and day of the newest daily head, of a facility's export.
     pub head: Option<(u64, String)>,
-    /// The earlier checkpoints, in the order they were given; then the witnessed one, if the export has one.
+    /// The last record of it that says that such an export was read.
+    pub reading: Option<Reading>,
+    /// The earlier checkpoints, in the order they were given; then those the export brings and that could be compared.
     pub earlier: Vec<Earlier>,
     /// For each witness that was asked for: the size it has cosigned, and its cosignature.
     pub witnesses: Vec<(String, Option<(u64, Cosignature)>)>,
+}
+
+/// The record that says that the trail was read, and the log up to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Its position.
+    pub position: u64,
+    /// Root over everything up to it, itself included.
+    pub root: [u8; 32],
+    /// It is of JSON Lines without a period or filter, and the last record shown: the export ends with its own reading.
+    pub closes: bool,
 }
 
 impl TrailVerdict {
@@ -111,6 +69,31 @@ impl TrailVerdict {
     pub fn conclusive(&self) -> bool {
         self.earlier.iter().all(|earlier| earlier.agrees.is_some())
             && self.witnesses.iter().all(|(_, cosigned)| cosigned.is_some())
+            && self.newer == 0
+            && !self.doubtful
+            && (self.facility.is_none() || self.extract || self.whole())
+    }
+
+    /// Of a facility's export, whether it has a begin and an end: it is closed by its own reading, and has the head of the day
+    /// before, unless it is younger than a head. Between, its numbers tell.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        let closed = self.reading.as_ref().is_some_and(|reading| reading.closes);
+        closed && self.head_age().is_some_and(|days| days <= HEAD_AGE)
+    }
+
+    /// Days of Japan from the newest head, or, where there is none, from the record with number 1, to the last record.
+    #[must_use]
+    pub fn head_age(&self) -> Option<i64> {
+        let (first, last) = self.span?;
+        let from = match &self.head {
+            Some((_, head)) => day(head)?,
+            None => self
+                .sequence
+                .filter(|(lowest, _)| *lowest == 1)
+                .map(|_| first.day_in_japan())?,
+        };
+        Some(last.day_in_japan() - from)
     }
 }
 
@@ -118,69 +101,35 @@ impl TrailVerdict {
 #[derive(Debug)]
 pub struct Verification {
     verdict: TrailVerdict,
-    /// So many of the earlier checkpoints are the caller's own, the first ones.
-    given: usize,
     frontier: Frontier,
-    /// Sizes at which an earlier root is due, ascending, each with its place among the earlier ones.
-    due: Vec<(u64, usize)>,
-    /// How many of them are done.
-    done: usize,
+    compared: Compared,
+    completeness: Completeness,
+    /// Cosignatures of the checkpoint it ends with.
+    cosigned: Vec<Cosignature>,
+    witnesses: Vec<String>,
     /// Position that was due when another came.
     missing: Option<u64>,
-    /// Highest number so far, and erased records since.
-    last: Option<u64>,
-    unnumbered: u64,
-    /// Position after the last record whose number is known.
-    numbered: u64,
+    /// Position of the last record shown.
+    shown: Option<u64>,
 }
 
 impl Verification {
     /// Begins with the first line. `earlier`: checkpoints the caller has, each with a name for it.
     ///
     /// # Errors
-    /// [`Finding`]: not signed by the log, wrongly witnessed, or shorter than an earlier checkpoint.
+    /// [`Finding`]: not signed by the log, or wrongly witnessed.
     pub fn new(
         head: &ExportHead,
         log_key: &str,
         witnesses: &[WitnessKey],
         earlier: Vec<(String, Checkpoint)>,
     ) -> Result<Self, Finding> {
-        let unsigned = |_| Finding::at(FindingKind::NotSigned, 0);
-        let checkpoint = Checkpoint::verify(&head.checkpoint, log_key).map_err(unsigned)?;
-        let mut earlier: Vec<_> = earlier
-            .into_iter()
-            .map(|(name, checkpoint)| Earlier {
-                name,
-                checkpoint,
-                agrees: None,
-            })
-            .collect();
-        let given = earlier.len();
-        let mut cosigned = vec![(checkpoint.size, cosigned(&head.checkpoint, witnesses)?)];
-        if let Some(note) = &head.witnessed {
-            let witnessed = Checkpoint::verify(note, log_key).map_err(unsigned)?;
-            cosigned.push((witnessed.size, self::cosigned(note, witnesses)?));
-            earlier.push(Earlier {
-                name: "witnessed".into(),
-                checkpoint: witnessed,
-                agrees: None,
-            });
-        }
-        if let Some(longer) = earlier.iter().find(|earlier| earlier.checkpoint.size > checkpoint.size) {
-            return Err(Finding {
-                checkpoint: Some(longer.name.clone()),
-                ..Finding::at(FindingKind::Truncated, checkpoint.size)
-            });
-        }
-        let newest = |witness: &WitnessKey| {
-            let by_it = |(size, found): &(u64, Vec<Cosignature>)| {
-                let found = found.iter().find(|one| one.witness == witness.name())?;
-                Some((*size, found.clone()))
-            };
-            (witness.name().to_owned(), cosigned.iter().find_map(by_it))
+        let checkpoint = signed(&head.checkpoint, log_key)?;
+        let of = match &head.facility {
+            _ if head.extract => Of::Extract,
+            None => Of::All,
+            Some(facility) => Of::Facility(facility.into()),
         };
-        let mut due: Vec<_> = earlier.iter().map(|earlier| earlier.checkpoint.size).zip(0..).collect();
-        due.sort_unstable();
         let mut verification = Self {
             verdict: TrailVerdict {
                 checkpoint,
@@ -188,21 +137,24 @@ impl Verification {
                 extract: head.extract,
                 records: 0,
                 erased: 0,
+                newer: 0,
+                doubtful: false,
+                span: None,
                 sequence: None,
                 head: None,
-                earlier,
-                witnesses: witnesses.iter().map(newest).collect(),
+                reading: None,
+                earlier: Vec::new(),
+                witnesses: Vec::new(),
             },
-            given,
             frontier: Frontier::default(),
-            due,
-            done: 0,
+            compared: Compared::new(earlier),
+            completeness: Completeness::new(of),
+            cosigned: cosigned(&head.checkpoint, witnesses)?,
+            witnesses: witnesses.iter().map(|witness| witness.name().to_owned()).collect(),
             missing: None,
-            last: None,
-            unnumbered: 0,
-            numbered: 0,
+            shown: None,
         };
-        verification.compare();
+        verification.bring(head, log_key, witnesses)?;
         Ok(verification)
     }
 
@@ -224,26 +176,25 @@ impl Verification {
     /// [`Finding`]: not signed by the log, wrongly witnessed, of another facility, or under an older checkpoint.
     pub fn again(&mut self, head: &ExportHead, log_key: &str, witnesses: &[WitnessKey]) -> Result<(), Finding> {
         let due = self.frontier.size();
-        let next = Self::new(head, log_key, witnesses, Vec::new())?;
-        let before = &self.verdict;
-        let same = next.verdict.facility == before.facility && next.verdict.extract == before.extract;
-        if !same || next.verdict.checkpoint.size < before.checkpoint.size {
+        let next = signed(&head.checkpoint, log_key)?;
+        let same = head.facility == self.verdict.facility && head.extract == self.verdict.extract;
+        if !same || next.size < self.verdict.checkpoint.size {
             return Err(Finding::at(FindingKind::Inserted, due));
         }
-        let (cosigned, old) = (next.verdict.witnesses, before.checkpoint.clone());
-        self.verdict.witnesses = cosigned;
-        self.verdict.checkpoint = next.verdict.checkpoint;
-        // Where everything is shown the earlier root can be computed on the way.
-        if self.verdict.facility.is_none() && !self.verdict.extract && old.size >= due {
-            self.due.push((old.size, self.verdict.earlier.len()));
-            self.due.sort_unstable();
-            self.verdict.earlier.push(Earlier {
-                name: "before it went on".into(),
-                checkpoint: old,
-                agrees: None,
-            });
-            self.compare();
+        // What was signed and cosigned before is compared like any other checkpoint, where the records still come to it.
+        let old = std::mem::replace(&mut self.verdict.checkpoint, next);
+        let by = std::mem::replace(&mut self.cosigned, cosigned(&head.checkpoint, witnesses)?);
+        self.compared.bring("before it went on", old, by);
+        self.bring(head, log_key, witnesses)
+    }
+
+    /// The checkpoints a first line brings for its witnesses' sake.
+    fn bring(&mut self, head: &ExportHead, log_key: &str, witnesses: &[WitnessKey]) -> Result<(), Finding> {
+        for note in &head.witnessed {
+            let checkpoint = signed(note, log_key)?;
+            self.compared.bring("witnessed", checkpoint, cosigned(note, witnesses)?);
         }
+        self.compared.at(&self.frontier);
         Ok(())
     }
 
@@ -252,29 +203,52 @@ impl Verification {
     /// # Errors
     /// [`Finding`], if it alone shows one. A record that is missing may still come, out of its order: that is found later.
     pub fn entry(&mut self, entry: &Entry) -> Result<(), Finding> {
-        if !self.follows(entry.position, entry.position)? {
+        let position = entry.position;
+        if !self.follows(position, position)? {
             return Ok(());
         }
-        match &entry.kind {
-            EntryKind::Changed => return Err(Finding::at(FindingKind::Changed, entry.position)),
-            EntryKind::Foreign => return Err(Finding::at(FindingKind::Inserted, entry.position)),
+        let facts = match &entry.kind {
+            EntryKind::Changed => return Err(Finding::at(FindingKind::Changed, position)),
+            EntryKind::Foreign => return Err(Finding::at(FindingKind::Inserted, position)),
+            EntryKind::Wrong(NotARecord::Malformed) => return Err(Finding::at(FindingKind::NoRecord, position)),
+            EntryKind::Wrong(NotARecord::Misnumbered) => return Err(Finding::at(FindingKind::Misnumbered, position)),
             EntryKind::Erased => {
-                self.verdict.erased += 1;
-                self.unnumbered += 1;
+                self.completeness.erased(position)?;
+                None
             }
-            EntryKind::Record(sequence) => {
-                self.verdict.records += 1;
-                if let Some(sequence) = sequence {
-                    self.count(entry.position, sequence.number)?;
-                    if let Some(day) = &sequence.head {
-                        self.verdict.head = Some((sequence.number, day.clone()));
-                    }
-                }
+            EntryKind::Record(facts) => {
+                self.completeness.record(position, facts)?;
+                Some(facts)
             }
-        }
+        };
         self.frontier.push(&entry.leaf);
-        self.compare();
+        self.compared.at(&self.frontier);
+        if let Some(facts) = facts {
+            self.record(position, facts);
+        }
         Ok(())
+    }
+
+    /// What a record says of heads and readings.
+    fn record(&mut self, position: u64, facts: &Facts) {
+        self.verdict.records += 1;
+        self.verdict.newer += u64::from(facts.newer);
+        self.shown = Some(position);
+        let own = self.verdict.facility.as_ref().map(CodeText::from);
+        match &facts.said {
+            Said::Head(facility, day) if own == Some(*facility) => {
+                let number = facts.numbers.first().map_or(0, |(_, number)| *number);
+                self.verdict.head = Some((number, day.clone()));
+            }
+            Said::Read(whose, all) if own == *whose => {
+                self.verdict.reading = Some(Reading {
+                    position,
+                    root: self.frontier.root(),
+                    closes: *all,
+                });
+            }
+            Said::Nothing | Said::Head(..) | Said::Read(..) | Said::Destroyed(_) => {}
+        }
     }
 
     /// The next line, of what was left out.
@@ -295,7 +269,7 @@ impl Verification {
         for ((level, _), node) in cover.into_iter().zip(&skipped.nodes) {
             let pushed = self.frontier.push_subtree(level, node);
             pushed.map_err(|_| Finding::at(FindingKind::Changed, skipped.from))?;
-            self.compare();
+            self.compared.at(&self.frontier);
         }
         Ok(())
     }
@@ -304,42 +278,54 @@ impl Verification {
     ///
     /// # Errors
     /// [`Finding`]: the first that the whole shows.
-    pub fn finish(self) -> Result<TrailVerdict, Finding> {
-        let (size, end) = (self.frontier.size(), &self.verdict.checkpoint);
+    pub fn finish(mut self) -> Result<TrailVerdict, Finding> {
+        let (size, end) = (self.frontier.size(), self.verdict.checkpoint.clone());
         if let Some(missing) = self.missing {
             return Err(Finding::at(FindingKind::Removed, missing));
         }
         if size < end.size {
             return Err(Finding::at(FindingKind::Truncated, size));
         }
-        let disagrees = |earlier: &&Earlier| earlier.agrees == Some(false);
-        let first = self
-            .verdict
-            .earlier
-            .iter()
-            .filter(disagrees)
-            .min_by_key(|earlier| earlier.checkpoint.size);
-        // Somewhere after the last size whose root was right, before the first at which it was wrong.
-        let wrong = first.map_or(end.size, |earlier| earlier.checkpoint.size);
-        let within = |kind, known: &[Earlier]| {
-            let right = known.iter().filter(|earlier| earlier.agrees == Some(true));
-            let right = right.map(|earlier| earlier.checkpoint.size);
-            Finding {
-                until: Some(wrong),
-                ..Finding::at(kind, right.filter(|size| *size < wrong).max().unwrap_or(0))
-            }
-        };
-        if self.frontier.root() != end.root {
-            return Err(within(FindingKind::Changed, &self.verdict.earlier));
-        }
-        if let Some(earlier) = first {
-            // What a forked file brings itself is of the fork: only what the caller had tells how far both logs are one.
-            let given = self.verdict.earlier.get(..self.given).unwrap_or_default();
+        if let Some(longer) = self.compared.longer(end.size) {
             return Err(Finding {
-                checkpoint: Some(earlier.name.clone()),
-                ..within(FindingKind::Forked, given)
+                checkpoint: Some(longer.name.clone()),
+                ..Finding::at(FindingKind::Truncated, end.size)
             });
         }
+        // Somewhere after the last size whose root was right, before the first at which it was wrong.
+        let first = self.compared.contradicts();
+        let wrong = first.map_or(end.size, |earlier| earlier.checkpoint.size);
+        if self.frontier.root() != end.root {
+            let right = self.compared.right_below(wrong, false);
+            return Err(Finding::between(FindingKind::Changed, right, wrong));
+        }
+        if let Some(earlier) = first {
+            let right = self.compared.right_below(wrong, true);
+            return Err(Finding {
+                checkpoint: Some(earlier.name.clone()),
+                ..Finding::between(FindingKind::Forked, right, wrong)
+            });
+        }
+        let shown = self.completeness.finish()?;
+        self.verdict.erased = shown.erased;
+        self.verdict.doubtful = shown.doubtful;
+        self.verdict.span = self.completeness.span();
+        if let Some(facility) = &self.verdict.facility {
+            self.verdict.sequence = self.completeness.numbers(facility.into());
+        }
+        if let Some(reading) = &mut self.verdict.reading {
+            reading.closes &= self.shown == Some(reading.position);
+        }
+        // The checkpoint at the end was found to be right.
+        let cosigned = self.cosigned.into_iter().map(|cosigned| (end.size, cosigned));
+        let cosigned: Vec<_> = cosigned.collect();
+        self.verdict.witnesses = self.compared.witnessed(&self.witnesses);
+        for (name, found) in &mut self.verdict.witnesses {
+            if let Some(by) = cosigned.iter().find(|(_, by)| by.witness == *name) {
+                *found = Some(by.clone());
+            }
+        }
+        self.verdict.earlier = self.compared.told();
         Ok(self.verdict)
     }
 
@@ -362,45 +348,10 @@ impl Verification {
         }
         Ok(from == due)
     }
-
-    /// Numbers of a facility follow each other.
-    fn count(&mut self, position: u64, number: u64) -> Result<(), Finding> {
-        // Counted from 1. Of what was erased nothing says whom it concerned: a gap must have as many erased records within.
-        let due = self.last.unwrap_or(0) + 1;
-        let gapless = number >= due && number - due <= self.unnumbered;
-        if !self.verdict.extract && !gapless {
-            return Err(Finding {
-                until: Some(position),
-                ..Finding::at(FindingKind::Removed, self.numbered)
-            });
-        }
-        let lowest = self.verdict.sequence.map_or(number, |(lowest, _)| lowest);
-        self.verdict.sequence = Some((lowest, number));
-        (self.last, self.unnumbered, self.numbered) = (Some(number), 0, position + 1);
-        Ok(())
-    }
-
-    /// Compares the root with those due at this size. One whose size was passed in the midst of a subtree cannot be compared.
-    fn compare(&mut self) {
-        let size = self.frontier.size();
-        while let Some((due, place)) = self.due.get(self.done).copied().filter(|(due, _)| *due <= size) {
-            self.done += 1;
-            let Some(earlier) = self.verdict.earlier.get_mut(place).filter(|_| due == size) else {
-                continue;
-            };
-            earlier.agrees = Some(self.frontier.root() == earlier.checkpoint.root);
-        }
-    }
 }
 
-fn cosigned(note: &str, witnesses: &[WitnessKey]) -> Result<Vec<Cosignature>, Finding> {
-    cosignatures(note, witnesses).map_err(|error| {
-        let kind = match error {
-            CheckpointError::Signature | CheckpointError::Key => FindingKind::WronglyWitnessed,
-            CheckpointError::Malformed | CheckpointError::Origin => FindingKind::NotSigned,
-        };
-        Finding::at(kind, 0)
-    })
+fn signed(note: &str, log_key: &str) -> Result<Checkpoint, Finding> {
+    Checkpoint::verify(note, log_key).map_err(|_| Finding::at(FindingKind::NotSigned, 0))
 }
 
 #[cfg(test)]

@@ -40,10 +40,29 @@ pub(super) fn push(out: &mut Vec<u8>, row: &Row<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Rows in another encoding than UTF-8.
+/// Appends the row of an erased record: its position, and that it is erased.
+pub(super) fn push_erased(out: &mut Vec<u8>, position: u64) {
+    number(out, Some(position));
+    let between = HEAD.split(',').count() - 3;
+    out.extend(std::iter::repeat_n(b',', between));
+    out.extend_from_slice(b"erased,\r\n");
+}
+
+/// Rows in another encoding than UTF-8. Its tables take these three for others, which no reader could tell: they are written as
+/// their numbers, like what it lacks, and so is an ampersand that would read as the begin of one.
 pub(super) fn shift_jis(utf8: &[u8]) -> Vec<u8> {
     // Rows are made of text: nothing is replaced here.
-    let text = String::from_utf8_lossy(utf8);
+    let mut text = String::from_utf8_lossy(utf8);
+    for (lost, number) in [
+        ("&#", "&#38;#"),
+        ("\u{2212}", "&#8722;"),
+        ("\u{a5}", "&#165;"),
+        ("\u{203e}", "&#8254;"),
+    ] {
+        if text.contains(lost) {
+            text = text.replace(lost, number).into();
+        }
+    }
     encoding_rs::SHIFT_JIS.encode(&text).0.into_owned()
 }
 
@@ -104,7 +123,7 @@ fn formula(cell: &[u8]) -> bool {
     let leads = match cell.first() {
         None => false,
         Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n') => true,
-        Some(0xef) => ["＝", "＋", "－", "＠"]
+        Some(0xef | 0xe2) => ["＝", "＋", "－", "＠", "−"]
             .iter()
             .any(|sign| cell.starts_with(sign.as_bytes())),
         Some(_) => false,
@@ -177,6 +196,8 @@ mod tests {
             ("-2+3", "'-2+3"),
             ("@SUM(A1)", "'@SUM(A1)"),
             ("＝1+1", "'＝1+1"),
+            ("−1+cmd", "'−1+cmd"),
+            ("–1", "–1"),
             ("=A1,\"B\"", "\"'=A1,\"\"B\"\"\""),
             ("-12", "-12"),
             ("+12.50", "+12.50"),
@@ -190,6 +211,17 @@ mod tests {
         ] {
             assert_eq!(shown(cell), written);
         }
+    }
+
+    #[test]
+    fn an_erased_record_has_a_row_of_as_many_columns() {
+        let mut row = Vec::new();
+        push_erased(&mut row, 17);
+        let row = String::from_utf8(row).unwrap();
+        assert!(row.starts_with("17,,") && row.ends_with(",erased,\r\n"), "{row}");
+        assert_eq!(row.split(',').count(), HEAD.split(',').count());
+        let place = |line: &str, name: &str| line.trim_end().split(',').position(|cell| cell == name);
+        assert_eq!(place(&row, "erased"), place(HEAD, "outcome"));
     }
 
     #[test]
@@ -210,6 +242,14 @@ mod tests {
 
     #[test]
     fn what_shift_jis_lacks_is_written_as_its_number() {
+        for (text, written) in [
+            ("−1 ¥5 ‾", "&#8722;1 &#165;5 &#8254;"),
+            ("&#134071; & #", "&#38;#134071; & #"),
+            ("－1 \\5 ~", "－1 \\5 ~"),
+        ] {
+            let bytes = shift_jis(text.as_bytes());
+            assert_eq!(encoding_rs::SHIFT_JIS.decode(&bytes).0, written);
+        }
         let bytes = shift_jis("髙橋 𠮷野 〜\r\n".as_bytes());
         assert_eq!(bytes.get(..2), Some(&[0xfb, 0xfc][..]), "Windows-31J has the ladder 髙");
         let (text, _, broken) = encoding_rs::SHIFT_JIS.decode(&bytes);

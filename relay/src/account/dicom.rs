@@ -180,7 +180,8 @@ fn objects(xml: &mut String, row: &Row<'_>, meaning: &Meaning, relay: &str) {
         "TrailRead" => (format!("hikyaku-log:{relay}"), "13"),
         _ => (format!("{relay}#{}", row.position), "13"),
     };
-    object(xml, &id, ("2", role), None);
+    let life_cycle = meaning.life_cycle.filter(|_| entry.submission.is_empty());
+    object(xml, &id, ("2", role), life_cycle);
     coded(xml, "ParticipantObjectIDTypeCode", "12", "RFC-3881", "URI");
     named(xml, "Security Audit Log");
     detail(xml, "position", &row.position.to_string());

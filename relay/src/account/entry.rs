@@ -100,6 +100,8 @@ pub(super) struct Filter<'a> {
     pub(super) person: Text<'a>,
     pub(super) submission: Text<'a>,
     pub(super) after: Text<'a>,
+    pub(super) position: Text<'a>,
+    pub(super) narrowed: Text<'a>,
 }
 
 impl<'a> Entry<'a> {

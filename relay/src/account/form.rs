@@ -105,10 +105,20 @@ pub(super) struct Writer {
     query: Query,
     format: Format,
     encoding: Encoding,
-    reading: u64,
-    /// Name of the log, which stands for the relay.
-    relay: String,
+    of_log: OfLog,
+    /// The root, hex.
+    root: String,
     summary: Summary,
+}
+
+/// What an account says of the log it is from.
+pub(super) struct OfLog {
+    /// Its name, which stands for the relay.
+    pub(super) relay: String,
+    /// Position of the record that says the account was read.
+    pub(super) reading: u64,
+    /// Root over everything up to that record, itself included.
+    pub(super) root: [u8; 32],
 }
 
 impl Writer {
@@ -116,17 +126,16 @@ impl Writer {
         query: Query,
         (format, encoding): (Format, Encoding),
         (from, to): (String, String),
-        reading: u64,
-        checkpoint: &str,
+        of_log: OfLog,
         name: Option<String>,
     ) -> Self {
-        let about = About::new(&query, name, (from, to), reading, checkpoint);
+        let about = About::new(&query, name, (from, to), &of_log);
         Self {
             query,
             format,
             encoding,
-            reading,
-            relay: checkpoint.lines().next().unwrap_or_default().to_owned(),
+            root: hex::encode(of_log.root),
+            of_log,
             summary: Summary::new(about),
         }
     }
@@ -159,7 +168,7 @@ impl Writer {
 
     /// Whether a record is among what was asked for. What is erased cannot be told to be of a patient or person.
     pub(super) fn wants(&self, stored: &StoredRecord) -> Result<bool, StoreError> {
-        if !self.query.is_extract() || stored.position == self.reading {
+        if !self.query.is_extract() || stored.position == self.of_log.reading {
             return Ok(true);
         }
         let Some(content) = &stored.content else {
@@ -173,27 +182,35 @@ impl Writer {
 
     fn record(&mut self, out: &mut Vec<u8>, stored: &StoredRecord) -> Result<(), StoreError> {
         let Some(content) = &stored.content else {
-            // What is erased has nothing left for a row, and cannot be told to be of a patient or person.
+            // What is erased cannot be told to be of a patient or person.
             self.summary.erased();
+            if self.format == Format::Csv && !self.query.is_extract() {
+                csv::push_erased(out, stored.position);
+            }
             return Ok(());
         };
         let entry = Entry::read(&content.body).ok_or_else(|| {
             StoreError::Broken(format!("record {}: not a trail record of version 1", stored.position))
         })?;
-        if stored.position != self.reading && !self.wanted(&entry) {
+        let closes = stored.position == self.of_log.reading;
+        if !closes && !self.wanted(&entry) {
             return Ok(());
         }
-        let row = Row::of(
+        let mut row = Row::of(
             stored.position,
             &entry,
             self.query.facility.as_ref().map(|code| code.as_str()),
         );
+        if closes {
+            // Where it can be looked up: the log up to here, as the printed page and `trail verify` name it.
+            row.sha256 = &self.root;
+        }
         match self.format {
             Format::Csv => csv::push(out, &row),
             // Written with its proof, by `proven`.
             Format::Jsonl => {}
-            Format::Fhir => fhir::push(out, &row, &self.relay),
-            Format::Dicom => dicom::push(out, &row, &self.relay),
+            Format::Fhir => fhir::push(out, &row, &self.of_log.relay),
+            Format::Dicom => dicom::push(out, &row, &self.of_log.relay),
             Format::Pdf => self.summary.add(&row),
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What a record means in the words of DICOM PS3.15 A.5 and FHIR: event, action, outcome, life cycle.
 
+use formats::trail::Kind;
+
 use super::entry::Entry;
 
 /// Code and meaning.
@@ -33,54 +35,89 @@ pub(super) enum Exchange {
     No,
 }
 
+impl Meaning {
+    fn new((code, meaning): (&'static str, &'static str), action: char) -> Self {
+        Self {
+            event: Coded { code, meaning },
+            action,
+            outcome: 0,
+            life_cycle: None,
+            exchange: Exchange::No,
+        }
+    }
+
+    fn outcome(self, outcome: u8) -> Self {
+        Self { outcome, ..self }
+    }
+
+    fn life_cycle(self, stage: u8) -> Self {
+        Self {
+            life_cycle: Some(stage),
+            ..self
+        }
+    }
+
+    fn exchange(self, exchange: Exchange) -> Self {
+        Self { exchange, ..self }
+    }
+}
+
+const APPLICATION: (&str, &str) = ("110100", "Application Activity");
+const READ: (&str, &str) = ("110101", "Audit Log Used");
+const EXPORT: (&str, &str) = ("110106", "Export");
+const IMPORT: (&str, &str) = ("110107", "Import");
+const PATIENT_RECORD: (&str, &str) = ("110110", "Patient Record");
+const SECURITY: (&str, &str) = ("110113", "Security Alert");
+
 /// What the record means.
 pub(super) fn of(entry: &Entry<'_>) -> Meaning {
-    let kind = entry.kind.as_str();
-    let (code, meaning) = match kind {
-        "Accepted" | "Pending" | "Refused" => ("110107", "Import"),
-        "Delivered" | "Viewed" => ("110106", "Export"),
-        "Acknowledged" | "ArchiveMade" | "ErasureAnnounced" | "ContainerErased" | "BodiesErased" => {
-            ("110110", "Patient Record")
+    // A kind that came later is something the relay did.
+    Kind::named(entry.kind.as_str()).map_or_else(|| Meaning::new(APPLICATION, 'E'), of_kind)
+}
+
+fn of_kind(kind: Kind) -> Meaning {
+    match kind {
+        Kind::Accepted => Meaning::new(IMPORT, 'C').life_cycle(2).exchange(Exchange::Taken),
+        Kind::Pending => Meaning::new(IMPORT, 'C').life_cycle(2).outcome(4),
+        Kind::Refused => Meaning::new(IMPORT, 'C').life_cycle(2).outcome(8),
+        Kind::Delivered => Meaning::new(EXPORT, 'R').life_cycle(11).exchange(Exchange::Read),
+        Kind::Viewed => Meaning::new(EXPORT, 'R').life_cycle(6).exchange(Exchange::Read),
+        Kind::Acknowledged => Meaning::new(PATIENT_RECORD, 'U').life_cycle(12),
+        Kind::VerdictRevised => Meaning::new(SECURITY, 'U').life_cycle(4).outcome(4),
+        Kind::ArchiveMade => Meaning::new(PATIENT_RECORD, 'U').life_cycle(13),
+        Kind::ErasureAnnounced | Kind::HoldSet | Kind::HoldLifted => Meaning::new(PATIENT_RECORD, 'U'),
+        Kind::ContainerErased => Meaning::new(PATIENT_RECORD, 'D').life_cycle(15),
+        // Records of patients, but of no one submission.
+        Kind::KeyDestroyed => Meaning::new(PATIENT_RECORD, 'D').life_cycle(15),
+        Kind::FacilityAdded | Kind::CodeIssued | Kind::DeviceEnrolled | Kind::MemberAdded => {
+            Meaning::new(SECURITY, 'C')
         }
-        "VerdictRevised" | "TrustChanged" | "FacilityAdded" | "CodeIssued" | "DeviceEnrolled" | "DeviceRenewed"
-        | "DeviceRevoked" | "MemberAdded" => ("110113", "Security Alert"),
-        "TrailRead" => ("110101", "Audit Log Used"),
-        _ => ("110100", "Application Activity"),
-    };
-    let action = match kind {
-        "Accepted" | "Pending" | "Refused" | "FacilityAdded" | "CodeIssued" | "DeviceEnrolled" | "MemberAdded" => 'C',
-        "Delivered" | "Viewed" | "TrailRead" => 'R',
-        "Acknowledged" | "ArchiveMade" | "ErasureAnnounced" | "DeviceRenewed" | "VerdictRevised" | "TrustChanged" => {
-            'U'
+        Kind::DeviceRenewed | Kind::TrustChanged => Meaning::new(SECURITY, 'U'),
+        Kind::DeviceRevoked => Meaning::new(SECURITY, 'D'),
+        Kind::TrailRead => Meaning::new(READ, 'R'),
+        Kind::Head | Kind::CheckpointStamped => Meaning::new(APPLICATION, 'E'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn erasures_are_deletions() {
+        for kind in [Kind::KeyDestroyed, Kind::ContainerErased] {
+            let meaning = of_kind(kind);
+            assert_eq!((meaning.action, meaning.life_cycle), ('D', Some(15)), "{kind:?}");
+            assert_eq!(meaning.event.code, "110110");
         }
-        "ContainerErased" | "BodiesErased" | "DeviceRevoked" => 'D',
-        _ => 'E',
-    };
-    let outcome = match kind {
-        "Refused" => 8,
-        "Pending" | "VerdictRevised" => 4,
-        _ => 0,
-    };
-    let life_cycle = match kind {
-        "Accepted" | "Pending" | "Refused" => Some(2),
-        "Viewed" => Some(6),
-        "Delivered" => Some(11),
-        "Acknowledged" => Some(12),
-        "ArchiveMade" => Some(13),
-        "VerdictRevised" => Some(4),
-        "ContainerErased" => Some(15),
-        _ => None,
-    };
-    let exchange = match kind {
-        "Accepted" => Exchange::Taken,
-        "Delivered" | "Viewed" => Exchange::Read,
-        _ => Exchange::No,
-    };
-    Meaning {
-        event: Coded { code, meaning },
-        action,
-        outcome,
-        life_cycle,
-        exchange,
+        let held = of_kind(Kind::HoldSet);
+        assert_eq!((held.event.code, held.action), ("110110", 'U'));
+        let body = r#"{"v":1,"kind":"BodiesErased"}"#;
+        let unknown = Entry::read(body).map(|entry| of(&entry)).unwrap();
+        assert_eq!(
+            (unknown.event.code, unknown.action),
+            ("110100", 'E'),
+            "no kind of record"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use formats::wire::FacilityCode;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use super::Query;
+use super::{ExportError, Query};
 use crate::store::{Store, StoreError, StoredRecord};
 
 /// So many records are asked for at once; the store hands on fewer where they are large.
@@ -59,16 +59,17 @@ async fn first_at(store: &dyn Store, time: &str, end: u64) -> Result<u64, StoreE
     Ok(low)
 }
 
-/// Reads pages on until the range ends or nobody wants them. `closing` is the record of the reading itself, which an extract
-/// ends with whatever its period is.
+/// Reads pages on until the range ends or nobody wants them; then the record of the reading itself, which every export has whatever
+/// its period is. If the records of a month are erased meanwhile, it ends with an error: some may be missing.
 pub(super) fn ahead(
     store: Arc<dyn Store>,
     facility: Option<FacilityCode>,
     range: Range<u64>,
-    closing: Option<u64>,
-) -> Receiver<Result<Vec<StoredRecord>, StoreError>> {
+    reading: Option<u64>,
+) -> Receiver<Result<Vec<StoredRecord>, ExportError>> {
     let (pages, wanted) = channel(1);
     tokio::spawn(async move {
+        let before = destroyed(&*store).await;
         let mut next = range.start;
         while next < range.end {
             let page = store.records(facility.as_ref(), next, PAGE).await.map(|mut page| {
@@ -77,14 +78,27 @@ pub(super) fn ahead(
                 page
             });
             let failed = page.is_err();
-            if pages.send(page).await.is_err() || failed {
+            if pages.send(page.map_err(Into::into)).await.is_err() || failed {
                 return;
             }
         }
-        if let Some(reading) = closing.filter(|reading| *reading >= range.end) {
-            // Nobody wants it any more: no loss.
-            let _gone = pages.send(store.records(None, reading, 1).await).await;
-        }
+        let after = destroyed(&*store).await;
+        let last = match (before, after) {
+            (Ok(before), Ok(after)) if before != after => Err(ExportError::Erased),
+            (Err(error), _) | (_, Err(error)) => Err(error.into()),
+            _ => match reading.filter(|reading| !range.contains(reading)) {
+                Some(reading) => store.records(None, reading, 1).await.map_err(Into::into),
+                None => return,
+            },
+        };
+        // Nobody wants it any more: no loss.
+        let _gone = pages.send(last).await;
     });
     wanted
+}
+
+/// How many months of records are erased.
+async fn destroyed(store: &dyn Store) -> Result<usize, StoreError> {
+    let months = store.months().await?;
+    Ok(months.iter().filter(|month| month.destroyed).count())
 }

@@ -2,6 +2,7 @@
 
 mod page;
 
+use formats::trail::Kind;
 use page::{Align, Pages};
 
 use super::csv::japan_text;
@@ -126,36 +127,40 @@ fn exchange(name: String, exchanged: Exchanged) -> [String; 4] {
     [name, sent.to_string(), received.to_string(), looked.to_string()]
 }
 
-/// Words of the kinds of records that offices ask for; others are shown by their names.
-const KINDS: [(&str, &str); 20] = [
-    ("Accepted", "受付（送信の受理）"),
-    ("Pending", "検証待ち"),
-    ("Refused", "拒否"),
-    ("Delivered", "取込（受信側システムへの送出）"),
-    ("Viewed", "閲覧"),
-    ("Acknowledged", "受領確認"),
-    ("VerdictRevised", "検証結果の変更（提供停止）"),
-    ("ArchiveMade", "長期保存用ファイルの作成"),
-    ("ErasureAnnounced", "消去の予告"),
-    ("ContainerErased", "送信ファイルの消去"),
-    ("TrailRead", "監査証跡の閲覧・出力"),
-    ("FacilityAdded", "機関の登録"),
-    ("CodeIssued", "登録コードの発行"),
-    ("DeviceEnrolled", "端末の登録"),
-    ("DeviceRenewed", "端末証明書の更新"),
-    ("DeviceRevoked", "端末の失効"),
-    ("MemberAdded", "職員の登録"),
-    ("TrustChanged", "信頼点・ポリシーの変更"),
-    ("Head", "日次の締め"),
-    ("CheckpointStamped", "チェックポイントへのタイムスタンプ"),
-];
+/// What a kind of record is called in offices.
+fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Accepted => "受付（送信の受理）",
+        Kind::Pending => "検証待ち",
+        Kind::Refused => "拒否",
+        Kind::Delivered => "取込（受信側システムへの送出）",
+        Kind::Viewed => "閲覧",
+        Kind::Acknowledged => "受領確認",
+        Kind::VerdictRevised => "検証結果の変更（提供停止）",
+        Kind::ArchiveMade => "長期保存用ファイルの作成",
+        Kind::ErasureAnnounced => "消去の予告",
+        Kind::ContainerErased => "送信ファイルの消去",
+        Kind::HoldSet => "保全（消去の停止）",
+        Kind::HoldLifted => "保全の解除",
+        Kind::KeyDestroyed => "記録の消去（鍵の破棄）",
+        Kind::TrailRead => "監査証跡の閲覧・出力",
+        Kind::FacilityAdded => "機関の登録",
+        Kind::CodeIssued => "登録コードの発行",
+        Kind::DeviceEnrolled => "端末の登録",
+        Kind::DeviceRenewed => "端末証明書の更新",
+        Kind::DeviceRevoked => "端末の失効",
+        Kind::MemberAdded => "職員の登録",
+        Kind::TrustChanged => "信頼点・ポリシーの変更",
+        Kind::Head => "日次の締め",
+        Kind::CheckpointStamped => "チェックポイントへのタイムスタンプ",
+    }
+}
 
 fn kinds(pages: &mut Pages, summary: &Summary) {
     pages.heading("記録の種別");
     pages.columns(&[("", Align::Left), ("件数", Align::Right)]);
     for (kind, count) in &summary.kinds {
-        let words = KINDS.iter().find(|(name, _)| name == kind);
-        let name = words.map_or_else(|| kind.clone(), |(name, words)| format!("{words}  {name}"));
+        let name = Kind::named(kind).map_or_else(|| kind.clone(), |known| format!("{}  {kind}", words(known)));
         pages.row(&[name, count.to_string()]);
     }
 }
@@ -205,7 +210,8 @@ fn proof(pages: &mut Pages, summary: &Summary) {
     pages.heading("証跡との対応");
     if let Some((first, last)) = summary.numbers {
         let gaps = match (summary.missing(), about.extract.is_empty()) {
-            (missing, true) => format!("欠番 {missing}"),
+            ((missing, 0), true) => format!("欠番 {missing}"),
+            ((missing, erased), true) => format!("欠番 {missing}、消去済み {erased}（保存期間満了）"),
             (_, false) => "抜粋のため欠番は数えません".to_owned(),
         };
         pages.fact("機関内連番", &format!("{first} から {last} まで、{gaps}"));
@@ -214,11 +220,12 @@ fn proof(pages: &mut Pages, summary: &Summary) {
     pages.fact("ログ", &about.log);
     pages.fact(
         "チェックポイント",
-        &format!("記録 {} 件までのルートハッシュ", about.size),
+        &format!("記録 {} 件までのルートハッシュ", about.reading + 1),
     );
-    pages.fact("", &about.root_in_groups());
-    pages.note(
-        "この集計は、同じ条件で出力した CSV・JSON Lines と同じ記録から数えています。改変・欠落がないことは、JSON Lines の出力を \
-         hikyaku trail verify で検証し、上のルートハッシュと照合して確かめられます。",
-    );
+    pages.fact("", &about.root);
+    pages.note(&format!(
+        "この集計は、同じ読み出しの CSV・JSON Lines と同じ記録から数えています。改変・欠落がないことは、JSON Lines の出力を \
+         hikyaku trail verify で検証し、上のルートハッシュと照合して確かめられます（--checkpoint \"{}:ルートハッシュ\"）。",
+        about.reading + 1
+    ));
 }

@@ -4,27 +4,23 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use formats::trail::{Entry, Sequence};
+use formats::trail::Entry;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::mpsc::Receiver;
 
+use super::ExportError;
 use super::form::Writer;
 use crate::log::Outline;
 use crate::store::{Store, StoreError, StoredRecord};
-
-/// Erased records looked for at once.
-const PAGE: usize = 1024;
 
 /// An export under way.
 struct Proven {
     store: Arc<dyn Store>,
     outline: Outline,
     writer: Writer,
-    pages: Receiver<Result<Vec<StoredRecord>, StoreError>>,
+    pages: Receiver<Result<Vec<StoredRecord>, ExportError>>,
     /// Position of the next line.
     next: u64,
-    /// The facility's number of the last record; 0: none yet. Not of an extract, nor of all records.
-    numbered: Option<u64>,
     done: bool,
 }
 
@@ -33,19 +29,17 @@ pub(super) fn stream(
     store: Arc<dyn Store>,
     outline: Outline,
     writer: Writer,
-    pages: Receiver<Result<Vec<StoredRecord>, StoreError>>,
+    pages: Receiver<Result<Vec<StoredRecord>, ExportError>>,
     start: u64,
-) -> BoxStream<'static, Result<Vec<u8>, StoreError>> {
+) -> BoxStream<'static, Result<Vec<u8>, ExportError>> {
     let mut head = Vec::new();
     outline.push_head(&mut head);
-    let counted = writer.query().facility.is_some() && !outline.is_extract() && start == 0;
     let proven = Proven {
         store,
         outline,
         writer,
         pages,
         next: start,
-        numbered: counted.then_some(0),
         done: false,
     };
     let parts = stream::try_unfold(proven, |mut proven| async move {
@@ -74,9 +68,10 @@ impl Proven {
     async fn page(&mut self, page: Vec<StoredRecord>) -> Result<Vec<u8>, StoreError> {
         let mut shown: Vec<StoredRecord> = Vec::with_capacity(page.len());
         for stored in page {
-            let after = shown.last().map_or(self.next, |last| last.position + 1);
-            if stored.position >= self.next && stored.position < self.outline.end() && self.writer.wants(&stored)? {
-                shown.extend(self.erased_before(after, &stored).await?);
+            // Of what is erased nobody knows any more whom it concerned. It is shown, as its commitment, where everything is; in
+            // a facility's account the record of its erasure says which numbers are gone.
+            let erased = stored.content.is_none() && self.outline.is_extract();
+            if (self.next..self.outline.end()).contains(&stored.position) && !erased && self.writer.wants(&stored)? {
                 shown.push(stored);
             }
         }
@@ -109,33 +104,5 @@ impl Proven {
         };
         let written = tokio::task::spawn_blocking(work).await;
         written.map_err(|_| StoreError::Broken("an export stopped".into()))
-    }
-
-    /// Of what is erased nobody knows any more whom it concerned. Where the facility's numbers have a gap, it is among the erased
-    /// records there: they are shown, as commitments.
-    async fn erased_before(&mut self, after: u64, stored: &StoredRecord) -> Result<Vec<StoredRecord>, StoreError> {
-        let (Some(last), Some(facility), Some(content)) =
-            (self.numbered, &self.writer.query().facility, &stored.content)
-        else {
-            return Ok(Vec::new());
-        };
-        let Some(sequence) = Sequence::read(&content.body, facility) else {
-            return Ok(Vec::new());
-        };
-        self.numbered = Some(sequence.number);
-        if sequence.number <= last + 1 {
-            return Ok(Vec::new());
-        }
-        let (mut erased, mut next) = (Vec::new(), after);
-        while next < stored.position {
-            let page = self.store.records(None, next, PAGE).await?;
-            let Some(end) = page.last() else { break };
-            next = end.position + 1;
-            erased.extend(
-                page.into_iter()
-                    .filter(|one| one.content.is_none() && one.position < stored.position),
-            );
-        }
-        Ok(erased)
     }
 }

@@ -220,10 +220,15 @@ pub(super) fn reading(entry: &Entry<'_>) -> String {
     .iter()
     .filter(|(_, value)| !value.is_empty())
     .map(|(name, value)| Cow::Owned(format!("{name}{}", value.as_str())))
+    .chain((!filter.narrowed.is_empty()).then_some(Cow::Borrowed("as the operator's own record says")))
     .collect();
     if !parts.is_empty() {
         text.push_str(" extract, not complete: ");
         text.push_str(&parts.join(", "));
+    }
+    if !filter.position.is_empty() {
+        text.push_str(" position ");
+        text.push_str(filter.position.as_str());
     }
     if !filter.after.is_empty() {
         text.push_str(" after position ");

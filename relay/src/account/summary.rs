@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use formats::trail::{Checkpoint, Erased};
 use formats::wire::FacilityCode;
 
 use super::Query;
+use super::form::OfLog;
 use super::row::Row;
 
 /// So many partners, and so many persons, have lines of their own.
@@ -26,9 +26,7 @@ pub(super) struct About {
     pub(super) reading: u64,
     /// Name of the log.
     pub(super) log: String,
-    /// Records under the newest checkpoint.
-    pub(super) size: String,
-    /// Its root, base64.
+    /// Root over everything up to the record of the reading, hex, in groups as people compare it.
     pub(super) root: String,
 }
 
@@ -42,15 +40,7 @@ pub(super) enum Narrowed {
 }
 
 impl About {
-    pub(super) fn new(
-        query: &Query,
-        name: Option<String>,
-        (from, to): (String, String),
-        reading: u64,
-        checkpoint: &str,
-    ) -> Self {
-        let mut lines = checkpoint.lines().map(str::to_owned);
-        let mut next = || lines.next().unwrap_or_default();
+    pub(super) fn new(query: &Query, name: Option<String>, (from, to): (String, String), of_log: &OfLog) -> Self {
         let narrowed = [
             (Narrowed::Patient, query.patient.clone()),
             (Narrowed::Person, query.person.clone()),
@@ -65,18 +55,10 @@ impl About {
                 .into_iter()
                 .filter_map(|(by, value)| Some((by, value?)))
                 .collect(),
-            reading,
-            log: next(),
-            size: next(),
-            root: next(),
+            reading: of_log.reading,
+            log: of_log.relay.clone(),
+            root: Checkpoint::in_groups(&of_log.root),
         }
-    }
-
-    /// The root as people compare it: hex, in groups.
-    pub(super) fn root_in_groups(&self) -> String {
-        let bytes = STANDARD.decode(&self.root).unwrap_or_default();
-        let groups: Vec<String> = bytes.chunks(4).map(hex::encode).collect();
-        groups.join(" ")
     }
 }
 
@@ -125,6 +107,8 @@ pub(super) struct Summary {
     /// First and last of the facility's own numbers, and how many between are not in the account.
     pub(super) numbers: Option<(u64, u64)>,
     numbered: u64,
+    /// What the facility lost by erasure, as the records of it say.
+    lost: Vec<Erased>,
     pub(super) kinds: BTreeMap<String, u64>,
     pub(super) categories: BTreeMap<String, Exchanged>,
     /// By the partner's code; those beyond [`LINES`] together under the empty code.
@@ -143,6 +127,7 @@ impl Summary {
             span: Span::default(),
             numbers: None,
             numbered: 0,
+            lost: Vec::new(),
             kinds: BTreeMap::new(),
             categories: BTreeMap::new(),
             partners: BTreeMap::new(),
@@ -156,10 +141,18 @@ impl Summary {
         self.erased += 1;
     }
 
-    /// How many of the facility's numbers between first and last are missing.
-    pub(super) fn missing(&self) -> u64 {
-        let all = self.numbers.map_or(0, |(first, last)| last - first + 1);
-        all.saturating_sub(self.numbered)
+    /// How many of the facility's numbers are not in the account, and how many of these are erased. Counted from 1, or, where the
+    /// account begins later, from its first.
+    pub(super) fn missing(&self) -> (u64, u64) {
+        let Some((first, last)) = self.numbers else {
+            return (0, 0);
+        };
+        let begins_later = !self.about.from.is_empty() || !self.about.extract.is_empty();
+        let first = if begins_later { first } else { 1 };
+        let gaps = (last - first + 1).saturating_sub(self.numbered);
+        let within = self.lost.iter().filter(|lost| lost.last >= first && lost.first <= last);
+        let erased = within.map(|lost| lost.records).sum::<u64>().min(gaps);
+        (gaps - erased, erased)
     }
 
     /// A record as its row.
@@ -173,6 +166,9 @@ impl Summary {
             self.numbered += 1;
             let (first, _) = self.numbers.unwrap_or((number, number));
             self.numbers = Some((first.min(number), number));
+        }
+        if let Some(lost) = self.of().and_then(|of| entry.erased(of)) {
+            self.lost.push(lost);
         }
         *self.kinds.entry(entry.kind.as_str().to_owned()).or_default() += 1;
         match entry.kind.as_str() {

@@ -3,7 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use formats::envelope::Category;
-use formats::trail::{Access, Checkpoint, ExportLine, Finding, FindingKind, LogKey, TrailVerdict, Verification};
+use formats::trail::{
+    Access, Checkpoint, Class, Erased, Event, ExportLine, Finding, FindingKind, LogKey, Record, TrailVerdict,
+    Verification,
+};
 use formats::wire::Purpose;
 use futures_util::TryStreamExt as _;
 
@@ -57,19 +60,25 @@ async fn ask(store: &Arc<dyn Store>, query: Query, format: Format) -> Vec<u8> {
 }
 
 async fn ask_in(store: &Arc<dyn Store>, query: Query, format: Format, encoding: Encoding) -> Vec<u8> {
-    let request = Request {
+    let export = export(Arc::clone(store), request(query, format, encoding)).await;
+    collected(export.unwrap()).await
+}
+
+fn request(query: Query, format: Format, encoding: Encoding) -> Request {
+    Request {
         query,
         format,
         encoding,
+        also: None,
+        reading: None,
         actor: Actor::default(),
+        conditions: Vec::new(),
         now: at(1000),
-    };
-    let parts: Vec<Bytes> = export(Arc::clone(store), request)
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
+    }
+}
+
+async fn collected(export: Export) -> Vec<u8> {
+    let parts: Vec<Bytes> = export.parts.try_collect().await.unwrap();
     parts.concat()
 }
 
@@ -106,7 +115,7 @@ async fn sender_and_receiver_find_what_was_provided_and_who_looked() {
 
     let text = read(&store, Some("x-b"), (Some(60), Some(61)), Format::Csv).await;
     let lines: Vec<&str> = text.split_terminator("\r\n").collect();
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3, "the look, and the reading that ends every account");
     assert!(
         lines[1].contains(",Viewed,x-b,2,m1,") && lines[1].contains(",x-a,"),
         "{}",
@@ -127,9 +136,9 @@ async fn lines_are_the_records_as_committed() {
         assert_eq!(line["salt"], STANDARD.encode(stored.content.as_ref().unwrap().salt));
     }
     let part = read(&store, None, (Some(61), Some(121)), Format::Jsonl).await;
-    assert_eq!(part.matches("\"body\":").count(), 200);
+    assert_eq!(part.matches("\"body\":").count(), 201);
     let none = read(&store, None, (Some(5000), None), Format::Jsonl).await;
-    assert_eq!(none.matches("\"body\":").count(), 0);
+    assert_eq!(none.matches("\"body\":").count(), 1);
 }
 
 /// Verifies an export by itself and against `earlier`.
@@ -238,14 +247,9 @@ async fn nothing_is_read_that_cannot_be_recorded() {
     use crate::store::{Fault, FaultyStore};
     let inner = MemoryStore::new(LogKey::from_seed("relay.example", &[5; 32]).unwrap().0).unwrap();
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, 1, Fault::Refused(StoreError::Full)));
-    let request = Request {
-        query: Query::default(),
-        format: Format::Csv,
-        encoding: Encoding::Utf8,
-        actor: Actor::default(),
-        now: at(0),
-    };
-    assert!(matches!(export(store, request).await, Err(StoreError::Full)));
+    let request = request(Query::default(), Format::Csv, Encoding::Utf8);
+    let refused = export(store, request).await;
+    assert!(matches!(refused, Err(ExportError::Store(StoreError::Full))));
 }
 
 #[tokio::test]
@@ -286,9 +290,11 @@ async fn an_extract_says_that_it_is_one() {
     };
     assert_eq!(rows(ask(&store, submission, Format::Csv).await).len(), 3);
     let all = rows(ask(&store, of(None, None), Format::Csv).await);
-    assert!(
-        all.iter().all(|row| !row.contains("TrailRead")),
-        "the period of all ends before any reading: {all:?}"
+    let read: Vec<bool> = all.iter().map(|row| row.contains("TrailRead")).collect();
+    assert_eq!(
+        read,
+        [false, false, true],
+        "the period ends before any reading but its own"
     );
 }
 
@@ -300,12 +306,21 @@ async fn an_export_goes_on_behind_a_position() {
         ..Query::default()
     };
     for format in [Format::Csv, Format::Fhir, Format::Dicom] {
-        let whole = ask(&store, until.clone(), format).await;
+        let export = super::export(Arc::clone(&store), request(until.clone(), format, Encoding::Utf8)).await;
+        let export = export.unwrap();
+        let reading = export.reading;
+        let whole = collected(export).await;
         let rest = Query {
             after: Some(99),
             ..until.clone()
         };
-        let rest = ask(&store, rest, format).await;
+        let size = store.size().await.unwrap();
+        let rest = Request {
+            reading: Some(reading),
+            ..request(rest, format, Encoding::Utf8)
+        };
+        let rest = collected(super::export(Arc::clone(&store), rest).await.unwrap()).await;
+        assert_eq!(store.size().await.unwrap(), size, "the same reading");
         assert!(rest.len() > 1000 && whole.len() > rest.len());
         // Appended to the lines of the first hundred positions it is the whole.
         assert!(whole.ends_with(&rest), "{format:?}");
@@ -330,7 +345,9 @@ async fn shift_jis_has_no_mark_and_loses_nothing() {
     assert!(other.starts_with(b"position,"));
     let (text, _, broken) = encoding_rs::SHIFT_JIS.decode(&other);
     assert!(!broken);
-    assert_eq!(format!("\u{feff}{text}").into_bytes(), utf8);
+    let without_last = |text: &str| text.trim_end().rsplit_once("\r\n").unwrap().0.to_owned();
+    let utf8 = String::from_utf8(utf8).unwrap();
+    assert_eq!(format!("\u{feff}{}", without_last(&text)), without_last(&utf8));
 }
 
 #[tokio::test]
@@ -344,7 +361,7 @@ async fn every_form_speaks_of_the_same_records() {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let events = text(ask(&store, query(), Format::Fhir).await);
     let events: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(events.len(), 2);
+    assert_eq!(events.len(), 3);
     assert_eq!(events[1]["resourceType"], "AuditEvent");
     assert_eq!(events[1]["id"], "trail-1");
     assert_eq!(
@@ -355,7 +372,7 @@ async fn every_form_speaks_of_the_same_records() {
     assert_eq!(events[1]["entity"][0]["what"]["identifier"]["value"], "=1+1");
     let messages = text(ask(&store, query(), Format::Dicom).await);
     let messages: Vec<&str> = messages.lines().collect();
-    assert_eq!(messages.len(), 2);
+    assert_eq!(messages.len(), 3);
     assert!(
         messages[1].contains("UserName=\"看護, &quot;一郎&quot;\""),
         "{}",
@@ -364,4 +381,331 @@ async fn every_form_speaks_of_the_same_records() {
     assert!(messages[1].contains("csd-code=\"110106\""), "{}", messages[1]);
     let page = ask(&store, query(), Format::Pdf).await;
     assert!(page.starts_with(b"%PDF-") && page.trim_ascii_end().ends_with(b"%%EOF"));
+}
+
+/// Every form of one reading ends with its record, and names the root that `trail verify` finds.
+#[tokio::test]
+async fn one_reading_has_many_forms_and_one_root() {
+    let store = store().await;
+    let query = || Query {
+        facility: Some("x-a".parse().unwrap()),
+        ..Query::default()
+    };
+    let ask = |format, reading: Option<u64>, by: &str, now| {
+        let mut request = Request {
+            also: Some(Format::Csv),
+            reading,
+            now,
+            ..request(query(), format, Encoding::Utf8)
+        };
+        request.actor.facility = Some("x-a".parse().unwrap());
+        request.actor.person_id = Some(by.parse().unwrap());
+        super::export(Arc::clone(&store), request)
+    };
+    let records = ask(Format::Jsonl, None, "m1", at(1000)).await.unwrap();
+    let reading = records.reading;
+    let records = String::from_utf8(collected(records).await).unwrap();
+    let size = store.size().await.unwrap();
+    let table = ask(Format::Csv, Some(reading), "m1", at(1200)).await.unwrap();
+    let table = String::from_utf8(collected(table).await).unwrap();
+    assert_eq!(store.size().await.unwrap(), size, "nothing more was recorded");
+    assert_eq!(table.lines().count() - 1, records.matches("\"body\":").count());
+    let verdict = verify(&records, Vec::new()).unwrap();
+    let found = verdict.reading.clone().unwrap();
+    assert_eq!((found.position, found.closes), (reading, true));
+    let last = table.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!("{reading},")) && last.contains(&hex::encode(found.root)),
+        "{last}"
+    );
+    assert!(last.contains(",jsonl+csv /,") && last.contains(",TrailRead,"), "{last}");
+    // What the page prints is a checkpoint the records are comparable with.
+    let printed = Checkpoint::printed(&format!("{}:{}", reading + 1, Checkpoint::in_groups(&found.root))).unwrap();
+    let compared = verify(&records, vec![("page".into(), printed.clone())]).unwrap();
+    assert!(compared.conclusive() && compared.earlier[0].agrees == Some(true));
+    let other = Checkpoint {
+        root: [7; 32],
+        ..printed
+    };
+    let kind = verify(&records, vec![("page".into(), other)]).unwrap_err().kind;
+    assert_eq!(kind, FindingKind::Forked);
+    // Not by another, not in another form, not a day later, and not what is no such reading.
+    for (format, reading, by, now) in [
+        (Format::Csv, reading, "m2", at(1200)),
+        (Format::Pdf, reading, "m1", at(1200)),
+        (Format::Csv, reading, "m1", at(90_000)),
+        (Format::Csv, 0, "m1", at(1200)),
+        (Format::Csv, 9999, "m1", at(1200)),
+    ] {
+        let refused = ask(format, Some(reading), by, now).await;
+        assert!(
+            matches!(refused, Err(ExportError::Reading)),
+            "{format:?} {reading} {by}"
+        );
+    }
+    let condition = Condition::DeviceActive("x-a".parse().unwrap(), "gone".parse().unwrap());
+    let request = Request {
+        conditions: vec![condition.clone()],
+        ..request(query(), Format::Csv, Encoding::Utf8)
+    };
+    let refused = super::export(Arc::clone(&store), request).await;
+    assert!(matches!(refused, Err(ExportError::Store(StoreError::Conflict(found))) if found == condition));
+}
+
+#[tokio::test]
+async fn a_reading_by_the_operator_is_in_every_account_it_may_show() {
+    let store = store().await;
+    for code in ["x-a", "x-b", "x-q"] {
+        let added = Event::FacilityAdded {
+            facility: code.parse().unwrap(),
+            name: "TEST".into(),
+        };
+        let mut added = batch(vec![added], vec![]);
+        added.time = at(130);
+        store.commit(added).committed().await.unwrap();
+    }
+    let told = async |query: Query| {
+        let before = store.size().await.unwrap();
+        let _ = ask(&store, query, Format::Csv).await;
+        let records = store.records(None, before, 10).await.unwrap();
+        let records = records.into_iter().map(|stored| stored.record().unwrap().unwrap());
+        records.collect::<Vec<Record>>()
+    };
+    let concerned = |record: &Record| record.facility_seq.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let all = told(Query::default()).await;
+    assert_eq!(
+        (all.len(), concerned(&all[0])),
+        (1, vec!["x-a".into(), "x-b".into(), "x-q".into()])
+    );
+    let sent = Query {
+        submission: Some(submission(1, "x-a", &["x-b"]).submission),
+        ..Query::default()
+    };
+    assert_eq!(concerned(&told(sent).await[0]), ["x-a", "x-b"]);
+    let of_one = Query {
+        facility: Some("x-q".parse().unwrap()),
+        ..Query::default()
+    };
+    assert_eq!(concerned(&told(of_one).await[0]), ["x-q"]);
+    // Whose number it is, no other facility learns.
+    let patient = Query {
+        patient: Some("=1+1".into()),
+        ..Query::default()
+    };
+    let narrowed = told(patient).await;
+    assert_eq!(narrowed.len(), 2);
+    assert!(concerned(&narrowed[0]).is_empty() && narrowed[0].encode().unwrap().contains("=1+1"));
+    assert_eq!(concerned(&narrowed[1]).len(), 3);
+    assert!(!narrowed[1].encode().unwrap().contains("=1+1"));
+    let own = read(&store, Some("x-q"), (None, None), Format::Csv).await;
+    assert!(
+        own.contains("extract, not complete: as the operator's own record says"),
+        "{own}"
+    );
+}
+
+/// Destroys the key of the first month's records.
+async fn erase(store: &Arc<dyn Store>) {
+    let month = store.months().await.unwrap().remove(0);
+    let mut erased = std::collections::BTreeMap::<FacilityCode, Erased>::new();
+    let mut count = 0;
+    let (mut next, mut records) = (month.first, Vec::new());
+    while let Some(last) = {
+        records.extend(store.records(None, next, 10_000).await.unwrap());
+        records
+            .last()
+            .map(|stored| stored.position)
+            .filter(|last| *last >= next)
+    } {
+        next = last + 1;
+    }
+    for stored in records {
+        let record = stored.record().unwrap().unwrap();
+        if !record.time.starts_with(&month.month) || record.event.class() != Class::Account {
+            continue;
+        }
+        count += 1;
+        for (facility, number) in record.facility_seq {
+            let lost = erased.entry(facility).or_insert(Erased {
+                records: 0,
+                first: number,
+                last: number,
+            });
+            lost.records += 1;
+            lost.last = number;
+        }
+    }
+    let event = Event::KeyDestroyed {
+        class: month.class,
+        month: month.month.clone(),
+        first: month.first,
+        last: month.last,
+        records: count,
+        erased,
+    };
+    let closed = Condition::MonthClosed {
+        class: month.class,
+        month: month.month,
+        last: month.last,
+        seen: store.size().await.unwrap(),
+    };
+    let mut destroyed = batch(vec![event], vec![closed]);
+    destroyed.time = at(40 * 86_400);
+    store.commit(destroyed).committed().await.unwrap();
+}
+
+/// A store whose first month is erased: there stand but the facility and its head; the second is there.
+async fn erased_store() -> Arc<dyn Store> {
+    let store: Arc<dyn Store> =
+        Arc::new(MemoryStore::new(LogKey::from_seed("relay.example", &[5; 32]).unwrap().0).unwrap());
+    let commit = async |event: Event, days: i64| {
+        let mut batch = batch(vec![event], vec![]);
+        batch.time = at(days * 86_400);
+        store.commit(batch).committed().await.unwrap();
+    };
+    let facility: FacilityCode = "x-a".parse().unwrap();
+    commit(
+        Event::FacilityAdded {
+            facility: facility.clone(),
+            name: "TEST".into(),
+        },
+        0,
+    )
+    .await;
+    for number in 0..10 {
+        commit(Event::Accepted(Box::new(submission(number, "x-a", &["x-b"]))), 0).await;
+        commit(Event::Accepted(Box::new(submission(100 + number, "x-c", &["x-d"]))), 0).await;
+    }
+    let head = |day: &str| Event::Head {
+        facility: facility.clone(),
+        day: day.into(),
+    };
+    commit(head("2026-11-24"), 1).await;
+    commit(Event::Accepted(Box::new(submission(50, "x-a", &["x-b"]))), 1).await;
+    for number in 200..205 {
+        commit(Event::Accepted(Box::new(submission(number, "x-a", &["x-b"]))), 39).await;
+    }
+    erase(&store).await;
+    commit(head("2027-01-02"), 40).await;
+    store
+}
+
+async fn ask_late(store: &Arc<dyn Store>, query: Query, format: Format) -> String {
+    let request = Request {
+        now: at(40 * 86_400 + 60),
+        ..request(query, format, Encoding::Utf8)
+    };
+    let export = export(Arc::clone(store), request).await.unwrap();
+    String::from_utf8(collected(export).await).unwrap()
+}
+
+#[tokio::test]
+async fn exports_with_erased_records_verify_also_when_they_went_on() {
+    let store = erased_store().await;
+    for (facility, erased) in [(None, 21), (Some("x-a"), 11), (Some("x-b"), 11)] {
+        let query = || Query {
+            facility: facility.map(|code| code.parse().unwrap()),
+            ..Query::default()
+        };
+        let whole = ask_late(&store, query(), Format::Jsonl).await;
+        let verdict = verify(&whole, Vec::new()).unwrap();
+        assert_eq!(verdict.erased, erased, "{facility:?}");
+        // `x-b` has no head: its account is not conclusive, for that alone.
+        assert_eq!(verdict.conclusive(), facility != Some("x-b"), "{facility:?}");
+        let lines: Vec<&str> = whole.lines().collect();
+        for broken in 2..lines.len() {
+            let first: String = lines[..broken].iter().map(|line| format!("{line}\n")).collect();
+            let last: serde_json::Value = serde_json::from_str(lines[broken - 1]).unwrap();
+            let after = last["position"]
+                .as_u64()
+                .or_else(|| Some(last["skipped"][1].as_u64()? - 1));
+            let rest = ask_late(&store, Query { after, ..query() }, Format::Jsonl).await;
+            let verdict = verify(&format!("{first}{rest}"), Vec::new()).unwrap();
+            assert_eq!(verdict.erased, erased, "{facility:?} {broken}");
+        }
+        // An extract shows none of them, and is whole as an extract.
+        let part = Query {
+            from: Some(at(0)),
+            ..query()
+        };
+        let verdict = verify(&ask_late(&store, part, Format::Jsonl).await, Vec::new()).unwrap();
+        assert!(verdict.extract && verdict.conclusive() && verdict.erased == 0);
+    }
+    let table = ask_late(&store, Query::default(), Format::Csv).await;
+    assert_eq!(table.lines().filter(|row| row.ends_with(",erased,")).count(), 21);
+    let columns = |row: &str| row.split(',').count();
+    let row = table.lines().find(|row| row.ends_with(",erased,")).unwrap();
+    assert_eq!(columns(row), columns(table.lines().next().unwrap()));
+}
+
+#[tokio::test]
+async fn the_printed_page_tells_what_is_erased_from_what_is_missing() {
+    let store = erased_store().await;
+    let facility: FacilityCode = "x-a".parse().unwrap();
+    let of_log = form::OfLog {
+        relay: "relay.example".into(),
+        reading: 99,
+        root: [7; 32],
+    };
+    let query = Query {
+        facility: Some(facility.clone()),
+        ..Query::default()
+    };
+    let figures = async |hidden: usize| {
+        let about = summary::About::new(&query, None, (String::new(), String::new()), &of_log);
+        let mut summary = summary::Summary::new(about);
+        let records = store.records(Some(&facility), 0, 100).await.unwrap();
+        for stored in records.iter().skip(hidden) {
+            let body = &stored.content.as_ref().unwrap().body;
+            let entry = entry::Entry::read(body).unwrap();
+            summary.add(&row::Row::of(stored.position, &entry, Some("x-a")));
+        }
+        summary.missing()
+    };
+    assert_eq!(figures(0).await, (0, 11));
+    assert_eq!(figures(1).await, (1, 11), "its first record is not shown");
+    let page = ask_late_bytes(&store, query.clone()).await;
+    let shown = |text: &str| {
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        page.windows(units.len()).any(|part| part == units) || {
+            let digits: String = units.iter().map(|byte| format!("{byte:02X}")).collect();
+            page.windows(digits.len()).any(|part| part == digits.as_bytes())
+        }
+    };
+    assert!(shown("消去済み") && shown("記録の消去"));
+}
+
+async fn ask_late_bytes(store: &Arc<dyn Store>, query: Query) -> Vec<u8> {
+    let request = Request {
+        now: at(40 * 86_400 + 60),
+        ..request(query, Format::Pdf, Encoding::Utf8)
+    };
+    collected(export(Arc::clone(store), request).await.unwrap()).await
+}
+
+#[tokio::test]
+async fn an_export_in_whose_midst_records_are_erased_breaks_off() {
+    let store: Arc<dyn Store> =
+        Arc::new(MemoryStore::new(LogKey::from_seed("relay.example", &[5; 32]).unwrap().0).unwrap());
+    for round in 0..10 {
+        let refused = |number: u64| Event::Refused {
+            facility: "x-a".parse().unwrap(),
+            submission: None,
+            code: format!("TEST{round}{number}"),
+            sub_indication: None,
+            container_sha256: None,
+            report_sha256: None,
+        };
+        let mut many = batch((0..500).map(refused).collect(), vec![]);
+        many.time = at(0);
+        store.commit(many).committed().await.unwrap();
+    }
+    let mut pages = pages::ahead(Arc::clone(&store), None, 0..5_000, None);
+    let mut last = pages.recv().await.unwrap();
+    assert!(last.is_ok());
+    erase(&store).await;
+    while let Some(page) = pages.recv().await {
+        last = page;
+    }
+    assert!(matches!(last, Err(ExportError::Erased)));
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use formats::trail::Actor;
+use formats::trail::{Actor, Filter};
 use formats::wire::{FacilityCode, SubmissionId};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -45,9 +45,9 @@ pub struct Export {
     /// Of JSON Lines: sizes of checkpoints kept earlier, with which the export shall be comparable.
     #[arg(long, value_delimiter = ',')]
     pub held: Vec<u64>,
-    /// The newest checkpoint that witnesses have cosigned.
+    /// Of each witness the newest checkpoint that it has cosigned.
     #[arg(skip)]
-    pub witnessed: Option<String>,
+    pub witnessed: Vec<String>,
     /// csv, jsonl, fhir, dicom or pdf.
     #[arg(long, default_value = "csv")]
     pub format: Format,
@@ -83,10 +83,13 @@ pub(super) async fn export(
         query,
         format: asked.format,
         encoding: asked.encoding,
+        also: None,
+        reading: None,
         actor: Actor::default(),
+        conditions: Vec::new(),
         now: OffsetDateTime::now_utc(),
     };
-    let mut parts = account::export(Arc::clone(store), request).await?;
+    let account::Export { mut parts, .. } = account::export(Arc::clone(store), request).await?;
     let mut bytes = 0;
     while let Some(part) = parts.next().await {
         let part = part?;
@@ -94,6 +97,32 @@ pub(super) async fn export(
         to(&part)?;
     }
     Ok(json!({ "exported_bytes": bytes }))
+}
+
+/// The proof of one record, which shows it: that it was read is recorded first, for all whom it concerns.
+///
+/// # Errors
+/// [`AdminError`]; there may be no such record.
+pub(super) async fn prove(store: &Arc<dyn Store>, position: u64) -> Result<Value, AdminError> {
+    let absent = || AdminError::Argument(format!("the log has no record {position}"));
+    let found = store.records(None, position, 1).await?;
+    let found = found.into_iter().find(|stored| stored.position == position);
+    let record = found.ok_or_else(absent)?.record()?;
+    let reading = account::Read {
+        facility: None,
+        from: String::new(),
+        to: String::new(),
+        format: "tlog-proof".into(),
+        filter: Some(Filter {
+            position: Some(position),
+            ..Filter::default()
+        }),
+    };
+    let concerned = record.map(|record| record.facility_seq.into_keys().collect());
+    let events = reading.events(concerned.unwrap_or_default());
+    super::commit(store, events, Vec::new()).await?;
+    let proof = crate::log::prove(&**store, position).await?;
+    Ok(json!({ "proof": proof.ok_or_else(absent)?.encode() }))
 }
 
 /// A time, or a day of Japan: its begin, or with `last` its end.

@@ -147,3 +147,35 @@ async fn a_running_relay_is_asked_through_its_socket() {
     .unwrap();
     serving.abort();
 }
+
+#[tokio::test]
+async fn a_proof_that_shows_a_record_is_a_reading_of_it() {
+    let store = store();
+    let mut none = |_: &[u8]| Ok(());
+    let add = Command::FacilityAdd {
+        code: facility(),
+        name: "TEST医院".into(),
+    };
+    execute(&store, "PIN", add, &mut none).await.unwrap();
+    let size = store.size().await.unwrap();
+    let proof = execute(&store, "PIN", Command::TrailProve { position: 0 }, &mut none)
+        .await
+        .unwrap();
+    assert!(proof["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1"));
+    let read = store.records(Some(&facility()), size, 10).await.unwrap();
+    let read = read[0].record().unwrap().unwrap();
+    let Event::TrailRead {
+        format,
+        filter,
+        concerned,
+        ..
+    } = read.event
+    else {
+        panic!("{:?}", read.event)
+    };
+    assert_eq!((format.as_str(), concerned), ("tlog-proof", vec![facility()]));
+    assert_eq!(filter.unwrap().position, Some(0));
+    let absent = execute(&store, "PIN", Command::TrailProve { position: 99 }, &mut none).await;
+    assert!(absent.is_err());
+    assert_eq!(store.size().await.unwrap(), size + 1, "nothing was shown, nothing read");
+}

@@ -34,6 +34,14 @@ pub async fn prove_consistency(store: &dyn Store, size: u64, earlier: u64) -> Re
     with_nodes(store, |read| tree::prove_consistency(size, earlier, read)).await
 }
 
+/// The root of the tree of the first `size` entries.
+///
+/// # Errors
+/// [`StoreError`] if the store cannot be read; `Broken` if there are not so many.
+pub async fn root(store: &dyn Store, size: u64) -> Result<[u8; 32], StoreError> {
+    with_nodes(store, |read| tree::root(size, read)).await
+}
+
 /// The `.tlog-proof` of the record at `position` under the newest checkpoint; `None` if there is no such record. An erased record's
 /// proof shows its position alone.
 ///
@@ -72,7 +80,7 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// Under the newest checkpoint. `witnessed`: the newest that witnesses have cosigned ([`Kept::witnessed`](super::Kept::witnessed));
+    /// Under the newest checkpoint. `witnessed`: of each witness the newest it has cosigned ([`Kept::witnessed`](super::Kept::witnessed));
     /// `cuts`: sizes of checkpoints its reader holds.
     ///
     /// # Errors
@@ -81,7 +89,7 @@ impl Outline {
         store: &dyn Store,
         facility: Option<FacilityCode>,
         extract: bool,
-        witnessed: Option<String>,
+        witnessed: Vec<String>,
         cuts: &[u64],
     ) -> Result<Self, StoreError> {
         let checkpoint = store.checkpoint().await?;
@@ -92,13 +100,13 @@ impl Outline {
             facility,
             extract,
             checkpoint,
-            witnessed: None,
+            witnessed: Vec::new(),
         };
-        if let Some(note) = witnessed {
+        for note in witnessed {
             let size = size_of(&note)?;
             if size <= end {
                 cuts.insert(size);
-                head.witnessed = Some(note);
+                head.witnessed.push(note);
             }
         }
         Ok(Self { head, end, cuts })
@@ -257,7 +265,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_out_is_cut_at_the_checkpoints_its_reader_holds() {
         let (store, key) = log(100).await;
-        let outline = Outline::new(&store, None, true, None, &[9, 64, 200]).await.unwrap();
+        let outline = Outline::new(&store, None, true, Vec::new(), &[9, 64, 200])
+            .await
+            .unwrap();
         let lines = outline.skipped(&store, &[0..0, 0..50, 50..1000]).await.unwrap();
         let ranges: Vec<_> = lines
             .concat()

@@ -15,7 +15,7 @@ pub async fn verify(
     store: &dyn Store,
     log_vkey: &str,
     earlier: Vec<(String, Checkpoint)>,
-    witnessed: Option<String>,
+    witnessed: Vec<String>,
 ) -> Result<Result<TrailVerdict, Finding>, StoreError> {
     let head = ExportHead {
         facility: None,

@@ -4,12 +4,13 @@
 //! In rounds: each round hands one checkpoint to every witness and keeps it with the cosignatures that came. A witness that is down
 //! or refuses holds nothing up, and is asked again in the next round.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use formats::trail::{Checkpoint, with_cosignatures};
+use formats::trail::{Checkpoint, WitnessKey, cosignatures, with_cosignatures};
 use futures_util::future::join_all;
 use http::StatusCode;
 
@@ -88,8 +89,27 @@ async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
         return Ok(());
     }
     metrics::gauge!(observe::WITNESSED_SIZE).set(checkpoint.size as f64);
+    // One that was silent this time keeps what it gave before.
+    let mut by_witness = context.kept.by_witness(&context.log_vkey).await;
+    remember(&mut by_witness, all.iter().map(|asked| &asked.witness.key), &cosigned);
+    let kept = context.kept.put_witnesses(&by_witness).await;
+    kept.map_err(|error| error.to_string())?;
     let kept = context.kept.put(WITNESSED, cosigned.into_bytes()).await;
     kept.map_err(|error| error.to_string())
+}
+
+/// Puts `cosigned` in the place of each witness that has cosigned it, and forgets those that are asked no more.
+fn remember<'a>(
+    by_witness: &mut BTreeMap<String, String>,
+    asked: impl Iterator<Item = &'a WitnessKey> + Clone,
+    cosigned: &str,
+) {
+    by_witness.retain(|name, _| asked.clone().any(|key| key.name() == name));
+    for key in asked {
+        if cosignatures(cosigned, std::slice::from_ref(key)).is_ok_and(|by| !by.is_empty()) {
+            by_witness.insert(key.name().to_owned(), cosigned.to_owned());
+        }
+    }
 }
 
 /// Its signature lines; `None` if it gave none.

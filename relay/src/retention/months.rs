@@ -41,6 +41,8 @@ pub(super) enum Waiting {
 /// What erasing a month touches.
 #[derive(Default)]
 struct Found {
+    /// How many records are under its key.
+    records: u64,
     erased: BTreeMap<FacilityCode, Erased>,
     /// Names of what is stored for its submissions.
     stored: Vec<String>,
@@ -94,6 +96,7 @@ async fn gather(context: &Context, month: &Month) -> Result<Result<Found, (Submi
             {
                 continue;
             }
+            found.records += 1;
             for (facility, number) in &record.facility_seq {
                 let erased = found.erased.entry(facility.clone()).or_insert(Erased {
                     records: 0,
@@ -156,12 +159,13 @@ async fn destroy(
     seen: u64,
     now: OffsetDateTime,
 ) -> Result<(), Problem> {
-    let facilities: Vec<_> = found.erased.into_iter().collect();
+    let (records, facilities): (_, Vec<_>) = (found.records, found.erased.into_iter().collect());
     let part = |part: &[(FacilityCode, Erased)]| Event::KeyDestroyed {
         class: month.class,
         month: month.month.clone(),
         first: month.first,
         last: month.last,
+        records,
         erased: part.iter().cloned().collect(),
     };
     let mut events: Vec<Event> = facilities.chunks(FACILITIES).map(part).collect();

@@ -12,13 +12,15 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use crate::account::{self, Encoding, Format};
+use crate::account::{self, Encoding, ExportError, Format};
 use crate::clock;
 use crate::context::Context;
 use crate::log;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 
+/// Position of the record that says an account was read.
+const READING_HEADER: &str = "hikyaku-reading";
 /// Checkpoints of its reader that an export is cut for.
 const MOST_HELD: usize = 100;
 
@@ -33,19 +35,21 @@ pub(super) struct TrailQuery {
     submission: Option<SubmissionId>,
     after: Option<u64>,
     held: Option<String>,
+    also: Option<Format>,
+    reading: Option<u64>,
     format: Option<Format>,
     encoding: Option<Encoding>,
 }
 
-/// `GET /v1/trail?from=&to=&patient=&person=&submission=&after=&held=&format=&encoding=`: the own facility's records; that they were
-/// read is recorded first.
+/// `GET /v1/trail?from=&to=&patient=&person=&submission=&after=&held=&format=&encoding=&also=&reading=`: the own facility's records,
+/// for a named person; that they were read is recorded first.
 pub(super) async fn account(
     State(context): State<Context>,
     peer: Peer,
     Query(query): Query<TrailQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let person = peer.person_if_named(&context, &headers).await?;
+    let person = peer.person(&context, &headers).await?;
     let format = query.format.unwrap_or(Format::Jsonl);
     let encoding = query.encoding.unwrap_or_default();
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -60,19 +64,27 @@ pub(super) async fn account(
             after: query.after,
             held: sizes(query.held.as_deref())?,
             witnessed: if format == Format::Jsonl {
-                cosigned(&context).await
+                context.kept.witnessed(&context.log_vkey).await
             } else {
-                None
+                Vec::new()
             },
         },
         format,
         encoding,
-        actor: person.map_or_else(|| peer.actor(), |person| peer.actor_for(&person)),
+        also: query.also,
+        reading: query.reading,
+        actor: peer.actor_for(&person),
+        conditions: vec![peer.active()],
         now: clock::now(),
     };
-    let stream = account::export(Arc::clone(&context.store), request).await?;
+    let export = account::export(Arc::clone(&context.store), request).await;
+    let account::Export { reading, parts } = export.map_err(|error| match error {
+        ExportError::Store(error) => Problem::from(error),
+        other => Problem::new(Code::BadRequest).finding(other.to_string()),
+    })?;
     let headers = [(CONTENT_TYPE, format.media_type(encoding)), (CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(stream)).into_response())
+    let reading = [(READING_HEADER, reading.to_string())];
+    Ok((headers, reading, Body::from_stream(parts)).into_response())
 }
 
 /// `GET /v1/trail/checkpoint`: the newest signed checkpoint (C2SP tlog-checkpoint), with the cosignatures it has already.
@@ -90,7 +102,7 @@ pub(super) async fn witnessed(State(context): State<Context>, _peer: Peer) -> Re
 }
 
 async fn cosigned(context: &Context) -> Option<String> {
-    context.kept.witnessed(&context.log_vkey).await
+    context.kept.newest_witnessed(&context.log_vkey).await
 }
 
 fn note(note: String) -> Response {

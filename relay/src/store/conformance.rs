@@ -179,6 +179,7 @@ pub async fn conditions_hold_or_nothing_happens(store: &dyn Store) {
             to: String::new(),
             format: "csv".into(),
             filter: None,
+            concerned: Vec::new(),
         };
         let done = store
             .commit(batch(vec![read], vec![condition.clone()]))
@@ -429,6 +430,7 @@ pub async fn time_never_goes_back(store: &dyn Store) {
         to: String::new(),
         format: "csv".into(),
         filter: None,
+        concerned: Vec::new(),
     };
     let mut early = batch(vec![read()], vec![]);
     early.time = OffsetDateTime::from_unix_timestamp(1_000_000_000).unwrap();

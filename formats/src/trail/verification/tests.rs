@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::trail::{Actor, Event, ExportLine, LogKey, Record, commitment, subtree, tree};
+use crate::trail::cosignature::tests::{line as cosignature, witness};
+use crate::trail::{
+    Actor, Class, Erased, Event, ExportLine, LogKey, Record, commitment, subtree, tree, with_cosignatures,
+};
 
-/// A log of two facilities: `a` has every position that 3 divides, `b` the others; the last of `a` is a head.
+/// A log of two facilities: `a` has every position that 3 divides, `b` the others; `a` has its head at 36 and was read at 39.
 struct Log {
     key: LogKey,
     bodies: Vec<String>,
@@ -22,45 +25,72 @@ fn salt(position: u64) -> [u8; 32] {
     [u8::try_from(position % 251).unwrap(); 32]
 }
 
-impl Log {
-    fn new(size: u64, change: impl Fn(u64, &mut Event)) -> Self {
-        let mut log = Self {
-            key: LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0,
-            bodies: Vec::new(),
-            nodes: BTreeMap::new(),
+fn read(by: Option<&str>) -> Event {
+    Event::TrailRead {
+        facility: by.map(facility),
+        from: String::new(),
+        to: String::new(),
+        format: "jsonl".into(),
+        filter: None,
+        concerned: Vec::new(),
+    }
+}
+
+/// The records of such a log, numbered for those they concern.
+fn records(size: u64, change: impl Fn(u64, &mut Record)) -> Vec<Record> {
+    let mut numbers = BTreeMap::<FacilityCode, u64>::new();
+    let one = |position: u64| {
+        let whose = facility(if position % 3 == 0 { "a" } else { "b" });
+        let event = match position {
+            36 => Event::Head {
+                facility: whose,
+                day: "2026-11-22".into(),
+            },
+            39 => read(Some("a")),
+            _ => Event::FacilityAdded {
+                facility: whose,
+                name: format!("TEST {position}"),
+            },
         };
-        let mut numbers = BTreeMap::<FacilityCode, u64>::new();
-        for position in 0..size {
-            let whose = facility(if position % 3 == 0 { "a" } else { "b" });
-            let mut event = if position == 36 {
-                Event::Head {
-                    facility: whose.clone(),
-                    day: "2026-11-22".into(),
-                }
-            } else {
-                Event::FacilityAdded {
-                    facility: whose.clone(),
-                    name: format!("TEST {position}"),
-                }
-            };
-            change(position, &mut event);
-            let number = numbers.entry(whose.clone()).or_default();
+        let mut record = Record {
+            v: 1,
+            time: "2026-11-22T01:00:00.000Z".into(),
+            facility_seq: BTreeMap::new(),
+            actor: Actor::default(),
+            event,
+        };
+        change(position, &mut record);
+        for concerned in record.event.facilities() {
+            let number = numbers.entry(concerned.clone()).or_default();
             *number += 1;
-            let record = Record {
-                v: 1,
-                time: "2026-11-22T01:00:00.000Z".into(),
-                facility_seq: [(whose, *number)].into(),
-                actor: Actor::default(),
-                event,
-            };
-            let body = record.encode().unwrap();
-            let entry = commitment(&salt(position), body.as_bytes());
-            let nodes = &log.nodes;
-            let new = tree::append(position, &entry, |number| nodes.get(&number).copied()).unwrap();
-            log.nodes.extend(new);
-            log.bodies.push(body);
+            record.facility_seq.insert(concerned, *number);
         }
-        log
+        record
+    };
+    (0..size).map(one).collect()
+}
+
+impl Log {
+    fn new(size: u64, change: impl Fn(u64, &mut Record)) -> Self {
+        Self::of(&records(size, change))
+    }
+
+    fn of(records: &[Record]) -> Self {
+        Self::of_bodies(records.iter().map(|record| record.encode().unwrap()).collect())
+    }
+
+    fn of_bodies(bodies: Vec<String>) -> Self {
+        let mut nodes = BTreeMap::new();
+        for (position, body) in (0..).zip(&bodies) {
+            let entry = commitment(&salt(position), body.as_bytes());
+            let new = tree::append(position, &entry, |number| nodes.get(&number).copied()).unwrap();
+            nodes.extend(new);
+        }
+        Self {
+            key: LogKey::from_seed("relay.example/trail", &[5; 32]).unwrap().0,
+            bodies,
+            nodes,
+        }
     }
 
     fn checkpoint(&self, size: u64) -> String {
@@ -107,7 +137,7 @@ impl Log {
             facility: of.map(facility),
             extract: false,
             checkpoint: self.checkpoint(size),
-            witnessed: None,
+            witnessed: Vec::new(),
         };
         let mut line = Vec::new();
         head.push(&mut line);
@@ -123,13 +153,34 @@ impl Log {
 
     /// The records of `a`.
     fn of_a(&self) -> Vec<String> {
+        self.without(&[])
+    }
+
+    /// The records of `a` but those at some positions.
+    fn without(&self, hidden: &[u64]) -> Vec<String> {
         let mut lines = vec![self.head(Some("a"), SIZE)];
-        for position in (0..SIZE).step_by(3) {
-            lines.push(self.line(position));
-            let next = (position + 3).min(SIZE);
-            if position + 1 < next {
-                lines.push(self.skipped(position + 1, next));
+        let own = |position: &u64| {
+            self.bodies[usize::try_from(*position).unwrap()].contains("\"x-a\":") && !hidden.contains(position)
+        };
+        let mut next = 0;
+        for position in (0..SIZE).filter(own) {
+            if next < position {
+                lines.push(self.skipped(next, position));
             }
+            lines.push(self.line(position));
+            next = position + 1;
+        }
+        if next < SIZE {
+            lines.push(self.skipped(next, SIZE));
+        }
+        lines
+    }
+
+    /// All of it but what is erased.
+    fn erasing(&self, erased: &[u64]) -> Vec<String> {
+        let mut lines = self.whole();
+        for position in erased {
+            lines[usize::try_from(*position).unwrap() + 1] = self.erased(*position);
         }
         lines
     }
@@ -138,10 +189,20 @@ impl Log {
         let ExportLine::Head(head) = ExportLine::read(lines[0].as_bytes(), None).unwrap() else {
             panic!("no first line")
         };
-        let mut verification = Verification::new(&head, self.key.vkey(), &[], earlier)?;
-        for line in &lines[1..] {
+        self.watched(&head, &lines[1..], earlier, &[])
+    }
+
+    fn watched(
+        &self,
+        head: &ExportHead,
+        lines: &[String],
+        earlier: Vec<(String, Checkpoint)>,
+        witnesses: &[WitnessKey],
+    ) -> Result<TrailVerdict, Finding> {
+        let mut verification = Verification::new(head, self.key.vkey(), witnesses, earlier)?;
+        for line in lines {
             match ExportLine::read(line.as_bytes(), verification.facility()).unwrap() {
-                ExportLine::Head(_) => panic!("two first lines"),
+                ExportLine::Head(head) => verification.again(&head, self.key.vkey(), witnesses)?,
                 ExportLine::Entry(entry) => verification.entry(&entry)?,
                 ExportLine::Skipped(skipped) => verification.skipped(&skipped)?,
             }
@@ -176,6 +237,10 @@ fn a_facilitys_export_passes_and_says_how_far_it_is_complete() {
         .unwrap();
     assert_eq!((verdict.records, verdict.sequence), (14, Some((1, 14))));
     assert_eq!(verdict.head, Some((13, "2026-11-22".into())));
+    assert_eq!((verdict.head_age(), verdict.whole()), (Some(0), true));
+    let reading = verdict.reading.clone().unwrap();
+    assert_eq!((reading.position, reading.closes), (39, true));
+    assert_eq!(reading.root, log.earlier(40).1.root, "what a printed page names");
     let agrees: Vec<_> = verdict.earlier.iter().map(|earlier| earlier.agrees).collect();
     assert_eq!(
         agrees,
@@ -190,31 +255,308 @@ fn a_facilitys_export_passes_and_says_how_far_it_is_complete() {
     assert!(!verdict.conclusive());
     wide = vec![log.head(Some("c"), SIZE), log.skipped(0, 33), log.skipped(33, SIZE)];
     let verdict = log.verify(&wide, vec![log.earlier(33)]).unwrap();
-    assert!(verdict.conclusive(), "an export that is cut there can tell");
+    let agrees: Vec<_> = verdict.earlier.iter().map(|earlier| earlier.agrees).collect();
+    assert_eq!(agrees, [Some(true)], "an export that is cut there can tell");
 }
 
 #[test]
-fn erased_records_are_counted_and_prove_as_before() {
+fn an_account_without_its_begin_or_end_is_not_conclusive() {
     let log = honest();
-    let mut lines = log.whole();
-    for position in [0, 7, 39] {
-        lines[position + 1] = log.erased(position as u64);
+    assert!(log.verify(&log.of_a(), Vec::new()).unwrap().conclusive());
+    // Nothing at all is shown of it, or nothing after some record, be it a head.
+    let nothing = vec![log.head(Some("a"), SIZE), log.skipped(0, SIZE)];
+    let verdict = log.verify(&nothing, Vec::new()).unwrap();
+    assert_eq!((verdict.records, verdict.conclusive()), (0, false));
+    for last in (0..39).step_by(3) {
+        let hidden: Vec<u64> = (last + 1..SIZE).collect();
+        let verdict = log.verify(&log.without(&hidden), Vec::new()).unwrap();
+        assert!(!verdict.conclusive() && !verdict.whole(), "{last}");
+        let told = verdict.sentences();
+        assert!(told.iter().any(|[_, en]| en.contains("does not end")), "{told:?}");
     }
-    let verdict = log.verify(&lines, vec![log.earlier(20)]).unwrap();
-    assert_eq!((verdict.records, verdict.erased), (37, 3));
-    let mut lines = log.of_a();
-    for place in [1, 5, 7, 27] {
-        let position = ExportLine::read(lines[place].as_bytes(), None).unwrap();
-        let ExportLine::Entry(entry) = position else {
-            panic!("{place} is left out")
-        };
-        lines[place] = log.erased(entry.position);
-    }
-    let verdict = log.verify(&lines, Vec::new()).unwrap();
     assert_eq!(
-        (verdict.records, verdict.erased, verdict.sequence),
-        (10, 4, Some((2, 13)))
+        found(log.verify(&log.without(&[0]), Vec::new())),
+        (FindingKind::Removed, 0),
+        "nor without its first"
     );
+    // A reading that was narrowed, or of another form, closes nothing.
+    for format in ["csv", "jsonl"] {
+        let other = Log::new(SIZE, |position, record| {
+            if let (39, Event::TrailRead { from, format: of, .. }) = (position, &mut record.event) {
+                *of = format.into();
+                if format == "jsonl" {
+                    *from = "2026-11-01T00:00:00Z".into();
+                }
+            }
+        });
+        assert!(!other.verify(&other.of_a(), Vec::new()).unwrap().conclusive());
+    }
+    // Heads that stopped long before the reading, or never began.
+    for (day, conclusive) in [("2026-11-20", true), ("2026-11-19", false), ("2026-10-22", false)] {
+        let old = Log::new(SIZE, |_, record| {
+            if let Event::Head { day: of, .. } = &mut record.event {
+                *of = day.into();
+            }
+        });
+        let verdict = old.verify(&old.of_a(), Vec::new()).unwrap();
+        assert_eq!(verdict.conclusive(), conclusive, "{day}");
+    }
+    let headless = Log::new(SIZE, |position, record| {
+        if position == 36 {
+            record.event = Event::DeviceRevoked {
+                facility: facility("a"),
+                device: "d1".parse().unwrap(),
+            };
+        }
+        if position < 3 {
+            record.time = "2026-10-22T01:00:00.000Z".into();
+        }
+    });
+    assert!(!headless.verify(&headless.of_a(), Vec::new()).unwrap().conclusive());
+}
+
+/// A log that says at 38, a record of `b`, that the key of 9 to 20 is destroyed, of six records, two of them of `a`.
+fn destroyed(change: impl Fn(&mut Event)) -> Log {
+    Log::new(SIZE, |position, record| {
+        if position == 38 {
+            let lost = |records, first, last| Erased { records, first, last };
+            record.event = Event::KeyDestroyed {
+                class: Class::Account,
+                month: "2021-11".into(),
+                first: 9,
+                last: 20,
+                records: 6,
+                erased: BTreeMap::from([(facility("a"), lost(2, 4, 6)), (facility("b"), lost(4, 7, 14))]),
+            };
+            change(&mut record.event);
+        }
+    })
+}
+
+/// Numbers 4 and 6 of `a`, and of `b` 7, 8, 9 and 14.
+const ERASED: [u64; 6] = [9, 10, 11, 13, 15, 20];
+
+#[test]
+fn erased_records_are_counted_and_prove_as_before() {
+    let log = destroyed(|_| ());
+    let verdict = log.verify(&log.erasing(&ERASED), vec![log.earlier(20)]).unwrap();
+    assert_eq!((verdict.records, verdict.erased, verdict.conclusive()), (34, 6, true));
+    // In its account a facility sees no trace of them but the numbers, and the record that says why.
+    let verdict = log.verify(&log.without(&[9, 15]), vec![log.earlier(20)]).unwrap();
+    assert_eq!((verdict.records, verdict.erased), (13, 2));
+    assert_eq!((verdict.sequence, verdict.conclusive()), (Some((1, 15)), true));
+    // Said, and not done yet: what is still shown is proven, but an erasure is not over.
+    let verdict = log.verify(&log.erasing(&ERASED[..5]), Vec::new()).unwrap();
+    assert_eq!((verdict.erased, verdict.conclusive()), (5, false));
+    let verdict = log.verify(&log.without(&[9]), Vec::new()).unwrap();
+    assert_eq!((verdict.erased, verdict.conclusive()), (1, false));
+}
+
+#[test]
+fn what_is_said_to_be_erased_and_is_not_is_found() {
+    let log = honest();
+    for position in [0, 7, 39] {
+        let found = found(log.verify(&log.erasing(&[position]), Vec::new()));
+        assert_eq!(found, (FindingKind::Concealed, position), "no key was destroyed");
+    }
+    let log = destroyed(|_| ());
+    let with = |more: u64| log.erasing(&[&ERASED[..], &[more]].concat());
+    for position in [0, 8, 21, 39] {
+        let found = found(log.verify(&with(position), Vec::new()));
+        assert_eq!(found, (FindingKind::Concealed, position), "not under that key");
+    }
+    assert_eq!(
+        found(log.verify(&with(12), Vec::new())),
+        (FindingKind::Concealed, 9),
+        "more than were under it: one of them stands for ever"
+    );
+    // As many, but another in its place: the numbers of its facility are more than it lost.
+    let others = [9, 10, 11, 12, 15, 20];
+    assert_eq!(
+        found(log.verify(&log.erasing(&others), Vec::new())).0,
+        FindingKind::Misnumbered
+    );
+    for hidden in [&[9, 12, 15][..], &[9, 15, 21], &[9, 15, 3], &[12, 15, 18]] {
+        assert_eq!(
+            found(log.verify(&log.without(hidden), Vec::new())).0,
+            FindingKind::Removed,
+            "{hidden:?}"
+        );
+    }
+    // A key of what was not yet there, of more than there is room for, or of what stands for ever.
+    let wrong = |change: fn(&mut Event), kind| {
+        let log = destroyed(change);
+        assert_eq!(found(log.verify(&log.erasing(&ERASED), Vec::new())).0, kind);
+    };
+    wrong(
+        |event| {
+            if let Event::KeyDestroyed { last, .. } = event {
+                *last = 38;
+            }
+        },
+        FindingKind::Concealed,
+    );
+    wrong(
+        |event| {
+            if let Event::KeyDestroyed { records, .. } = event {
+                *records = 13;
+            }
+        },
+        FindingKind::Concealed,
+    );
+    wrong(
+        |event| {
+            if let Event::KeyDestroyed { class, .. } = event {
+                *class = Class::Standing;
+            }
+        },
+        FindingKind::Concealed,
+    );
+    wrong(
+        |event| {
+            if let Event::KeyDestroyed { erased, .. } = event {
+                erased.insert(
+                    facility("b"),
+                    Erased {
+                        records: 3,
+                        first: 7,
+                        last: 14,
+                    },
+                );
+            }
+        },
+        FindingKind::Misnumbered,
+    );
+}
+
+#[test]
+fn an_extract_with_erased_records_does_not_say_why() {
+    let log = honest();
+    let mut head = Vec::new();
+    ExportHead {
+        facility: None,
+        extract: true,
+        checkpoint: log.checkpoint(SIZE),
+        witnessed: Vec::new(),
+    }
+    .push(&mut head);
+    let mut lines = log.erasing(&[7]);
+    lines[0] = String::from_utf8(head).unwrap();
+    let verdict = log.verify(&lines, Vec::new()).unwrap();
+    assert_eq!((verdict.erased, verdict.conclusive()), (1, false));
+}
+
+#[test]
+fn whole_exports_tell_who_is_numbered_and_when() {
+    let kinds = |bodies: Vec<String>| {
+        let log = Log::of_bodies(bodies);
+        found(log.verify(&log.whole(), Vec::new()))
+    };
+    let bodies = |records: Vec<Record>| {
+        records
+            .iter()
+            .map(|record| record.encode().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let honest = || records(SIZE, |_, _| ());
+    // A look that hides itself from one of the two: no gap in its numbers, but it is not numbered for whom it concerns.
+    let mut hides = records(SIZE, |position, record| {
+        if position == 20 {
+            record.event = Event::HoldSet {
+                submission: "0193569a-7c00-7000-8000-000000000001".parse().unwrap(),
+                sender: facility("a"),
+                recipients: vec![facility("b")],
+                reason: "TEST".into(),
+            };
+        }
+    });
+    let log = Log::of(&hides);
+    assert!(log.verify(&log.whole(), Vec::new()).is_ok());
+    hides[20].facility_seq.remove(&facility("a"));
+    for record in &mut hides[21..] {
+        if let Some(number) = record.facility_seq.get_mut(&facility("a")) {
+            *number -= 1;
+        }
+    }
+    assert_eq!(kinds(bodies(hides)), (FindingKind::Misnumbered, 20));
+    // A number left out, one given twice.
+    for by in [1, u64::MAX] {
+        let mut wrong = honest();
+        for record in &mut wrong[20..] {
+            if let Some(number) = record.facility_seq.get_mut(&facility("b")) {
+                *number = number.wrapping_add(by);
+            }
+        }
+        assert_eq!(kinds(bodies(wrong)).0, FindingKind::Misnumbered, "{by}");
+    }
+    let mut earlier = honest();
+    earlier[20].time = "2026-11-22T00:59:59.999Z".into();
+    assert_eq!(kinds(bodies(earlier)), (FindingKind::Backdated, 20));
+    for (from, to) in [("{\"actor\"", "{ \"actor\""), ("\"v\":1", "\"v\":2")] {
+        let mut wrong = bodies(honest());
+        wrong[20] = wrong[20].replacen(from, to, 1);
+        assert_eq!(kinds(wrong), (FindingKind::NoRecord, 20));
+    }
+    let mut newer = bodies(honest());
+    newer[20] = newer[20].replace("FacilityAdded", "FacilityMerged");
+    let log = Log::of_bodies(newer);
+    let verdict = log.verify(&log.whole(), Vec::new()).unwrap();
+    assert_eq!((verdict.newer, verdict.conclusive()), (1, false));
+}
+
+#[test]
+fn a_cosignature_counts_only_of_the_log_that_is_shown() {
+    let log = honest();
+    let fork = Log::new(SIZE, |position, record| {
+        if let (20, Event::FacilityAdded { name, .. }) = (position, &mut record.event) {
+            name.push('!');
+        }
+    });
+    let (secret, key) = witness("w1.example", 1);
+    let cosign = |note: &str| {
+        let line = cosignature(&secret, &key, note, 5);
+        with_cosignatures(note, &line, &key).unwrap()
+    };
+    let line = |of: &Log, witnessed: Vec<String>| {
+        let mut line = Vec::new();
+        let head = ExportHead {
+            facility: None,
+            extract: false,
+            checkpoint: of.checkpoint(SIZE),
+            witnessed,
+        };
+        head.push(&mut line);
+        (head, String::from_utf8(line).unwrap())
+    };
+    let keys = std::slice::from_ref(&key);
+    let size = |verdict: TrailVerdict| verdict.witnesses[0].1.clone().map(|(size, _)| size);
+    let (head, _) = line(&log, vec![cosign(&log.checkpoint(30)), cosign(&log.checkpoint(17))]);
+    let verdict = log.watched(&head, &log.whole()[1..], Vec::new(), keys).unwrap();
+    assert_eq!(size(verdict), Some(30), "the newest");
+    // A fork, and in its midst a second first line with what the witness cosigned of the other log.
+    let (head, _) = line(&fork, Vec::new());
+    for (at, cosigned) in [(5, 30), (25, 30), (30, 30), (31, 30), (39, 30), (39, 21)] {
+        let (_, second) = line(&fork, vec![cosign(&log.checkpoint(cosigned))]);
+        let mut lines = fork.whole().split_off(1);
+        lines.insert(at, second);
+        match fork.watched(&head, &lines, Vec::new(), keys) {
+            Err(finding) => assert_eq!(finding.kind, FindingKind::Forked, "{at}"),
+            Ok(verdict) => {
+                assert!(at > 30, "{at}: it could have been compared");
+                assert!(!verdict.conclusive(), "{at}");
+                assert_eq!(size(verdict), None);
+            }
+        }
+    }
+    // Where it is of this log, it counts, also when the export went on behind it.
+    let (head, _) = line(&log, vec![cosign(&log.checkpoint(17))]);
+    for (at, expected) in [(10, 30), (35, 17)] {
+        let (_, second) = line(&log, vec![cosign(&log.checkpoint(30))]);
+        let mut lines = log.whole().split_off(1);
+        lines.insert(at, second);
+        let verdict = log.watched(&head, &lines, Vec::new(), keys).unwrap();
+        assert_eq!(size(verdict), Some(expected), "{at}");
+    }
 }
 
 #[test]
@@ -224,8 +566,8 @@ fn a_changed_record_is_found() {
     lines[8] = lines[8].replace("TEST 7", "TEST 8");
     assert_eq!(found(log.verify(&lines, Vec::new())), (FindingKind::Changed, 7));
     // Whoever computes the commitment anew as well is found by the root, between the checkpoints at hand.
-    let other = Log::new(SIZE, |position, event| {
-        if let (21, Event::FacilityAdded { name, .. }) = (position, event) {
+    let other = Log::new(SIZE, |position, record| {
+        if let (21, Event::FacilityAdded { name, .. }) = (position, &mut record.event) {
             name.push('!');
         }
     });
@@ -319,8 +661,8 @@ fn what_a_facilitys_export_leaves_out_is_found_by_its_numbers() {
 #[test]
 fn history_rewritten_and_signed_again_is_found_by_an_earlier_checkpoint() {
     let log = honest();
-    let rewritten = Log::new(SIZE, |position, event| {
-        if let (9, Event::FacilityAdded { name, .. }) = (position, event) {
+    let rewritten = Log::new(SIZE, |position, record| {
+        if let (9, Event::FacilityAdded { name, .. }) = (position, &mut record.event) {
             name.push('!');
         }
     });
@@ -345,7 +687,7 @@ fn history_rewritten_and_signed_again_is_found_by_an_earlier_checkpoint() {
         facility: None,
         extract: false,
         checkpoint: rewritten.checkpoint(SIZE),
-        witnessed: Some(rewritten.checkpoint(20)),
+        witnessed: vec![rewritten.checkpoint(20)],
     }
     .push(&mut head);
     let mut lines = whole.clone();
@@ -371,7 +713,7 @@ fn a_checkpoint_of_another_key_is_no_checkpoint() {
         facility: None,
         extract: false,
         checkpoint: log.checkpoint(SIZE),
-        witnessed: None,
+        witnessed: Vec::new(),
     };
     let refused = Verification::new(&head, other.vkey(), &[], Vec::new()).unwrap_err();
     assert_eq!(refused.kind, FindingKind::NotSigned);

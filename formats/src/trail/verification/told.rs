@@ -4,19 +4,30 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Finding, FindingKind, TrailVerdict};
+use super::{Checkpoint, Finding, FindingKind, TrailVerdict};
+use crate::wire::FacilityCode;
 
 impl TrailVerdict {
     /// `{"version": 1, "valid": true, …}`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let numbers = self.sequence.map(|(first, last)| {
+            let age = self.head_age();
             let head = self
                 .head
                 .as_ref()
-                .map(|(number, day)| json!({ "number": number, "day": day }));
+                .map(|(number, day)| json!({ "number": number, "day": day, "age_days": age }));
             json!({ "first": first, "last": last, "head": head })
         });
+        let reading = self.reading.as_ref().map(|reading| {
+            json!({
+                "position": reading.position,
+                "size": reading.position + 1,
+                "root": STANDARD.encode(reading.root),
+                "closes": reading.closes,
+            })
+        });
+        let until = self.span.map(|(_, last)| last.to_string());
         let earlier = self
             .earlier
             .iter()
@@ -36,7 +47,10 @@ impl TrailVerdict {
             "extract": self.extract,
             "records": self.records,
             "erased": self.erased,
+            "newer": self.newer,
+            "until": until,
             "facility_seq": numbers,
+            "reading": reading,
             "earlier": earlier.collect::<Vec<_>>(),
             "witnesses": witnesses.collect::<Vec<_>>(),
             "finding": null,
@@ -57,26 +71,38 @@ impl TrailVerdict {
                 format!("the content of {erased} is erased; their proofs hold"),
             ]);
         }
+        if self.newer > 0 {
+            let newer = self.newer;
+            told.push([
+                format!("{newer} 件はこのプログラムが知らない種類の記録です。新しい版で確かめてください。"),
+                format!("{newer} are of kinds this program does not know: use a newer one"),
+            ]);
+        }
+        if self.doubtful {
+            told.push([
+                "消去されたはずの記録が示されているか、消去を示す記録がありません。".into(),
+                "records said to be erased are shown, or nothing shown says that they were".into(),
+            ]);
+        }
         if self.extract {
             told.push([
                 "これは抜粋であり、完全ではありません。".into(),
                 "this is an extract, not complete".into(),
             ]);
-        } else if let (Some(facility), Some((first, last))) = (&self.facility, self.sequence) {
+        } else if let Some(facility) = &self.facility {
+            self.completeness(facility, &mut told);
+        } else if let Some((_, until)) = self.span {
             told.push([
-                format!("医療機関 {facility} の記録 {first} 番から {last} 番まで、欠番はありません。"),
-                format!("records {first} to {last} of facility {facility}: no number is missing"),
+                format!("最後の記録の時刻は {until} です。"),
+                format!("its last record is of {until}"),
             ]);
-            told.push(match &self.head {
-                Some((number, day)) => [
-                    format!("{day} までの記録は完全です (日次記録 {number} 番)。"),
-                    format!("complete to the end of {day} (daily head, number {number})"),
-                ],
-                None => [
-                    "日次記録がまだないため、末尾に欠けがないことは確かめられません。".into(),
-                    "there is no daily head yet: that nothing is missing at the end cannot be told".into(),
-                ],
-            });
+        }
+        if let Some(reading) = &self.reading {
+            let (size, root) = (reading.position + 1, Checkpoint::in_groups(&reading.root));
+            told.push([
+                format!("読み出しの記録までの {size} 件のルートハッシュ: {root}"),
+                format!("root over the {size} records up to that of the reading: {root}"),
+            ]);
         }
         for earlier in &self.earlier {
             let (name, size) = (&earlier.name, earlier.checkpoint.size);
@@ -106,6 +132,48 @@ impl TrailVerdict {
             });
         }
         told
+    }
+
+    /// How far a facility's account is complete.
+    fn completeness(&self, facility: &FacilityCode, told: &mut Vec<[String; 2]>) {
+        let Some(((first, last), (_, until))) = self.sequence.zip(self.span) else {
+            told.push([
+                format!("医療機関 {facility} の記録が一つもありません。"),
+                format!("there is no record of facility {facility}"),
+            ]);
+            return;
+        };
+        told.push([
+            format!("医療機関 {facility} の記録 {first} 番から {last} 番まで、欠番はありません。"),
+            format!("records {first} to {last} of facility {facility}: no number is missing"),
+        ]);
+        let age = self.head_age().unwrap_or_default();
+        told.push(match &self.head {
+            Some((number, day)) => [
+                format!("{day} までの記録は完全です (日次記録 {number} 番、{age} 日前)。"),
+                format!("complete to the end of {day} (daily head, number {number}, {age} days old)"),
+            ],
+            None => ["日次記録はまだありません。".into(), "there is no daily head yet".into()],
+        });
+        told.push(if self.reading.as_ref().is_some_and(|reading| reading.closes) {
+            [
+                format!("{until} の読み出しの記録で終わっています。"),
+                format!("it ends with the record of its own reading, of {until}"),
+            ]
+        } else {
+            [
+                format!("読み出しの記録で終わっていないため、{until} より後に欠けがないことは確かめられません。"),
+                format!(
+                    "it does not end with the record of its own reading: that nothing is missing after {until} cannot be told"
+                ),
+            ]
+        });
+        if age > super::HEAD_AGE {
+            told.push([
+                "それより新しい日次記録がありません。".into(),
+                "there is no newer daily head".into(),
+            ]);
+        }
     }
 }
 
@@ -169,6 +237,22 @@ impl Finding {
             FindingKind::Forked => [
                 format!("ログが以前のチェックポイント {name} と矛盾します。{ja} の履歴が書き換えられています。"),
                 format!("the log contradicts the earlier checkpoint {name}: history was rewritten {en}"),
+            ],
+            FindingKind::Concealed => [
+                format!("{ja} の記録が消去済みとされていますが、鍵の破棄の記録と合いません。"),
+                format!("records are said to be erased {en}, and no destroyed key accounts for them"),
+            ],
+            FindingKind::NoRecord => [
+                format!("{ja} にあるものは記録ではありません。"),
+                format!("what was committed {en} is no record"),
+            ],
+            FindingKind::Misnumbered => [
+                format!("{ja} の記録の連番が、関係する医療機関と合いません。"),
+                format!("numbers {en} do not fit the facilities concerned"),
+            ],
+            FindingKind::Backdated => [
+                format!("{ja} の記録の時刻が、その前の記録より古くなっています。"),
+                format!("the record {en} is dated before the one before it"),
             ],
             FindingKind::NotSigned => [
                 "チェックポイントは、このログの鍵で署名されていません。".into(),

@@ -160,6 +160,11 @@ pub async fn a_month_is_erased_and_the_rest_stands(store: Arc<dyn Store>, vkey: 
         month: november.month.clone(),
         first: november.first,
         last: november.last,
+        records: before
+            .iter()
+            .filter_map(|stored| stored.record().unwrap())
+            .filter(|record| record.event.class() == november.class && record.time.starts_with(&november.month))
+            .count() as u64,
         erased,
     };
     let closed = |last: u64, seen: u64| Condition::MonthClosed {
