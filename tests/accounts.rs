@@ -302,7 +302,7 @@ fn an_account_is_comparable_with_the_receipts_at_hand() {
     let container = pair.clinic.path("letter.asice");
     std::fs::write(&container, stage.container(&pair, &card, |_, _| {})).unwrap();
     pair.clinic.json(["send", container.to_str().unwrap()]).expect(0);
-    let receipts = client::outbox::Outbox::of(&client::config::Home::locate(Some(pair.clinic.home().into())).unwrap());
+    let receipts = client::outbox::Outbox::of(&client::config::Home::locate(Some(pair.clinic.home())).unwrap());
     let receipt = receipts.receipts(1).unwrap().remove(0);
     let proof = pair.clinic.path("receipt.tlog-proof");
     std::fs::write(&proof, &receipt.proof).unwrap();
