@@ -162,7 +162,9 @@ impl Summary {
         self.records += 1;
         self.span.first.get_or_insert_with(|| mark.clone());
         self.span.last = Some(mark);
-        if let Some(number) = row.sequence.filter(|_| self.about.facility.is_some()) {
+        // The reading that closes an account lies behind its period: records between are none of it.
+        let behind = row.position == self.about.reading && !self.about.to.is_empty();
+        if let Some(number) = row.sequence.filter(|_| self.about.facility.is_some() && !behind) {
             self.numbered += 1;
             let (first, _) = self.numbers.unwrap_or((number, number));
             self.numbers = Some((first.min(number), number));
