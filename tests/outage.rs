@@ -3,6 +3,8 @@
 //! The day is scaled: pauses that are a minute in practice are [`RETRY`] here, and the day lasts as long as it takes to send.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "outage/answers.rs"]
+mod answers;
 #[path = "outage/freshness.rs"]
 mod freshness;
 #[path = "outage/issuer.rs"]
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use formats::cades::{Profile, SignedData};
 use kit::stage::{PERSON, SECRETS};
-use kit::{Card, ContainerOptions, Desk, Fault, Pair, RelayOptions, Services, Stage};
+use kit::{Card, CardSpec, ContainerOptions, Desk, Fault, Pair, RelayOptions, Services, Stage};
 use serde_json::Value;
 use time::OffsetDateTime;
 

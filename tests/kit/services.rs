@@ -157,6 +157,12 @@ impl Services {
         self.state.changing().unknown.push((card.ca, card.serial));
     }
 
+    /// The OCSP responder has heard of the card again.
+    pub fn remember(&self, card: &Card) {
+        let known = (card.ca, card.serial);
+        self.state.changing().unknown.retain(|unknown| *unknown != known);
+    }
+
     /// Who signs OCSP answers from now on; delegated responders at first.
     pub fn set_responder(&self, responder: Responder) {
         self.state.changing().responder = responder;

@@ -135,7 +135,7 @@ fn of_path(
                     let reason = format!("{} was revoked at {}", certificate.subject, revocation.at);
                     return ChainVerdict::refused(ChainCode::Revoked, reason, names);
                 }
-                RevocationStatus::Unknown { reason } => {
+                RevocationStatus::Unknown { reason, .. } => {
                     missing.get_or_insert(format!("revocation of {} is unknown: {reason}", certificate.subject));
                 }
             }

@@ -50,6 +50,9 @@ pub enum EvidenceQuery {
         urls: Vec<String>,
         /// What to ask them.
         request: OcspRequest,
+        /// A responder that may speak has answered already, now, that it does not know the certificate. Another address may know
+        /// more; if all say so, there is nothing to wait for.
+        answered: bool,
     },
     /// The certificate of an issuer that is nowhere at hand. Its URLs are the words of a certificate that leads to no anchor so
     /// far: ask only hosts the operator lists. What comes back is trusted for nothing.

@@ -47,6 +47,9 @@ pub enum RevocationStatus {
     Unknown {
         /// Why, in one sentence.
         reason: String,
+        /// A responder that may speak for the issuer says now that it does not know the certificate (RFC 6960 §2.2): that is an
+        /// answer, where the rest of what is unknown could not be asked.
+        answered: bool,
     },
 }
 
@@ -271,7 +274,10 @@ fn covers(statement: &Statement, not_after: OffsetDateTime) -> bool {
 }
 
 pub(crate) fn unknown(reason: impl Into<String>) -> RevocationStatus {
-    RevocationStatus::Unknown { reason: reason.into() }
+    RevocationStatus::Unknown {
+        reason: reason.into(),
+        answered: false,
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ pub(crate) struct Gathered {
     pub(crate) unreachable: Vec<String>,
     /// Names of what is waited for, as [`super::news::News`] tells of them.
     pub(crate) awaited: Vec<String>,
-    /// Nothing is awaited that may ever come: no certificate names where to ask, or the relay's own rules forbid to ask there.
+    /// Nothing is awaited that may ever come: no certificate names where to ask, the relay's own rules forbid to ask there, or
+    /// whoever was asked answered that he does not know the certificate.
     pub(crate) hopeless: bool,
 }
 
@@ -139,19 +140,25 @@ impl Fetcher {
                 }
             }
         }
+        // Those that gave an answer, helpful or not.
+        let answered: HashSet<String> = asked.into_keys().filter(|key| !failed.contains_key(key)).collect();
         let (unreachable, awaited) = told(&missing, &failed);
         Gathered {
             evidence,
             unreachable,
             awaited,
-            hopeless: !missing.iter().any(|query| may_come(query, &forbidden)),
+            hopeless: !missing.iter().any(|query| may_come(query, &forbidden, &answered)),
         }
     }
 }
 
 /// Whether what is missing may be had one day, by somebody's fault passing.
-fn may_come(query: &EvidenceQuery, forbidden: &HashSet<String>) -> bool {
-    let may_be_asked = |question: &Question| !forbidden.contains(&question.key());
+fn may_come(query: &EvidenceQuery, forbidden: &HashSet<String>, answered: &HashSet<String>) -> bool {
+    let not_known = matches!(query, EvidenceQuery::Ocsp { answered: true, .. });
+    let may_be_asked = |question: &Question| {
+        let key = question.key();
+        !forbidden.contains(&key) && !(not_known && answered.contains(&key))
+    };
     matches!(query, EvidenceQuery::Timestamp { .. }) || Question::all_of(query).iter().any(may_be_asked)
 }
 
@@ -202,11 +209,12 @@ fn told(missing: &[EvidenceQuery], failed: &BTreeMap<String, String>) -> (Vec<St
                     reason.map_or("no CRL that helps could be had", String::as_str)
                 )
             }
-            EvidenceQuery::Ocsp { issuer, .. } => {
-                format!(
-                    "OCSP of {issuer}: {}",
-                    reason.map_or("no response that helps could be had", String::as_str)
-                )
+            EvidenceQuery::Ocsp { issuer, answered, .. } => {
+                let none = match answered {
+                    true => "the responder answers that it does not know the certificate",
+                    false => "no response that helps could be had",
+                };
+                format!("OCSP of {issuer}: {}", reason.map_or(none, String::as_str))
             }
             EvidenceQuery::Certificate { issuer, .. } => {
                 format!(
@@ -265,14 +273,47 @@ mod tests {
             urls: urls.iter().map(|url| (*url).to_owned()).collect(),
         };
         let forbidden = HashSet::from(["crl https://a/1".to_owned(), "crl http://b/2".to_owned()]);
-        assert!(!may_come(&list(&[]), &forbidden), "no address");
-        assert!(!may_come(&list(&["https://a/1", "http://b/2"]), &forbidden));
-        assert!(may_come(&list(&["https://a/1", "http://c/3"]), &forbidden));
+        let none = HashSet::new();
+        assert!(!may_come(&list(&[]), &forbidden, &none), "no address");
+        assert!(!may_come(&list(&["https://a/1", "http://b/2"]), &forbidden, &none));
+        assert!(may_come(&list(&["https://a/1", "http://c/3"]), &forbidden, &none));
         let stamp = EvidenceQuery::Timestamp {
             subject: String::new(),
             algorithm: formats::digest::DigestAlgorithm::Sha256,
             digest: Vec::new(),
         };
-        assert!(may_come(&stamp, &forbidden), "an authority may answer again");
+        assert!(may_come(&stamp, &forbidden, &none), "an authority may answer again");
+    }
+
+    #[test]
+    fn who_answered_that_he_does_not_know_is_awaited_no_more_and_who_did_not_answer_is() {
+        let request = trust_store::revocation::ocsp::OcspRequest {
+            cert_id: trust_store::revocation::ocsp::CertId {
+                hash_algorithm: const_oid::db::rfc5912::ID_SHA_256,
+                issuer_name_hash: vec![1],
+                issuer_key_hash: vec![2],
+                serial: vec![3],
+            },
+        };
+        let query = |answered, urls: &[&str]| EvidenceQuery::Ocsp {
+            issuer: String::new(),
+            subject: String::new(),
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            request: request.clone(),
+            answered,
+        };
+        let (one, two) = (query(true, &["http://a/"]), query(true, &["http://a/", "http://b/"]));
+        let (none, forbidden) = (HashSet::new(), HashSet::new());
+        let said: HashSet<String> = Question::all_of(&one).iter().map(Question::key).collect();
+        assert!(!may_come(&one, &forbidden, &said));
+        assert!(may_come(&two, &forbidden, &said), "the other was not heard");
+        assert!(
+            may_come(&one, &forbidden, &none),
+            "it said so before, and was not heard today"
+        );
+        assert!(
+            may_come(&query(false, &["http://a/"]), &forbidden, &said),
+            "its answer was no answer"
+        );
     }
 }

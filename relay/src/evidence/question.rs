@@ -4,7 +4,7 @@ use bytes::Bytes;
 use formats::digest::sha256;
 use time::OffsetDateTime;
 use trust_store::revocation::crl::Crl;
-use trust_store::revocation::ocsp::OcspRequest;
+use trust_store::revocation::ocsp::{CertStatus, OcspRequest, SingleResponse};
 use trust_store::{Evidence, EvidenceQuery};
 
 use super::outbound::FetchError;
@@ -149,6 +149,9 @@ impl Kept {
             let basic = basic.ok_or_else(|| not("OCSP response"))?;
             let next = basic.singles.iter().filter_map(|single| single.next_update).min();
             let this = basic.singles.iter().map(|single| single.this_update).min();
+            // *unknown* may be otherwise a minute later, when the responder has heard of a new card: never good enough to be kept.
+            let knows = |single: &SingleResponse| single.status != CertStatus::Unknown;
+            let next = if basic.singles.iter().all(knows) { next } else { this };
             Ok(kept(bytes, this, next, false))
         } else {
             let mut found = Evidence::default();

@@ -160,8 +160,13 @@ async fn no_private_address_behind_a_public_name_no_other_host_and_no_redirect()
     let strict = fetcher(folder.path(), &[], Duration::ZERO);
     let refused = strict.answers(&crl(responder.port), true).await;
     assert!(
-        matches!(refused, Err(FetchError::Forbidden(_))),
-        "localhost has no public address"
+        matches!(&refused, Err(FetchError::Unreachable(why)) if why.contains("no public address")),
+        "a listed name may lead elsewhere later: {refused:?}"
+    );
+    let health = strict.hosts().pop().unwrap();
+    assert!(
+        !health.good && health.reason.unwrap().contains("trust.fetch_private"),
+        "the operator is told"
     );
     let fetcher = fetcher(folder.path(), &["localhost"], Duration::ZERO);
     let url = format!("http://127.0.0.1:{}/a.crl", responder.port);

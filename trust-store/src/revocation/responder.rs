@@ -14,16 +14,25 @@ use crate::report::rfc3339;
 /// Certificates looked at by the hash of their key, for one response.
 const MAX_COMPARED: usize = 256;
 
+/// What OCSP responses say of a certificate.
+pub(super) struct Said {
+    pub(super) statements: Vec<Statement>,
+    /// Of those that say nothing, why.
+    pub(super) problem: Option<String>,
+    /// One that may speak says that it does not know the certificate.
+    pub(super) not_known: bool,
+}
+
 impl<'a> Finder<'a> {
-    /// What authentic responses say of `certificate`; and, of those that say nothing, why.
+    /// What authentic responses say of `certificate`.
     pub(super) fn ocsp_statements(
         &self,
         certificate: &Certificate,
         issuer: &Certificate,
         under_way: &mut Vec<&'a Certificate>,
-    ) -> (Vec<Statement>, Option<String>) {
+    ) -> Said {
         let pool: &'a OcspPool = self.sources.ocsp;
-        let (mut statements, mut problem) = (Vec::new(), None);
+        let (mut statements, mut problem, mut not_known) = (Vec::new(), None, false);
         let mut judged: Option<(usize, Result<bool, String>)> = None;
         for (position, response, single) in pool.about(&certificate.serial) {
             if !single.is_about(certificate, issuer) {
@@ -36,6 +45,7 @@ impl<'a> Finder<'a> {
                 _ => self.is_authentic_response(response, issuer, under_way),
             };
             judged = Some((position, authentic.clone()));
+            not_known |= authentic == Ok(true) && self.says_not_known_now(single);
             match authentic.and_then(|vouched| self.statement(response, single, vouched)) {
                 Ok(statement) => statements.push(statement),
                 Err(why) => problem = Some(why),
@@ -47,7 +57,19 @@ impl<'a> Finder<'a> {
                 .first()
                 .map(|status| format!("the OCSP responder answered {status}"));
         }
-        (statements, problem)
+        Said {
+            statements,
+            problem,
+            not_known,
+        }
+    }
+
+    /// Whether the answer is *unknown*, and the newest there is: of yesterday it says nothing about what would be answered today.
+    fn says_not_known_now(&self, single: &SingleResponse) -> bool {
+        let until = single
+            .next_update
+            .unwrap_or(single.this_update.saturating_add(self.times.skew));
+        single.status == CertStatus::Unknown && until >= self.times.at
     }
 
     /// `vouched`: whether the response can prove *good*.
@@ -202,7 +224,7 @@ impl<'a> Finder<'a> {
             RevocationStatus::Unknown { .. } if !names_evidence(signer) => Ok(vouched),
             // Of one that has ended nobody publishes it any more; what it says against a certificate stands.
             RevocationStatus::Unknown { .. } if !vouched => Ok(false),
-            RevocationStatus::Unknown { reason } => Err(format!("its own status is unknown: {reason}")),
+            RevocationStatus::Unknown { reason, .. } => Err(format!("its own status is unknown: {reason}")),
         }
     }
 

@@ -127,10 +127,11 @@ impl<'a> Finder<'a> {
             }
             found.extend(statements(certificate, point, &in_scope));
         }
-        let (said, silence) = self.ocsp_statements(certificate, issuer, under_way);
-        found.extend(said);
+        let said = self.ocsp_statements(certificate, issuer, under_way);
+        found.extend(said.statements);
+        let silence = said.problem;
         match judge(&found, certificate.not_after, self.times) {
-            RevocationStatus::Unknown { reason } => {
+            RevocationStatus::Unknown { reason, .. } => {
                 let none = match found.is_empty() {
                     false => Some(self.unvouched.borrow().first().cloned().unwrap_or(reason)),
                     true if problem.is_some() || silence.is_some() => None,
@@ -138,7 +139,10 @@ impl<'a> Finder<'a> {
                     true => Some(reason),
                 };
                 let all: Vec<String> = none.into_iter().chain(problem).chain(silence).collect();
-                unknown(all.join("; "))
+                RevocationStatus::Unknown {
+                    reason: all.join("; "),
+                    answered: said.not_known,
+                }
             }
             // Certificates that were left out may be of those who signed a list that revokes.
             RevocationStatus::Good { .. } if self.given_up.get() || self.sources.certificates.is_crowded() => {
@@ -236,7 +240,7 @@ impl<'a> Finder<'a> {
             match self.status(certificate, path.issuer_of(index), under_way) {
                 RevocationStatus::Good { .. } => {}
                 RevocationStatus::Revoked { .. } => return Err("it is revoked".into()),
-                RevocationStatus::Unknown { reason } => return Err(format!("its own status is unknown: {reason}")),
+                RevocationStatus::Unknown { reason, .. } => return Err(format!("its own status is unknown: {reason}")),
             }
         }
         Ok(())

@@ -104,14 +104,14 @@ fn signer_path(
                     format!("{subject} was revoked at {}.", stated(&revoked)),
                 );
             }
-            RevocationStatus::Unknown { reason } => {
+            RevocationStatus::Unknown { reason, answered } => {
                 let detail = format!(
                     "Whether {subject} was revoked at {} is not known: {reason}.",
                     rfc3339(time)
                 );
                 ledger.fail("revocation", Row::TryLater, detail);
                 ledger.may_become(hoped_row);
-                ask(certificate, path.issuer_of(index), setting, &mut queries);
+                ask(certificate, path.issuer_of(index), answered, setting, &mut queries);
             }
         }
     }
@@ -203,7 +203,7 @@ fn stamp_path(
                     );
                     ledger.fail("timestamp_revocation", Row::TryLater, detail);
                     ledger.may_become(revoked_row);
-                    ask(certificate, path.issuer_of(index), setting, &mut queries);
+                    ask(certificate, path.issuer_of(index), false, setting, &mut queries);
                 }
             }
             RevocationStatus::Revoked {
@@ -221,7 +221,7 @@ fn stamp_path(
                 let detail = format!("{subject} names neither CRL nor OCSP; the policy asks for none then.");
                 ledger.pass("timestamp_revocation", detail);
             }
-            RevocationStatus::Unknown { reason } => {
+            RevocationStatus::Unknown { reason, answered } => {
                 let detail = format!(
                     "Whether {subject} is revoked at {} is not known: {reason}. {}",
                     rfc3339(known),
@@ -229,7 +229,7 @@ fn stamp_path(
                 );
                 ledger.fail("timestamp_revocation", Row::TryLater, detail);
                 ledger.may_become(revoked_row);
-                ask(certificate, path.issuer_of(index), setting, &mut queries);
+                ask(certificate, path.issuer_of(index), answered, setting, &mut queries);
             }
         }
     }
@@ -388,7 +388,14 @@ fn vouches_until(
 }
 
 /// Asked only for certificates on a path that verifies: their URLs are an authority's words, not an attacker's.
-fn ask(certificate: &Certificate, issuer: &Certificate, setting: &Setting<'_>, queries: &mut Vec<EvidenceQuery>) {
+/// `answered`: a responder said that it does not know the certificate.
+fn ask(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    answered: bool,
+    setting: &Setting<'_>,
+    queries: &mut Vec<EvidenceQuery>,
+) {
     let (issuer_name, subject) = (certificate.issuer.to_string(), certificate.subject.to_string());
     let crl = |urls| EvidenceQuery::Crl {
         issuer: issuer_name.clone(),
@@ -408,6 +415,7 @@ fn ask(certificate: &Certificate, issuer: &Certificate, setting: &Setting<'_>, q
         subject,
         urls: revocation::ocsp_urls(certificate),
         request: OcspRequest::about(certificate, issuer),
+        answered,
     };
     for query in [by_crl, delta, by_ocsp] {
         if !query.urls().is_empty() && !queries.contains(&query) {
