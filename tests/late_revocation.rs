@@ -1,6 +1,11 @@
 //! A list issued after a letter was accepted shows that its card was revoked before it signed: delivery stops, all are told.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "late_revocation/by_responder.rs"]
+mod by_responder;
+#[path = "late_revocation/later.rs"]
+mod later;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

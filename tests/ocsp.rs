@@ -4,6 +4,8 @@
 
 #[path = "ocsp/asked.rs"]
 mod asked;
+#[path = "ocsp/bounds.rs"]
+mod bounds;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912;

@@ -31,8 +31,7 @@ use breaker::{Breaker, Failing};
 use cache::Folder;
 use news::News;
 use outbound::{Bounds, FetchError, exchange, is_public};
-pub(crate) use question::Kept;
-use question::Question;
+pub(crate) use question::{Kept, Question};
 use slot::Slot;
 
 pub(crate) use gather::TIMESTAMP;
@@ -139,6 +138,11 @@ impl Fetcher {
         crls.collect()
     }
 
+    /// What is kept of the answers to the question of this name, newest first.
+    pub(crate) fn kept_under(&self, key: &str) -> Vec<Arc<Kept>> {
+        self.slots().get(key).map(|slot| slot.kept()).unwrap_or_default()
+    }
+
     /// The CRL behind an address, asked for now.
     ///
     /// # Errors
@@ -171,8 +175,7 @@ impl Fetcher {
 
     /// What is kept of the answers to a question, newest first.
     fn versions(&self, question: &Question) -> Vec<Arc<Kept>> {
-        let slots = self.slots();
-        slots.get(&question.key()).map(|slot| slot.kept()).unwrap_or_default()
+        self.kept_under(&question.key())
     }
 
     /// The answers to a question, newest first, and whether they were asked for just now. `anew`: even if a kept one is fresh.

@@ -1,12 +1,14 @@
-//! Late revocation: a CRL issued after a letter was accepted may show that its signer was revoked before the signature.
+//! Late revocation: evidence issued after a letter was accepted may show that its signer was revoked before the signature.
 //!
-//! Every CRL that arrives is compared with the certificates the held submissions rest on (`watch`); only where it lists one that
-//! matters is the submission validated again, with its stored evidence and the new one (`judge`). What does not pass any more is
+//! Every CRL that arrives is compared with the certificates the held submissions rest on (`watch`). Of a certificate that names no
+//! CRL its OCSP responder is asked again at intervals, as long as a submission rests on it. Only where a certificate that
+//! matters is spoken against is the submission validated again, with its stored evidence and the new one (`judge`). What does not pass any more is
 //! delivered no more, and all whom it concerns are told. What could not be asked changes nothing and is tried again.
 //!
-//! Nothing here is state: at start the submissions are read from the store and compared with the kept CRLs.
+//! Nothing here is state: at start the submissions are read from the store and compared with what is kept.
 
 mod judge;
+mod piece;
 mod rests;
 mod watch;
 
@@ -17,21 +19,22 @@ use std::time::{Duration, Instant};
 use formats::trail::Event;
 use formats::wire::{SubmissionId, SubmissionState};
 use trust_store::Evidence;
-use trust_store::revocation::crl::Crl;
 
 use crate::clock;
 use crate::context::Context;
+use crate::evidence::Kept;
 use crate::intake::kept;
 use crate::observe;
 use crate::problem::Problem;
 use crate::store::SubmissionRow;
-use judge::{Piece, Verdict};
-use rests::{Letter, Rests};
+use judge::Verdict;
+use piece::Piece;
+use rests::{Asked, Letter, Rests};
 use watch::{Entry, Watch};
 
 pub(crate) use judge::{evidence_name, report_name};
 
-/// The trail is looked at for new acceptances so often; CRLs are looked at when they arrive.
+/// The trail is looked at for new acceptances so often; evidence is looked at when it arrives.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Submissions or records read at once.
 const PAGE: usize = 200;
@@ -51,14 +54,14 @@ struct Due {
 #[derive(Default)]
 struct Late {
     watch: Watch,
-    /// The CRLs of each URL: the newest may be one that nobody signed.
+    /// The CRLs of each URL, the responses to each question: the newest may be one that nobody signed.
     pieces: HashMap<String, Vec<Arc<Piece>>>,
     /// What could not be read, until when it rests, and how long the next time.
     unread: BTreeMap<SubmissionId, (Instant, Duration)>,
     /// Position of the next record of the trail; `None` before the submissions of before were read.
     next: Option<u64>,
     due: BTreeMap<SubmissionId, Due>,
-    /// Entries of authentic CRLs with which a submission still passed.
+    /// What authentic evidence states and with which a submission still passed.
     settled: HashSet<(SubmissionId, Entry)>,
 }
 
@@ -75,6 +78,9 @@ pub(crate) async fn watch(context: Context) {
         late.read_again(&context).await;
         late.look(&context).await;
         context.fetcher.follow(late.watch.wanted());
+        let asked = late.watch.asked();
+        let asked = asked.map(|asked| (asked.key.as_str(), &asked.question));
+        context.fetcher.follow_answers(&asked.collect());
         late.judge(&context).await;
         metrics::gauge!(observe::UNCONFIRMED).set(late.watch.unconfirmed() as f64);
         metrics::gauge!(observe::REVISIONS_DUE).set(late.due.len() as f64);
@@ -131,7 +137,7 @@ impl Late {
         Ok(())
     }
 
-    /// Notes one submission and compares it with the CRLs that are there already.
+    /// Notes one submission and compares it with what is there already.
     async fn note(&mut self, context: &Context, row: &SubmissionRow) {
         let submission = &row.submission;
         let id = &submission.submission;
@@ -157,8 +163,8 @@ impl Late {
         let known: Vec<_> = self.pieces.values().flatten().cloned().collect();
         for piece in known {
             self.watch
-                .confirm_one(&piece.crl, id, |watch| piece.is_authentic(watch));
-            let concerned = self.watch.concerns(&piece.crl, id);
+                .confirm_one(&piece.said, id, |watch| piece.is_authentic(watch));
+            let concerned = self.watch.concerns(&piece.said, id);
             self.plan(concerned, &piece);
         }
     }
@@ -189,12 +195,18 @@ impl Late {
         self.settled.retain(|(settled, _)| settled != id);
     }
 
-    /// Looks at the kept CRLs for new ones.
+    /// Looks at what is kept for what is new.
     async fn look(&mut self, context: &Context) {
-        let every = context.fetcher.every_kept();
-        self.pieces.retain(|url, _| every.contains_key(url));
-        for (url, kept) in every {
-            let known = self.pieces.remove(&url).unwrap_or_default();
+        let lists = context.fetcher.every_kept().into_iter();
+        let lists = lists.map(|(url, kept)| (url, (kept, None)));
+        let answers = self.watch.asked().map(|asked| {
+            let kept = context.fetcher.kept_under(&asked.key);
+            (asked.key.clone(), (kept, Some(Arc::clone(asked))))
+        });
+        let every: BTreeMap<String, (Vec<Arc<Kept>>, Option<Arc<Asked>>)> = lists.chain(answers).collect();
+        self.pieces.retain(|key, _| every.contains_key(key));
+        for (key, (kept, asked)) in every {
+            let known = self.pieces.remove(&key).unwrap_or_default();
             let mut pieces = Vec::new();
             for kept in kept {
                 let same = |known: &&Arc<Piece>| Arc::ptr_eq(&known.kept, &kept) || known.kept.der == kept.der;
@@ -202,16 +214,15 @@ impl Late {
                     pieces.push(Arc::clone(known));
                     continue;
                 }
-                let parsed = tokio::task::spawn_blocking(move || {
-                    Crl::parse(&kept.der).ok().map(|crl| Arc::new(Piece::new(kept, crl)))
-                });
-                let Ok(Some(piece)) = parsed.await else { continue };
-                self.watch.confirm(&piece.crl);
-                let concerned = self.watch.concerned(&piece.crl);
+                let asked = asked.clone();
+                let read = tokio::task::spawn_blocking(move || Piece::read(kept, asked.as_deref()).map(Arc::new));
+                let Ok(Some(piece)) = read.await else { continue };
+                self.watch.confirm(&piece.said);
+                let concerned = self.watch.concerned(&piece.said);
                 self.plan(concerned, &piece);
                 pieces.push(piece);
             }
-            self.pieces.insert(url, pieces);
+            self.pieces.insert(key, pieces);
         }
     }
 
@@ -254,7 +265,7 @@ impl Late {
             match judge::again(context, &id, &pieces).await {
                 Ok(Verdict::Stands) => {
                     self.due.remove(&id);
-                    // A list nobody known signed proves nothing, not even that its entries are settled.
+                    // What nobody known signed proves nothing, not even that what it states is settled.
                     let authentic = pieces.into_iter().filter(|(piece, _)| piece.is_authentic(&self.watch));
                     let entries = authentic.flat_map(|(_, entries)| entries);
                     self.settled.extend(entries.map(|entry| (id.clone(), entry)));

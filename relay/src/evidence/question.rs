@@ -11,7 +11,7 @@ use super::outbound::FetchError;
 
 /// What is asked, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Question {
+pub(crate) enum Question {
     Crl { url: String },
     Ocsp { url: String, request: OcspRequest },
     Certificate { url: String },
@@ -71,7 +71,7 @@ impl Question {
     }
 
     /// Its name, the same after a restart: kind, address, and for OCSP which certificate.
-    pub(super) fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         match self {
             Self::Crl { url } => format!("crl {url}"),
             Self::Ocsp { url, request } => format!("ocsp {url} {}", hex::encode(sha256(&request.encode(None)))),
@@ -169,7 +169,7 @@ impl Kept {
     }
 
     /// Adds it to what a validation may use.
-    pub(super) fn add_to(&self, evidence: &mut Evidence) {
+    pub(crate) fn add_to(&self, evidence: &mut Evidence) {
         evidence.add("an answer that was fetched", &self.der);
     }
 }

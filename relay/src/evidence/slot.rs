@@ -71,8 +71,14 @@ impl Slot {
     }
 
     /// It is asked for even before anybody needs an answer.
-    pub(super) fn follow(&self) {
+    pub(super) fn follow(&self, question: &Question) {
+        self.known().question.get_or_insert_with(|| question.clone());
         self.followed.store(true, Ordering::Relaxed);
+    }
+
+    /// It is asked for only where somebody needs an answer.
+    pub(super) fn unfollow(&self) {
+        self.followed.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn is_followed(&self) -> bool {

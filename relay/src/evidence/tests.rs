@@ -132,6 +132,55 @@ async fn a_list_nobody_had_to_ask_for_is_asked_for_until_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_responder_is_asked_again_at_intervals_while_a_letter_rests_on_its_card_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = "../tests/fixtures/validation/ocsp_good_alone/evidence/answer.ors";
+    let answer = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let read = trust_store::revocation::ocsp::OcspResponse::parse(&answer).unwrap();
+    let cert_id = read.basic.unwrap().singles[0].cert_id.clone();
+    let responder = Responder::start(ok(&answer)).await;
+    let question = Question::Ocsp {
+        url: format!("http://localhost:{}/", responder.port),
+        request: trust_store::revocation::OcspRequest { cert_id },
+    };
+    let key = question.key();
+    let wanted = BTreeMap::from([(key.as_str(), &question)]);
+    let open = || {
+        let fetcher = fetcher(folder.path(), &["localhost"], Duration::from_millis(100));
+        Arc::new(Fetcher {
+            trust: Trust {
+                refresh: Duration::from_millis(400),
+                ..fetcher.trust.clone()
+            },
+            ..Arc::into_inner(fetcher).unwrap()
+        })
+    };
+    let fetcher = open();
+    let watching = tokio::spawn(Arc::clone(&fetcher).watch());
+    while responder.asked() < 3 {
+        fetcher.follow_answers(&wanted);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(fetcher.kept_under(&key)[0].der, answer);
+    fetcher.follow_answers(&BTreeMap::new());
+    // One may be under way.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = responder.asked();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(responder.asked(), asked);
+    watching.abort();
+    // After a restart what was kept is there at once, and is asked for again once it is old.
+    let fetcher = open();
+    assert_eq!(fetcher.kept_under(&key)[0].der, answer);
+    let watching = tokio::spawn(Arc::clone(&fetcher).watch());
+    while responder.asked() == asked {
+        fetcher.follow_answers(&wanted);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    watching.abort();
+}
+
+#[tokio::test]
 async fn a_dead_host_costs_one_try_in_a_while_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let responder = Responder::start(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_vec()).await;

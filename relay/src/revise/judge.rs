@@ -1,60 +1,26 @@
 //! Validates a held submission again with evidence that came later, and records what does not pass any more.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use formats::digest::sha256;
 use formats::trail::{Actor, Event, Revision, Submission};
 use formats::wire::SubmissionId;
 use time::OffsetDateTime;
 use trust_store::report::{SignerSummary, rfc3339};
-use trust_store::revocation::crl::Crl;
 use trust_store::{Evidence, Indication, SubIndication, Subject, ValidationReport};
 
-use super::watch::{Entry, Part, Watch};
+use super::piece::Piece;
+use super::watch::{Entry, Part};
 use crate::archive;
 use crate::clock;
 use crate::containers::ContainerError;
 use crate::context::Context;
 use crate::deliver::entries_below;
-use crate::evidence::Kept;
 use crate::intake::kept;
 use crate::observe;
 use crate::problem::Problem;
 use crate::store::{Batch, Condition, StoreError, SubmissionRow};
 use crate::upload::Reading;
-
-/// A CRL that arrived.
-pub(super) struct Piece {
-    /// As fetched.
-    pub(super) kept: Arc<Kept>,
-    /// Its SHA-256.
-    pub(super) sha256: [u8; 32],
-    /// As read.
-    pub(super) crl: Crl,
-    /// Set once an authority is known that signed it.
-    authentic: OnceLock<()>,
-}
-
-impl Piece {
-    pub(super) fn new(kept: Arc<Kept>, crl: Crl) -> Self {
-        Self {
-            sha256: sha256(&kept.der),
-            kept,
-            crl,
-            authentic: OnceLock::new(),
-        }
-    }
-
-    /// Whether an authority known by now signed it.
-    pub(super) fn is_authentic(&self, watch: &Watch) -> bool {
-        let known = self.authentic.get().is_some();
-        if !known && watch.is_authentic(&self.crl) {
-            let _ = self.authentic.set(());
-            return true;
-        }
-        known
-    }
-}
 
 /// What another validation comes to.
 pub(super) enum Verdict {
@@ -114,10 +80,7 @@ pub(super) async fn again(
         Err(error) => return Err(error.into()),
     };
     let mut evidence = kept::evidence(&context.containers, &row.submission).await?;
-    evidence.merge(Evidence {
-        crls: pieces.iter().map(|(piece, _)| piece.kept.der.clone()).collect(),
-        ..Evidence::default()
-    });
+    pieces.iter().for_each(|(piece, _)| piece.kept.add_to(&mut evidence));
     let (trust, now) = (context.trust.current(), clock::now());
     let subject = Arc::new(Subject::Container(Box::new(container)));
     // What has run out since, such as the list about the time-stamp authority, is fetched as at intake.
@@ -287,9 +250,8 @@ fn because(pieces: &[(Arc<Piece>, Vec<Entry>)]) -> (String, String) {
         return Default::default();
     };
     let sentence = format!(
-        "CRL of {}, thisUpdate {}: certificate {} revoked at {}",
-        piece.crl.issuer,
-        rfc3339(piece.crl.this_update),
+        "{}: certificate {} revoked at {}",
+        piece.said,
         entry.serial,
         rfc3339(entry.at)
     );

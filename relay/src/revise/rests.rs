@@ -1,28 +1,64 @@
-//! What one submission rests on: the certificates of its signers and of its time stamps, and the authorities above them.
+//! What one submission rests on: the certificates of its signers and of its time stamps, the authorities above them, and whom to
+//! ask about those that name no CRL.
 //!
 //! Whoever made the signature chose which certificates it brings, how many, and in which order. So nothing is taken for being
 //! among the first: a certificate counts if it is the one that signed, or stands above it on a path of sound signatures.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use formats::cades::{Profile, SignedData, SignerIdentifier};
 use formats::timestamp::Token;
 use time::OffsetDateTime;
 use trust_store::anchors::Anchors;
 use trust_store::name::DistinguishedName;
-use trust_store::revocation::{crl::Crl, urls};
+use trust_store::revocation::{OcspRequest, ocsp_urls, urls};
 use trust_store::{Certificate, Evidence};
+
+use super::piece::Said;
+use crate::evidence::Question;
 
 /// An authority above an authority is followed so far.
 const MAX_HEIGHT: usize = 8;
 /// Signatures of authorities verified for one submission. Those the operator and the evidence bring come first.
 const MAX_VERIFIED: usize = 4_096;
+/// Responders asked about one certificate: the second may know what the first does not answer.
+const RESPONDERS: usize = 2;
 
 /// A certificate by which it is found on a CRL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     pub(super) issuer: DistinguishedName,
     pub(super) serial: Vec<u8>,
+}
+
+impl Name {
+    pub(super) fn of(certificate: &Certificate) -> Self {
+        Self {
+            issuer: certificate.issuer.clone(),
+            serial: certificate.serial.clone(),
+        }
+    }
+
+    pub(super) fn is_of(&self, issuer: &DistinguishedName, serial: &[u8]) -> bool {
+        self.serial == serial && self.issuer == *issuer
+    }
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", hex::encode(&self.serial), self.issuer)
+    }
+}
+
+/// A certificate that names a responder and no CRL, and what to ask there.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Name of the question.
+    pub(super) key: String,
+    pub(super) question: Question,
+    pub(super) name: Name,
 }
 
 /// What is known of a submission.
@@ -49,7 +85,10 @@ pub(super) struct Rests {
     pub(super) stamps: Vec<Name>,
     /// The authorities themselves.
     pub(super) authorities: Vec<Certificate>,
-    /// Issuers of signers whose CRL has not yet been seen with a thisUpdate from `until` on, with its addresses.
+    /// Whom to ask about those that no CRL will ever list.
+    pub(super) asked: Vec<Arc<Asked>>,
+    /// Issuers of signers whose CRL has not yet been seen with a thisUpdate from `until` on, with its addresses; signers that name
+    /// no CRL, of whom no OCSP response was.
     pub(super) unconfirmed: BTreeMap<String, Vec<String>>,
     /// Whether every signature has a stamp of its own, and everything leads to an anchor.
     pub(super) is_whole: bool,
@@ -108,9 +147,12 @@ impl Rests {
         };
         for leaf in &level {
             add(names, leaf);
-            if is_signer {
+            // Only where it leads up is it known whose words its addresses are.
+            let asked = leads_up && ask(&mut self.asked, leaf, sound);
+            if is_signer && asked {
+                self.unconfirmed.entry(Name::of(leaf).to_string()).or_default();
+            } else if is_signer {
                 let addresses = self.unconfirmed.entry(leaf.issuer.to_string()).or_default();
-                // Only where it leads up is it known whose words these are.
                 let named = if leads_up { urls(leaf) } else { Vec::new() };
                 addresses.extend(named);
                 addresses.sort_unstable();
@@ -133,6 +175,7 @@ impl Rests {
                 }
                 if !sound.is_anchor(one) {
                     add(above_names, one);
+                    ask(&mut self.asked, one, sound);
                 }
             }
         }
@@ -143,9 +186,9 @@ impl Rests {
         self.signers.iter().chain(&self.above).chain(&self.stamps)
     }
 
-    /// Whether this CRL, if it is authentic, confirms the signers of this issuer.
-    pub(super) fn is_confirmed_by(&self, crl: &Crl, issuer: &str) -> bool {
-        self.unconfirmed.contains_key(issuer) && self.until.is_some_and(|until| crl.this_update >= until)
+    /// Whether this, if it is authentic, confirms the signers it speaks of.
+    pub(super) fn is_confirmed_by(&self, said: &Said, whom: &str) -> bool {
+        self.unconfirmed.contains_key(whom) && self.until.is_some_and(|until| said.this_update() >= until)
     }
 }
 
@@ -226,13 +269,34 @@ fn until(letter: Letter<'_>, parsed: &[SignedData]) -> Option<OffsetDateTime> {
 }
 
 fn add(names: &mut Vec<Name>, certificate: &Certificate) {
-    let name = Name {
-        issuer: certificate.issuer.clone(),
-        serial: certificate.serial.clone(),
-    };
+    let name = Name::of(certificate);
     if !names.contains(&name) {
         names.push(name);
     }
+}
+
+/// Notes whom to ask about a certificate that no CRL will list; whether it is one.
+fn ask(asked: &mut Vec<Arc<Asked>>, certificate: &Certificate, sound: &Sound<'_>) -> bool {
+    let responders = ocsp_urls(certificate);
+    if responders.is_empty() || !urls(certificate).is_empty() {
+        return false;
+    }
+    for issuer in sound.above(certificate) {
+        let request = OcspRequest::about(certificate, issuer);
+        for url in responders.iter().take(RESPONDERS) {
+            let question = Question::Ocsp {
+                url: url.clone(),
+                request: request.clone(),
+            };
+            let key = question.key();
+            // Certificates of the same key of a CA give the same question.
+            if !asked.iter().any(|known| known.key == key) {
+                let name = Name::of(certificate);
+                asked.push(Arc::new(Asked { key, question, name }));
+            }
+        }
+    }
+    true
 }
 
 fn is_named(identifier: &SignerIdentifier, certificate: &Certificate) -> bool {

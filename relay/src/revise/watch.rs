@@ -1,19 +1,21 @@
-//! Which certificates the held submissions rest on, and whom a CRL concerns: a look-up of serials, no validation.
+//! Which certificates the held submissions rest on, and whom a CRL or an OCSP response concerns: a look-up of serials, no validation.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use const_oid::db::rfc5912::ID_KP_OCSP_SIGNING;
 use formats::wire::SubmissionId;
 use time::OffsetDateTime;
 use trust_store::Certificate;
 use trust_store::name::DistinguishedName;
-use trust_store::revocation::crl::Crl;
 
-use super::rests::{Name, Rests};
+use super::piece::{Answer, Said};
+use super::rests::{Asked, Name, Rests};
 
 /// Authorities of one name.
 const MAX_OF_NAME: usize = 64;
 
-/// An entry of a CRL that names a certificate a submission rests on.
+/// A revocation, in a CRL or an OCSP response, that names a certificate a submission rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Entry {
     /// Who issued the certificate.
@@ -44,7 +46,9 @@ pub(super) struct Watch {
     held: BTreeMap<SubmissionId, Rests>,
     /// From a certificate to those that rest on it.
     resting: HashMap<DistinguishedName, HashMap<Vec<u8>, Vec<SubmissionId>>>,
-    /// Authorities seen, to tell an authentic CRL from one that is not.
+    /// Whom to ask about certificates that name no CRL, by the name of the question, and how many submissions rest on each.
+    asked: BTreeMap<String, (Arc<Asked>, usize)>,
+    /// Authorities seen, to tell authentic evidence from what is not.
     authorities: HashMap<DistinguishedName, Vec<Certificate>>,
 }
 
@@ -57,6 +61,10 @@ impl Watch {
         }
         for authority in &rests.authorities {
             self.know(authority);
+        }
+        for asked in &rests.asked {
+            let fresh = || (Arc::clone(asked), 0);
+            self.asked.entry(asked.key.clone()).or_insert_with(fresh).1 += 1;
         }
         let rests = Rests {
             authorities: Vec::new(),
@@ -78,6 +86,14 @@ impl Watch {
     /// Forgets a submission.
     pub(super) fn remove(&mut self, id: &SubmissionId) {
         let Some(rests) = self.held.remove(id) else { return };
+        for asked in &rests.asked {
+            if let Some((_, count)) = self.asked.get_mut(&asked.key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.asked.remove(&asked.key);
+                }
+            }
+        }
         for name in rests.names() {
             if let Some(of_issuer) = self.resting.get_mut(&name.issuer)
                 && let Some(ids) = of_issuer.get_mut(&name.serial)
@@ -95,7 +111,7 @@ impl Watch {
         self.held.contains_key(id)
     }
 
-    /// Submissions whose signers no CRL issued since the signature has confirmed yet.
+    /// Submissions whose signers no CRL or OCSP response since the signature has confirmed yet.
     pub(super) fn unconfirmed(&self) -> usize {
         self.held.values().filter(|rests| !rests.unconfirmed.is_empty()).count()
     }
@@ -106,19 +122,41 @@ impl Watch {
         unconfirmed.flatten()
     }
 
-    /// Whether an authority known here signed it.
-    pub(super) fn is_authentic(&self, crl: &Crl) -> bool {
-        let signers = self.authorities.get(&crl.issuer);
-        signers.is_some_and(|signers| signers.iter().any(|signer| crl.verify_signature(&signer.key).is_ok()))
+    /// Whom to ask about the certificates that name no CRL, each once however many submissions rest on it.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Arc<Asked>> {
+        self.asked.values().map(|(asked, _)| asked)
     }
 
-    /// Whom a CRL concerns: submissions that rest on a certificate it lists, revoked early enough to matter.
-    pub(super) fn concerned(&self, crl: &Crl) -> Vec<(SubmissionId, Entry)> {
+    /// Whether an authority known here signed it, or a responder of that authority.
+    pub(super) fn is_authentic(&self, said: &Said) -> bool {
+        let issuer = match said {
+            Said::List(crl) => &crl.issuer,
+            Said::Answer(answer) => &answer.name.issuer,
+        };
+        let authorities = self.authorities.get(issuer).map(Vec::as_slice).unwrap_or_default();
+        authorities.iter().any(|authority| match said {
+            Said::List(crl) => crl.verify_signature(&authority.key).is_ok(),
+            Said::Answer(answer) => is_answer_of(answer, authority),
+        })
+    }
+
+    /// Whom it concerns: submissions that rest on a certificate it speaks against, revoked early enough to matter.
+    pub(super) fn concerned(&self, said: &Said) -> Vec<(SubmissionId, Entry)> {
         let mut found = Vec::new();
-        for (issuer, serials) in &self.resting {
-            for (serial, ids) in serials {
-                if crl.find(issuer, serial).is_some() {
-                    found.extend(ids.iter().flat_map(|id| self.concerns(crl, id)));
+        match said {
+            Said::Answer(answer) => {
+                let Name { issuer, serial } = &answer.name;
+                let of_issuer = self.resting.get(issuer);
+                let ids = of_issuer.and_then(|serials| serials.get(serial)).into_iter().flatten();
+                found.extend(ids.flat_map(|id| self.concerns(said, id)));
+            }
+            Said::List(_) => {
+                for (issuer, serials) in &self.resting {
+                    for (serial, ids) in serials {
+                        if said.find(issuer, serial).is_some() {
+                            found.extend(ids.iter().flat_map(|id| self.concerns(said, id)));
+                        }
+                    }
                 }
             }
         }
@@ -128,12 +166,12 @@ impl Watch {
     }
 
     /// All by which it concerns this one: one entry may be settled, and the next not.
-    pub(super) fn concerns(&self, crl: &Crl, id: &SubmissionId) -> Vec<(SubmissionId, Entry)> {
+    pub(super) fn concerns(&self, said: &Said, id: &SubmissionId) -> Vec<(SubmissionId, Entry)> {
         let Some(rests) = self.held.get(id) else {
             return Vec::new();
         };
         let entry = |name: &Name, part: Part| {
-            let listed = crl.find(&name.issuer, &name.serial)?;
+            let listed = said.find(&name.issuer, &name.serial)?;
             let late = part == Part::Signer && rests.until.is_some_and(|until| listed.at > until);
             (!late).then(|| Entry {
                 issuer: name.issuer.to_string(),
@@ -153,34 +191,48 @@ impl Watch {
             .collect()
     }
 
-    /// Takes note that a CRL was issued: the first authentic one from the time of the signatures on confirms them.
-    pub(super) fn confirm(&mut self, crl: &Crl) {
-        let issuer = crl.issuer.to_string();
-        if self.held.values().any(|rests| rests.is_confirmed_by(crl, &issuer)) && self.is_authentic(crl) {
+    /// Takes note of what arrived: the first authentic evidence from the time of the signatures on confirms them.
+    pub(super) fn confirm(&mut self, said: &Said) {
+        let whom = said.confirms();
+        if self.held.values().any(|rests| rests.is_confirmed_by(said, &whom)) && self.is_authentic(said) {
             for rests in self
                 .held
                 .values_mut()
-                .filter(|rests| rests.is_confirmed_by(crl, &issuer))
+                .filter(|rests| rests.is_confirmed_by(said, &whom))
             {
-                rests.unconfirmed.remove(&issuer);
+                rests.unconfirmed.remove(&whom);
             }
         }
     }
 
     /// The same for one submission; `authentic` is asked only where it matters.
-    pub(super) fn confirm_one(&mut self, crl: &Crl, id: &SubmissionId, authentic: impl FnOnce(&Self) -> bool) {
-        let issuer = crl.issuer.to_string();
+    pub(super) fn confirm_one(&mut self, said: &Said, id: &SubmissionId, authentic: impl FnOnce(&Self) -> bool) {
+        let whom = said.confirms();
         let matters = self
             .held
             .get(id)
-            .is_some_and(|rests| rests.is_confirmed_by(crl, &issuer));
+            .is_some_and(|rests| rests.is_confirmed_by(said, &whom));
         if matters
             && authentic(self)
             && let Some(rests) = self.held.get_mut(id)
         {
-            rests.unconfirmed.remove(&issuer);
+            rests.unconfirmed.remove(&whom);
         }
     }
+}
+
+/// Whether `authority` signed the response, or certified directly who did (RFC 6960 §4.2.2.2). Which of them may speak, the
+/// validation judges.
+fn is_answer_of(answer: &Answer, authority: &Certificate) -> bool {
+    let response = &answer.response;
+    let signed = |by: &Certificate| response.responder.is_of(by) && response.verify_signature(&by.key).is_ok();
+    let delegated = |by: &&Certificate| {
+        let purposes = by.extended_key_usage().ok().flatten().unwrap_or_default();
+        purposes.contains(&ID_KP_OCSP_SIGNING)
+            && by.issuer == authority.subject
+            && by.verify_signature(&authority.key).is_ok()
+    };
+    signed(authority) || response.certificates.iter().filter(delegated).any(signed)
 }
 
 #[cfg(test)]

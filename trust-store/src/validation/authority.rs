@@ -449,3 +449,6 @@ fn ask_for_issuer(leaf: &Certificate, anchors: &AnchorSet, setting: &Setting<'_>
         queries.push(query);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use formats::asice::{Container, Intake, IntakeError, Limits};
 use formats::cades::{Profile, SignedData};
-use trust_store::revocation::urls;
+use trust_store::revocation::crl::Crl;
+use trust_store::revocation::ocsp::OcspResponse;
+use trust_store::revocation::{OcspRequest, urls};
 use trust_store::{Evidence, TrustStore};
 
 use super::*;
+use crate::evidence::Question;
 use crate::revise::rests::Letter;
 
 fn case(name: &str) -> PathBuf {
@@ -27,8 +30,9 @@ fn trust(name: &str) -> TrustStore {
     crate::trust::open(&case(name).join("trust")).unwrap()
 }
 
-fn list(name: &str) -> Crl {
-    Crl::parse(&std::fs::read(case(name).join("evidence/sign.crl")).unwrap()).unwrap()
+fn list(name: &str) -> Said {
+    let der = std::fs::read(case(name).join("evidence/sign.crl")).unwrap();
+    Said::List(Box::new(Crl::parse(&der).unwrap()))
 }
 
 fn id() -> SubmissionId {
@@ -183,7 +187,7 @@ fn every_entry_that_concerns_a_letter_is_told_of() {
 fn only_a_list_that_an_authority_signed_confirms() {
     let name = "good_doctor";
     let (plain, trust, list) = (signatures(name), trust(name), list(name));
-    let early = Some(list.this_update - time::Duration::seconds(1));
+    let early = Some(list.this_update() - time::Duration::seconds(1));
     let mut watch = watching(&plain, &trust, early);
     assert_eq!(watch.unconfirmed(), 1);
     watch.confirm_one(&list, &id(), |_| false);
@@ -191,8 +195,72 @@ fn only_a_list_that_an_authority_signed_confirms() {
     watch.confirm(&list);
     assert_eq!(watch.unconfirmed(), 0);
     assert_eq!(watch.wanted().count(), 0);
-    let late = Some(list.this_update + time::Duration::seconds(1));
+    let late = Some(list.this_update() + time::Duration::seconds(1));
     let mut watch = watching(&plain, &trust, late);
     watch.confirm(&list);
     assert_eq!(watch.unconfirmed(), 1, "it is older than the signature");
+}
+
+/// The answer in a case's folder, and the question it answers.
+fn answered(name: &str, card: &Certificate) -> (Arc<Asked>, Said) {
+    let der = std::fs::read(case(name).join("evidence/answer.ors")).unwrap();
+    let response = OcspResponse::parse(&der).unwrap().basic.unwrap();
+    let question = Question::Ocsp {
+        url: "http://ocsp.example/".to_owned(),
+        request: OcspRequest {
+            cert_id: response.singles[0].cert_id.clone(),
+        },
+    };
+    let (key, name) = (question.key(), Name::of(card));
+    let asked = Asked { key, question, name };
+    let said = Said::answer(&der, &asked).unwrap();
+    (Arc::new(asked), said)
+}
+
+#[test]
+fn a_response_concerns_every_letter_its_card_signed_after_it_was_revoked() {
+    for (name, concerned, authentic, unconfirmed) in [
+        ("ocsp_revoked", true, true, 0),
+        ("ocsp_revoked_after_stamp", false, true, 0),
+        ("ocsp_good_alone", false, true, 0),
+        ("ocsp_good_by_the_ca", false, true, 0),
+        ("ocsp_unknown", false, true, 2),
+        ("ocsp_forged", false, false, 2),
+        ("ocsp_responder_of_another_ca", false, false, 2),
+        ("ocsp_responder_not_for_ocsp", false, false, 2),
+    ] {
+        let (plain, trust) = (signatures(name), trust(name));
+        let (asked, said) = answered(name, &signer(&plain[0]));
+        let rests = || {
+            let letter = Letter {
+                signatures: &plain,
+                evidence: &Evidence::default(),
+                signed_at: None,
+                received: None,
+            };
+            let mut rests = Rests::of(letter, &trust.anchors);
+            assert!(rests.asked.is_empty(), "{name}: the card names a list too");
+            rests.asked.push(Arc::clone(&asked));
+            rests.unconfirmed = BTreeMap::from([(asked.name.to_string(), Vec::new())]);
+            rests
+        };
+        let other: SubmissionId = "0192f0c4-7b3a-7cc1-8a43-1f2e3d4c5b6b".parse().unwrap();
+        let mut watch = Watch::default();
+        watch.add(&id(), rests());
+        watch.add(&other, rests());
+        assert_eq!(watch.asked().count(), 1, "{name}: one card");
+        let found = watch.concerned(&said);
+        let ids: Vec<&SubmissionId> = found.iter().map(|(id, _)| id).collect();
+        let all = [&id(), &other];
+        assert_eq!(ids, all[..if concerned { 2 } else { 0 }], "{name}");
+        assert!(found.iter().all(|(_, entry)| entry.part == Part::Signer));
+        assert_eq!(watch.is_authentic(&said), authentic, "{name}");
+        assert_eq!(watch.unconfirmed(), 2);
+        watch.confirm(&said);
+        assert_eq!(watch.unconfirmed(), unconfirmed, "{name}");
+        watch.remove(&id());
+        assert_eq!(watch.asked().count(), 1, "{name}: the other is held still");
+        watch.remove(&other);
+        assert_eq!(watch.asked().count(), 0, "{name}: nobody rests on it");
+    }
 }
