@@ -8,6 +8,8 @@
 mod bombs;
 #[path = "refusals/containers.rs"]
 mod containers;
+#[path = "refusals/early.rs"]
+mod early;
 #[path = "refusals/signatures.rs"]
 mod signatures;
 #[path = "refusals/uploads.rs"]

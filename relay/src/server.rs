@@ -3,6 +3,7 @@
 pub mod tls;
 
 mod connection;
+mod linger;
 mod running;
 
 use std::collections::HashMap;

@@ -131,6 +131,26 @@ impl Https {
         self.open()?.send(request, body)
     }
 
+    /// One request over HTTP/2, on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_http2(&self, request: http::request::Builder, body: Vec<u8>) -> anyhow::Result<Reply> {
+        let target = request.uri_ref().cloned().unwrap_or_default();
+        let request = request.uri(format!("https://127.0.0.1:{}{target}", self.port));
+        let request = request.body(Full::new(Bytes::from(body)))?;
+        let answer = async {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await?;
+            let tls = tokio_rustls::TlsConnector::from(Arc::clone(&self.config));
+            let stream = tls.connect(ServerName::try_from("127.0.0.1")?, stream).await?;
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (mut sender, driver) = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await?;
+            tokio::spawn(driver);
+            reply(sender.send_request(request).await?).await
+        };
+        block_on(async { tokio::time::timeout(PATIENCE, answer).await }).context("no answer")?
+    }
+
     /// `GET path`.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request};
+use http::header::{CONNECTION, HeaderName, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use super::Face;
+use super::linger::{Counted, Linger, Wanted};
 use crate::context::Context;
 use crate::observe;
 use crate::peer::{Connection, DeviceName};
@@ -88,9 +89,13 @@ impl Serving {
         device: Option<DeviceName>,
     ) {
         let pulse = Arc::new(Pulse::default());
+        let linger = Linger::default();
+        let wanted = linger.wanted.clone();
         let stream = Watched {
             inner: stream,
             pulse: Arc::clone(&pulse),
+            is_shut: false,
+            linger,
         };
         let connection = Connection {
             address: self.address,
@@ -98,7 +103,7 @@ impl Serving {
         };
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            answer(router.clone(), connection.clone(), request)
+            answer(router.clone(), connection.clone(), request, wanted.clone())
         });
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http1()
@@ -159,8 +164,11 @@ async fn answer(
     router: Router,
     connection: Connection,
     request: Request<Incoming>,
+    linger: Wanted,
 ) -> Result<Response, std::convert::Infallible> {
-    let mut request = request.map(Body::new);
+    let (parts, body) = request.into_parts();
+    let (body, left) = Counted::new(body);
+    let mut request = Request::from_parts(parts, Body::new(body));
     let id = uuid::Uuid::now_v7().to_string();
     let language = Language::asked(request.headers());
     // tus 1.0 "X-HTTP-Method-Override": for clients behind proxies that know no PATCH.
@@ -177,7 +185,7 @@ async fn answer(
         device = connection.device.as_ref().map(|device| device.device.as_str()),
     );
     request.extensions_mut().insert(connection);
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     async move {
         let began = Instant::now();
         let mut response = match router.oneshot(request).await {
@@ -196,6 +204,10 @@ async fn answer(
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, id);
+        }
+        if version < Version::HTTP_2 && left.is_much() {
+            linger.set();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
@@ -255,6 +267,8 @@ impl Pulse {
 struct Watched<S> {
     inner: S,
     pulse: Arc<Pulse>,
+    is_shut: bool,
+    linger: Linger,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -271,7 +285,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
@@ -295,6 +309,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        if !this.is_shut {
+            std::task::ready!(std::pin::Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            this.is_shut = true;
+        }
+        this.linger.poll(&mut this.inner, cx).map(Ok)
     }
 }
