@@ -16,6 +16,8 @@ use time::{Duration, OffsetDateTime};
 
 #[path = "archive/by_command.rs"]
 mod by_command;
+#[path = "archive/ending.rs"]
+mod ending;
 
 /// Archives come within seconds; a test that waits longer has found a fault.
 const PATIENCE: Pause = Pause::from_secs(60);

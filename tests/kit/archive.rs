@@ -44,6 +44,8 @@ pub struct Inside {
     pub index: ObjectIdentifier,
     /// Hash of imprint and index.
     pub digest: DigestAlgorithm,
+    /// Hash of the index, where it is another.
+    pub index_digest: Option<DigestAlgorithm>,
     /// Leave these attributes out of the index.
     pub leave_out: Vec<ObjectIdentifier>,
 }
@@ -56,6 +58,7 @@ impl Inside {
             token: TokenSpec::at(gen_time),
             index: ATS_HASH_INDEX_V3,
             digest: DigestAlgorithm::Sha256,
+            index_digest: None,
             leave_out: Vec::new(),
         }
     }
@@ -130,9 +133,10 @@ impl TestHpki {
     #[must_use]
     pub fn archived_v3(&self, signature: &[u8], content: &[u8], inside: &Inside) -> Vec<u8> {
         let digest = inside.digest;
+        let in_index = inside.index_digest.unwrap_or(digest);
         let signed = read(signature);
         let hashes = |items: Vec<Vec<u8>>| {
-            let hashes = items.iter().flat_map(|item| tlv(0x04, &digest.digest(item)));
+            let hashes = items.iter().flat_map(|item| tlv(0x04, &in_index.digest(item)));
             tlv(0x30, &hashes.collect::<Vec<u8>>())
         };
         let signer = signer(&signed);
@@ -160,7 +164,7 @@ impl TestHpki {
             .map(encoded)
             .collect();
         let lists = signed.crls.iter().flat_map(|set| set.0.iter()).map(encoded).collect();
-        let stated = match digest {
+        let stated = match in_index {
             DigestAlgorithm::Sha256 if inside.index == ATS_HASH_INDEX => Vec::new(),
             digest => encoded(&algorithm_identifier(digest)),
         };

@@ -108,8 +108,8 @@ pub(super) async fn make(
     let stamped = cades::with_archive_stamp(&full, &next, &token).map_err(|error| malformed(&error))?;
     let validated = trust.validate(subject(&stamped), Evidence::default(), now);
     let report = Box::new(validated.report().clone());
-    let carriers: Vec<SignedData> = SignedData::parse(&stamped, Profile::Document).into_iter().collect();
-    match trust.token_end(&token, &carriers, now) {
+    let signed = SignedData::parse(&stamped, Profile::Document).ok();
+    match signed.and_then(|signed| trust.signature_end(&signed, now)) {
         Some(end) if is_archive(&report) => {
             files::write_atomically(target, &stamped)?;
             Ok(Made::Archive { report, end })

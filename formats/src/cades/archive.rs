@@ -20,7 +20,7 @@ use const_oid::ObjectIdentifier;
 
 use super::attributes::read_attribute;
 use super::parse::{CONTEXT_0, CONTEXT_1, only_signer, signed_data};
-use super::{CadesError, FramedDigest, algorithm};
+use super::{CadesError, FramedDigest, SignedData, algorithm};
 use crate::digest::{DigestAlgorithm, Digests};
 use crate::oid;
 use crate::timestamp::Token;
@@ -70,6 +70,8 @@ pub struct ArchiveImprint {
     pub covered: Vec<Covered>,
     /// How much of the signature it does not cover, later archive stamps apart.
     pub uncovered: usize,
+    /// Whether it is over the content itself, by the first of `algorithms`.
+    pub covers_content: bool,
     /// Hashes it relies on.
     pub algorithms: Vec<DigestAlgorithm>,
 }
@@ -97,6 +99,19 @@ pub enum ArchiveError {
     /// The signature around it.
     #[error(transparent)]
     Signature(#[from] CadesError),
+}
+
+impl ArchiveStamp {
+    /// The hash it relies on in `signed` beside that of its own imprint: of version 3 that of its index; of the first kind, where
+    /// the content is outside, that of the signer's message digest.
+    #[must_use]
+    pub fn further_hash(&self, signed: &SignedData) -> Option<DigestAlgorithm> {
+        match self.kind {
+            ArchiveStampKind::V1 => signed.content.is_none().then_some(signed.signer.digest_algorithm),
+            ArchiveStampKind::V2 => None,
+            ArchiveStampKind::V3 => HashIndex::of(&self.token).ok().map(|index| index.algorithm),
+        }
+    }
 }
 
 impl From<tlv::TlvError> for ArchiveError {
@@ -262,6 +277,7 @@ impl<'a> Parts<'a> {
             accepted: vec![algorithm.digest(&imprint)],
             covered,
             uncovered,
+            covers_content: true,
             algorithms: vec![algorithm, index.algorithm],
         })
     }

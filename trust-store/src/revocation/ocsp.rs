@@ -10,6 +10,8 @@ pub use response::{BasicResponse, CertStatus, OcspResponse, ResponderId, Respons
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use crate::certificate::Certificate;
+
 /// Signatures verified for one validation.
 const MAX_VERIFICATIONS: usize = 4_096;
 
@@ -67,6 +69,14 @@ impl OcspPool {
             let response = self.responses.get(*position)?;
             Some((*position, response, response.singles.get(*index)?))
         })
+    }
+
+    /// The response with the newest answer about a certificate.
+    pub(crate) fn newest(&self, certificate: &Certificate, issuer: &Certificate) -> Option<&BasicResponse> {
+        let answers = self.about(&certificate.serial);
+        let answers = answers.filter(|(_, _, single)| single.is_about(certificate, issuer));
+        let newest = answers.max_by_key(|(_, _, single)| single.this_update);
+        newest.map(|(_, response, _)| response)
     }
 
     /// What responders said who gave no answer.

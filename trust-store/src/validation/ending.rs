@@ -2,6 +2,7 @@
 
 use formats::asice::Container;
 use formats::cades::{Profile, SignedData};
+use formats::digest::DigestAlgorithm;
 use formats::timestamp::Token;
 use time::OffsetDateTime;
 
@@ -11,6 +12,9 @@ use crate::algorithm;
 use crate::certificate::Certificate;
 use crate::evidence::Evidence;
 use crate::path::{self, CertificationPath, PathInputs};
+
+/// Certificates tried for one OCSP response.
+const MAX_RESPONDERS: usize = 8;
 
 /// How long a stamp lasts, and why no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,28 +56,22 @@ impl TrustStore {
             .chain(tokens)
             .filter_map(|(bytes, profile)| SignedData::parse(bytes, profile).ok())
             .collect();
-        let mut end = self.token_end(&token.bytes, &carriers, now)?;
-        let hashes = manifest.references.iter().map(|one| one.algorithm.name().to_owned());
-        for (until, because) in self.ends_of(hashes) {
-            if until < end.until {
-                (end.until, end.because) = (until, because);
-            }
-        }
-        Some(end)
+        let end = self.token_end(&token.bytes, &carriers, now)?;
+        Some(self.no_later(end, manifest.references.iter().map(|one| one.algorithm)))
     }
 
     /// The end of the newest archive stamp inside a detached signature, as [`TrustStore::stamp_end`]; `None` also where there is none.
     #[must_use]
     pub fn signature_end(&self, signed: &SignedData, now: OffsetDateTime) -> Option<StampEnd> {
-        let stamps = signed.signer.archive_stamps.iter().map(|stamp| &stamp.token);
-        let stamps = stamps.filter_map(|token| Some((Token::parse(token).ok()?.info.gen_time, token)));
-        let (_, token) = stamps.max_by_key(|(gen_time, _)| *gen_time)?;
-        self.token_end(token, std::slice::from_ref(signed), now)
+        let stamps = signed.signer.archive_stamps.iter();
+        let stamps = stamps.filter_map(|stamp| Some((Token::parse(&stamp.token).ok()?.info.gen_time, stamp)));
+        let (_, stamp) = stamps.max_by_key(|(gen_time, _)| *gen_time)?;
+        let end = self.token_end(&stamp.token, std::slice::from_ref(signed), now)?;
+        Some(self.no_later(end, stamp.further_hash(signed)))
     }
 
-    /// [`TrustStore::stamp_end`] of one token, with the certificates and lists that it and `carriers` carry.
-    #[must_use]
-    pub fn token_end(&self, token: &[u8], carriers: &[SignedData], now: OffsetDateTime) -> Option<StampEnd> {
+    /// [`TrustStore::stamp_end`] of one token, with the certificates, lists and responses that it and `carriers` carry.
+    fn token_end(&self, token: &[u8], carriers: &[SignedData], now: OffsetDateTime) -> Option<StampEnd> {
         let parsed = Token::parse(token).ok()?;
         let evidence = Evidence {
             tokens: vec![token.to_vec()],
@@ -106,8 +104,19 @@ impl TrustStore {
         })
     }
 
-    /// What ends first on a path: the validity of a certificate, the anchor's included, or an algorithm by which one of them or the
-    /// newest list at hand of its issuer is signed.
+    /// A stamp that relies on these hashes too.
+    fn no_later(&self, mut end: StampEnd, hashes: impl IntoIterator<Item = DigestAlgorithm>) -> StampEnd {
+        let hashes = hashes.into_iter().map(|hash| hash.name().to_owned());
+        for (until, because) in self.ends_of(hashes) {
+            if until < end.until {
+                (end.until, end.because) = (until, because);
+            }
+        }
+        end
+    }
+
+    /// What ends first on a path: the validity of a certificate, the anchor's included, or an algorithm by which one of them is signed,
+    /// or what is said of its revocation.
     fn end_of_path(&self, path: &CertificationPath, setting: &Setting<'_>) -> Option<(OffsetDateTime, EndOf)> {
         let validity = |one: &Certificate| (one.not_after, EndOf::Certificate(one.subject.to_string()));
         let mut ends = vec![validity(&path.anchor.certificate)];
@@ -115,15 +124,50 @@ impl TrustStore {
             ends.push(validity(certificate));
             let key = &path.issuer_of(index).key;
             let signed = algorithm::algorithm_names(&certificate.signature_algorithm, None, key).unwrap_or_default();
-            let list = setting.material.crls.newest(&certificate.issuer);
-            let listed = list.map(|list| list.algorithm_names(key)).unwrap_or_default();
-            ends.extend(self.ends_of(signed.into_iter().chain(listed)));
+            ends.extend(self.ends_of(signed.into_iter()));
+            ends.extend(self.end_of_evidence(certificate, path.issuer_of(index), setting));
         }
         ends.into_iter().min_by_key(|(until, _)| *until)
+    }
+
+    /// Until when the algorithms last of the newest list at hand of a certificate's issuer, or of the newest OCSP response about it:
+    /// either suffices, so what lasts longer counts.
+    fn end_of_evidence(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        setting: &Setting<'_>,
+    ) -> Option<(OffsetDateTime, EndOf)> {
+        let list = setting.material.crls.newest(&certificate.issuer);
+        let listed = list.map(|list| list.algorithm_names(&issuer.key));
+        let answered = answered(certificate, issuer, setting);
+        let ends: Option<Vec<_>> = [listed, answered]
+            .into_iter()
+            .flatten()
+            .map(|names| self.ends_of(names.into_iter()).min_by_key(|(until, _)| *until))
+            .collect();
+        ends?.into_iter().max_by_key(|(until, _)| *until)
     }
 
     /// The last acceptable dates of those algorithms that have one.
     fn ends_of(&self, names: impl Iterator<Item = String>) -> impl Iterator<Item = (OffsetDateTime, EndOf)> {
         names.filter_map(|name| Some((self.policy.last_acceptable(&name)?, EndOf::Algorithm(name))))
     }
+}
+
+/// The names of the algorithms by which the newest OCSP response about a certificate is signed, and its responder's certificate.
+fn answered(certificate: &Certificate, issuer: &Certificate, setting: &Setting<'_>) -> Option<Vec<String>> {
+    let response = setting.material.ocsp.newest(certificate, issuer)?;
+    let at_hand = setting.material.certificates.certificates().iter();
+    let named = std::iter::once(issuer).chain(&response.certificates).chain(at_hand);
+    let named = named.filter(|one| response.responder.is_of(one)).take(MAX_RESPONDERS);
+    let signer = named
+        .into_iter()
+        .find(|one| response.verify_signature(&one.key).is_ok())?;
+    let own = algorithm::algorithm_names(&response.algorithm, None, &signer.key).ok()?;
+    let delegation = match signer == issuer {
+        true => Vec::new(),
+        false => algorithm::algorithm_names(&signer.signature_algorithm, None, &issuer.key).ok()?,
+    };
+    Some([own, delegation].concat())
 }

@@ -66,6 +66,7 @@ impl<'a> Parts<'a> {
         let attributes = self.older_than(token);
         let mut imprint = self.imprint(algorithm, &attributes, self.without_content(algorithm, &attributes))?;
         if self.content.is_none() {
+            imprint.covers_content = false;
             let mut fields = Reader::new(self.signer);
             fields.expect(tlv::INTEGER)?;
             fields.any()?;
@@ -144,6 +145,7 @@ impl<'a> Parts<'a> {
             accepted,
             covered: certificates.chain(crls).chain(values).collect(),
             uncovered: 0,
+            covers_content: true,
             algorithms: vec![algorithm],
         })
     }
