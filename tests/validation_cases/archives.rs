@@ -5,7 +5,7 @@ use std::path::Path;
 
 use formats::cades::with_evidence;
 use kit::archive::ATS_HASH_INDEX;
-use kit::{Ca, CrlReason, Inside, Key, Revoked, TestHpki, TokenSpec, TsaSpec};
+use kit::{Ca, CardSpec, CrlReason, Inside, Key, Revoked, TestHpki, TokenSpec, TsaSpec};
 use time::{Duration, OffsetDateTime};
 
 use super::{NOW, PASSED, Plan, Row, containers, hours, indeterminate};
@@ -307,6 +307,31 @@ pub(super) const ROWS: &[Row] = &[
         |plan| {
             bare(plan, |hpki, signature| hpki.archived_v3(signature, LETTER, &inside()));
             plan.policy = LEVEL_LTA;
+        },
+    ),
+    (
+        "ats_v3_hash_of_the_content_outlived",
+        PASSED,
+        "the content is named by a hash given up since, and the archive stamp proves that it is older",
+        "CONTRACTS.md §3 Archive and proofs of existence",
+        |plan| {
+            plan.card = CardSpec::p384_doctor();
+            bare(plan, |hpki, signature| hpki.archived_v3(signature, LETTER, &inside()));
+            plan.policy = "[algorithms]\nrsa2048 = \"2040-12-31\"\nsha384 = \"2030-12-31\"";
+            plan.says = Some(DECIDES);
+        },
+    ),
+    (
+        "bare_hash_of_the_content_outlived",
+        indeterminate("CRYPTO_CONSTRAINTS_FAILURE"),
+        "the content is named by a hash given up a day after it was signed, and nothing proves that it is as old",
+        "CONTRACTS.md §3 Archive and proofs of existence",
+        |plan| {
+            plan.card = CardSpec::p384_doctor();
+            plan.bare = Some(("letter", Some("letter")));
+            plan.policy = "[algorithms]\nsha384 = \"2026-11-21\"";
+            plan.now = NOW + Duration::days(3);
+            plan.says = Some("names its content by sha384");
         },
     ),
     (

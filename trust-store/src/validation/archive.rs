@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use formats::asice::{ArchiveManifest, Container, FileEntry};
 use formats::cades::{ArchiveStampKind, FramedDigest, Profile, SignedData, archive_imprint};
-use formats::digest::Digests;
+use formats::digest::{DigestAlgorithm, Digests};
 use formats::timestamp::Token;
 use time::OffsetDateTime;
 
@@ -32,6 +32,8 @@ pub(super) use document::judge as judge_documents;
 pub(super) struct Carrier<'c> {
     pub(super) bytes: &'c [u8],
     pub(super) parsed: Option<&'c SignedData>,
+    /// The entry it signs; [`super::existence::CONTENT`] of a bare one. `None` where that is not told.
+    pub(super) content_name: Option<&'c str>,
     /// Digests of its detached content, where known.
     pub(super) content: Option<&'c Digests>,
     /// Hashes over it inside frames, where it was at hand itself.
@@ -357,6 +359,9 @@ fn inside(
         for part in &imprint.covered {
             setting.existence.prove(&carried_by_part(part), gen_time);
         }
+        if let (true, Some(content)) = (imprint.covers_content, carrier.content_name) {
+            prove_content(content, &imprint.algorithms, gen_time, setting);
+        }
         if let Some(parsed) = carrier.parsed {
             setting
                 .existence
@@ -384,6 +389,16 @@ fn inside(
         names: Vec::new(),
         whole: imprint.uncovered == 0,
     })
+}
+
+/// The content existed when a stamp over it was made, unless the hash in between was given up before anything newer vouched for the
+/// content: another one may match it.
+fn prove_content(content: &str, algorithms: &[DigestAlgorithm], gen_time: OffsetDateTime, setting: &mut Setting<'_>) {
+    let since = setting.existence.of_entry(content).max(gen_time);
+    let over = algorithms.first();
+    if over.is_some_and(|over| signer::outlived(setting.policy, over.name(), since).is_none()) {
+        setting.existence.prove_entry(content, gen_time);
+    }
 }
 
 /// A name in META-INF, or the fact that it is a file: file names may be a patient's.

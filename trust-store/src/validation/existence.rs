@@ -18,6 +18,9 @@ pub(super) struct Existence {
     otherwise: OffsetDateTime,
 }
 
+/// Name under which the content of a bare signature stands. No entry of a container has an empty one.
+pub(super) const CONTENT: &str = "";
+
 /// How deep tokens inside tokens are followed.
 const MAX_DEPTH: usize = 3;
 

@@ -69,7 +69,7 @@ pub(super) fn judge(
                     ..Judged::without_signature(ledger)
                 };
             }
-            let content = Content::Bare(Some(&signature.digests));
+            let content = Content::Pdf(signature);
             let mut judged = signature::judge(&signature.field, parsed, &content, ledger, &setting);
             if let Ok(signed) = parsed {
                 let case = Case {

@@ -8,8 +8,10 @@ use formats::cades::{CadesError, SignedData, is_archive_attribute};
 use formats::digest::Digests;
 use formats::envelope::DocumentKind;
 use formats::hc_role::HcRole;
+use formats::pdf::PdfSignature;
 use time::OffsetDateTime;
 
+use super::existence::CONTENT;
 use super::ledger::{Ledger, Row};
 use super::stamp::{self, Over, Stamp};
 use super::{Setting, authority, material, profile, route, signer};
@@ -27,6 +29,8 @@ pub(super) enum Content<'c> {
     Manifest(Option<&'c Manifest>),
     /// What was supplied beside a bare signature.
     Bare(Option<&'c Digests>),
+    /// The ranges that a signature inside a PDF is over.
+    Pdf(&'c PdfSignature),
 }
 
 /// One signature as judged.
@@ -160,9 +164,7 @@ pub(super) fn judge(
         &mut judged.queries,
     );
     signer::algorithm_dates(signed, certificate, setting.policy, moment.time, ledger);
-    if let Content::Manifest(Some(manifest)) = content {
-        reference_dates(manifest, signed, setting, moment.time, ledger);
-    }
+    reference_dates(content, signed, setting, moment.time, ledger);
     judged.moment = Some(moment);
     judged
 }
@@ -208,6 +210,7 @@ fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledge
         Content::Manifest(None) => return,
         Content::Manifest(Some(manifest)) => Some(&manifest.digests),
         Content::Bare(digests) => *digests,
+        Content::Pdf(signature) => Some(&signature.digests),
     };
     let outside = match outside.map(|digests| digests.get(signer.digest_algorithm)) {
         Some(None) => {
@@ -240,26 +243,35 @@ fn signed_content(signed: &SignedData, content: &Content<'_>, ledger: &mut Ledge
     }
 }
 
-/// Whether the hashes that lead from the signature (made at `time`) to the manifest and from there to the files were still acceptable
-/// when what they lead to became known: later, another file of the same hash may have taken its place.
+/// Whether the hashes that lead from the signature (made at `time`) to its content, and from a manifest to the files, were still
+/// acceptable when what they lead to became known: later, another file of the same hash may have taken its place.
 fn reference_dates(
-    manifest: &Manifest,
+    content: &Content<'_>,
     signed: &SignedData,
     setting: &Setting<'_>,
     time: OffsetDateTime,
     ledger: &mut Ledger,
 ) {
-    let outlived = |name: &str, entry: &str| {
-        let since = time.max(setting.existence.of_entry(entry));
-        signer::outlived(setting.policy, name, since)
+    let existence = &setting.existence;
+    let outlived = |name: &str, known: OffsetDateTime| signer::outlived(setting.policy, name, time.max(known));
+    let (what, known) = match content {
+        Content::Manifest(None) => return,
+        Content::Manifest(Some(manifest)) => (manifest.name.as_str(), existence.of_entry(&manifest.name)),
+        Content::Bare(_) => ("its content", existence.of_entry(CONTENT)),
+        // Whatever stamp covers a signature in a PDF covers the bytes before it.
+        Content::Pdf(signature) => ("its content", existence.of(&signature.contents)),
     };
-    let mut details = BTreeSet::new();
-    for reference in &manifest.references {
-        let detail = outlived(reference.algorithm.name(), &reference.path);
-        details.extend(detail.map(|detail| format!("{} names files by {detail}.", manifest.name)));
+    let digest = outlived(signed.signer.digest_algorithm.name(), known);
+    let mut details: BTreeSet<String> = digest
+        .map(|detail| format!("The signature names {what} by {detail}."))
+        .into_iter()
+        .collect();
+    if let Content::Manifest(Some(manifest)) = content {
+        for reference in &manifest.references {
+            let detail = outlived(reference.algorithm.name(), existence.of_entry(&reference.path));
+            details.extend(detail.map(|detail| format!("{} names files by {detail}.", manifest.name)));
+        }
     }
-    let digest = outlived(signed.signer.digest_algorithm.name(), &manifest.name);
-    details.extend(digest.map(|detail| format!("The signature names {} by {detail}.", manifest.name)));
     for detail in details {
         ledger.fail("algorithms", Row::CryptoConstraintsFailure, detail);
     }

@@ -33,8 +33,12 @@ fn manifest() -> Manifest {
     }
 }
 
-/// What is wrong where these entries are proven to be of before the end of SHA-256.
+/// What is wrong with a container where these entries are proven to be of before the end of SHA-256.
 fn row(proven: &[&str]) -> Option<Row> {
+    row_of(&Content::Manifest(Some(&manifest())), proven)
+}
+
+fn row_of(content: &Content<'_>, proven: &[&str]) -> Option<Row> {
     let (anchors, mut policy) = (Anchors::default(), Policy::default());
     policy.algorithms.insert("sha256".to_owned(), ENDED);
     let mut existence = Existence::unproven(NOW);
@@ -53,7 +57,7 @@ fn row(proven: &[&str]) -> Option<Row> {
     };
     let mut ledger = Ledger::default();
     reference_dates(
-        &manifest(),
+        content,
         &carrying(Vec::new(), Vec::new()),
         &setting,
         SIGNED,
@@ -69,6 +73,14 @@ fn a_hash_given_up_binds_only_what_is_proven_to_be_older() {
     for too_little in [vec![], vec!["a.pdf"], vec![name.as_str()], vec!["b.pdf", name.as_str()]] {
         assert_eq!(row(&too_little), Some(Row::CryptoConstraintsFailure), "{too_little:?}");
     }
+}
+
+#[test]
+fn so_does_the_hash_of_content_beside_a_bare_signature() {
+    let digests = Digests::of(b"letter");
+    let content = Content::Bare(Some(&digests));
+    assert_eq!(row_of(&content, &[CONTENT]), None);
+    assert_eq!(row_of(&content, &["a.pdf"]), Some(Row::CryptoConstraintsFailure));
 }
 
 #[test]
