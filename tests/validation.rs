@@ -86,10 +86,10 @@ fn judge(folder: &Path) -> Result<(), String> {
     let missing = store.missing(&subject, &evidence, now).len();
     let validated = store.validate(subject.clone(), evidence.clone(), now);
     if let Subject::Container(container) = &subject {
-        let foreseen = store.foresee(container, evidence.clone(), now);
+        let foreseen = store.foresee(Container::clone(container), evidence.clone(), now);
         let same = foreseen.is_none_or(|report| report.sub_indication == validated.report().sub_indication);
         assert!(same, "{}: what is foreseen is what is found", folder.display());
-        let foreseen = store.foresee(container, Evidence::default(), now);
+        let foreseen = store.foresee(Container::clone(container), Evidence::default(), now);
         if let Some(report) = &foreseen {
             replay(report);
         }

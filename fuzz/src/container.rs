@@ -41,7 +41,9 @@ fn judge(container: &Container, fatal: bool) {
     let house = house();
     let subject = Subject::Container(Box::new(container.clone()));
     let _ = house.store.missing(&subject, &house.evidence, house.now);
-    let _ = house.store.foresee(container, house.evidence.clone(), house.now);
+    let _ = house
+        .store
+        .foresee(container.clone(), house.evidence.clone(), house.now);
     let validated = house.store.validate(subject, house.evidence.clone(), house.now);
     let report = validated.report();
     assert_eq!(report.passed(), report.sub_indication.is_none());

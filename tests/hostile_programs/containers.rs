@@ -12,6 +12,9 @@ use time::OffsetDateTime;
 
 use super::SIZE;
 
+/// What a file of one byte takes in a container.
+const BYTES_A_FILE: usize = 400;
+
 /// Who signs, and when.
 pub(crate) struct Signing<'s> {
     pub(crate) hpki: &'s TestHpki,
@@ -72,7 +75,12 @@ pub(crate) fn containers<'s>(
             ugly: true,
         }
     });
-    manifests.chain(signatures).chain(envelopes).chain(files)
+    let many = std::iter::once_with(move || Hostile {
+        name: "files of one byte",
+        bytes: signing.many(letter()),
+        ugly: true,
+    });
+    manifests.chain(signatures).chain(envelopes).chain(files).chain(many)
 }
 
 /// An honest letter with so many bytes of image.
@@ -85,6 +93,12 @@ pub(crate) fn large_referral(
 }
 
 impl Signing<'_> {
+    /// As many files as fit: each costs a reference, two headers and a line in everything that is told of the letter.
+    fn many(&self, (envelope, mut files): (Envelope, Vec<(String, Vec<u8>)>)) -> Vec<u8> {
+        files.extend((0..SIZE / BYTES_A_FILE).map(|number| (format!("images/{number}"), vec![1])));
+        self.container((envelope, files), None, &|manifest| manifest, |signature| signature)
+    }
+
     /// A container in which everything is as stated: `envelope` in place of the letter's, its manifest changed before it is signed,
     /// and its signature changed after it is made.
     fn container(

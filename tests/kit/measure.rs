@@ -64,6 +64,12 @@ pub fn peak_memory(pid: u32) -> Option<u64> {
     memory(pid, "VmHWM:")
 }
 
+/// Forgets the most memory a process has had resident: what follows is measured by itself. proc_pid_clear_refs(5), value 5.
+pub fn forget_peak(pid: u32) {
+    // Where there is no such file, nobody tells the peak either.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
 /// The memory a process has resident now, bytes (Linux).
 #[must_use]
 pub fn resident_memory(pid: u32) -> Option<u64> {

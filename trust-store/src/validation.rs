@@ -128,17 +128,17 @@ impl TrustStore {
     #[must_use]
     pub fn foresee(
         &self,
-        arrived: &Container,
+        arrived: Container,
         evidence: Evidence,
         now: OffsetDateTime,
     ) -> Option<Box<ValidationReport>> {
-        let asked = self.judge_container(arrived, Extent::Arriving, &evidence, now, true);
+        let asked = self.judge_container(&arrived, Extent::Arriving, &evidence, now, true);
         let passes = asked.iter().all(|one| one.ledger.row().is_none());
         if passes || is_open(&asked) {
             return None;
         }
-        let judged = self.judge_container(arrived, Extent::Arriving, &evidence, now, false);
-        let subject = Subject::Container(Box::new(arrived.clone()));
+        let judged = self.judge_container(&arrived, Extent::Arriving, &evidence, now, false);
+        let subject = Subject::Container(Box::new(arrived));
         // Only the report leaves: a container that is not whole is never `Verified`.
         let validated = verdict::sum_up(self, &subject, Extent::Arriving, evidence, now, judged);
         let hopeless = !validated.report().passed() && !validated.may_pass_later();
@@ -160,6 +160,7 @@ impl TrustStore {
                 let carrier = Carrier {
                     bytes,
                     parsed: parsed.as_ref().ok(),
+                    content_name: Some(existence::CONTENT),
                     content: content.as_ref().map(|content| &content.digests),
                     framed: content
                         .as_ref()
@@ -237,6 +238,7 @@ impl TrustStore {
             .map(|(file, parsed)| Carrier {
                 bytes: &file.bytes,
                 parsed: parsed.as_ref().ok(),
+                content_name: named(file).map(|manifest| manifest.name.as_str()),
                 content: named(file).map(|manifest| &manifest.digests),
                 framed: &[],
             })

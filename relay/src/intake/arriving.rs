@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use formats::asice::Container;
+use formats::wire::SubmissionId;
 
 use super::refusal::Refusal;
 use crate::clock;
@@ -25,24 +26,23 @@ pub(crate) async fn look(
     reading: &mut Reading,
 ) -> Result<(), Problem> {
     let due = !reading.judged || reading.refused().is_some();
-    let arrived = reading.arrived().filter(|_| due).cloned();
-    let Some(arrived) = arrived else {
+    let Some(arrived) = reading.arrived().filter(|_| due) else {
         return match reading.refused() {
             Some(problem) => Err(refuse(context, peer, upload, None, problem.clone().into()).await),
             None => Ok(()),
         };
     };
     // First what the envelope and the signature say, so that the answer does not depend on how the bytes came in pieces.
-    let judged = match head(context, peer, &arrived).await {
+    let judged = match head(context, peer, arrived).await {
         Ok(None) => reading.refused().cloned().map(Refusal::from),
         Ok(refusal) => refusal,
         Err(problem) => return Err(problem),
     };
-    reading.judged = true;
-    match judged {
-        None => Ok(()),
-        Some(refusal) => Err(refuse(context, peer, upload, Some(&arrived), refusal).await),
+    if let Some(refusal) = judged {
+        return Err(refuse(context, peer, upload, Some(arrived), refusal).await);
     }
+    reading.judged = true;
+    Ok(())
 }
 
 /// The container, when all of it is there: what a restart has forgotten is read again from the disk.
@@ -84,10 +84,12 @@ async fn finish(
         return Err(Code::UploadIncomplete.into());
     }
     look(context, peer, upload, &mut reading).await?;
-    let arrived = reading.arrived().cloned();
+    let id = reading
+        .arrived()
+        .and_then(|arrived| Some(arrived.envelope.as_ref()?.id.clone()));
     let container = match reading.finish() {
         Ok(container) => container,
-        Err(problem) => return Err(refuse(context, peer, upload, arrived.as_ref(), problem.into()).await),
+        Err(problem) => return Err(refuse_as(context, peer, id.as_ref(), None, problem.into()).await),
     };
     let announced = upload.sha256.as_ref();
     if announced.is_some_and(|stated| *stated != hex::encode(container.sha256)) {
@@ -124,8 +126,7 @@ async fn head(context: &Context, peer: &Peer, arrived: &Container) -> Result<Opt
         return Ok(Some(problem.into()));
     }
     let arrived = arrived.clone();
-    let foreseen =
-        tokio::task::spawn_blocking(move || trust.foresee(&arrived, Evidence::default(), clock::now())).await;
+    let foreseen = tokio::task::spawn_blocking(move || trust.foresee(arrived, Evidence::default(), clock::now())).await;
     match foreseen.map_err(|error| Problem::internal(&error))? {
         Some(report) => Ok(Some(Refusal::by_verdict(report)?)),
         None => Ok(None),
@@ -159,6 +160,16 @@ async fn refuse(
     // The digest of a whole container only: of a part there is none.
     let whole = container.filter(|container| container.size == upload.length);
     let digest = whole.map(|container| hex::encode(container.sha256));
+    refuse_as(context, peer, id, digest, refusal).await
+}
+
+async fn refuse_as(
+    context: &Context,
+    peer: &Peer,
+    id: Option<&SubmissionId>,
+    digest: Option<String>,
+    refusal: Refusal,
+) -> Problem {
     match refusal
         .record(context, peer.actor(), &peer.facility.code, id, digest)
         .await
