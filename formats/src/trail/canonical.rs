@@ -8,14 +8,20 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
+/// Bytes of a body, as most are.
+const BODY: usize = 2048;
 /// Integers up to here are written as they are. RFC 8785 §3.2.2.3: beyond, a number is a double.
 const EXACT: u64 = 1 << 53;
 
 /// The canonical form; `None`: it has something that is not known here, or cannot be written at all.
 pub(super) fn canonical(value: &impl Serialize) -> Option<String> {
     let mut written = Vec::new();
+    let canonical = Canonical {
+        out: Vec::with_capacity(BODY),
+        ..Canonical::default()
+    };
     value
-        .serialize(&mut Serializer::with_formatter(&mut written, Canonical::default()))
+        .serialize(&mut Serializer::with_formatter(&mut written, canonical))
         .ok()?;
     String::from_utf8(written).ok()
 }

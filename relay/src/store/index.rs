@@ -9,8 +9,9 @@ mod nodes;
 mod query;
 mod sealed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use formats::wire::SubmissionId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,6 +28,9 @@ use crate::month_keys::KeyId;
 
 /// How rows are laid out; raised where a release reads them otherwise.
 const LAYOUT: &[u8] = b"2";
+
+/// Bytes of a submission's row, as most are.
+const ROW: usize = 2048;
 
 /// A row of the index.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,6 +76,8 @@ impl Changes {
 pub(super) struct Pending<'a> {
     below: &'a dyn Fetch,
     pub(super) changes: Changes,
+    /// Submissions as they stand in `changes`, read already.
+    read: HashMap<SubmissionId, SubmissionRow>,
 }
 
 impl Fetch for Pending<'_> {
@@ -88,7 +94,14 @@ impl<'a> Pending<'a> {
         Self {
             below,
             changes: Changes::default(),
+            read: HashMap::new(),
         }
+    }
+
+    /// The changes so far, to be written below; from here on it is as new.
+    pub(super) fn take(&mut self) -> Changes {
+        self.read.clear();
+        std::mem::take(&mut self.changes)
     }
 
     fn put(&mut self, key: Key, value: Vec<u8>) {
@@ -103,14 +116,35 @@ impl<'a> Pending<'a> {
 
     /// A row with personal data: it lies under the key of the record it begins with.
     fn put_sealed(&mut self, key: Key, under: KeyId, row: &impl Serialize) -> Result<(), StoreError> {
-        let json = serde_json::to_vec(row).map_err(|_| StoreError::Broken("index row cannot be written".into()))?;
-        self.put(key, [under.as_bytes().as_slice(), &json].concat());
+        let mut value = Vec::with_capacity(ROW);
+        value.extend_from_slice(under.as_bytes());
+        serde_json::to_writer(&mut value, row).map_err(|_| StoreError::Broken("index row cannot be written".into()))?;
+        self.put(key, value);
         Ok(())
     }
 
-    fn put_submission(&mut self, row: &SubmissionRow) -> Result<(), StoreError> {
+    fn put_submission(&mut self, row: SubmissionRow) -> Result<(), StoreError> {
         let under = row.key().ok_or_else(unreadable)?;
-        self.put_sealed(Key::submission(&row.submission.submission), under, row)
+        self.put_sealed(Key::submission(&row.submission.submission), under, &row)?;
+        self.keep(row);
+        Ok(())
+    }
+
+    /// One submission; who takes it puts it back, changed or not.
+    fn submission(&mut self, id: &SubmissionId) -> Result<Option<SubmissionRow>, StoreError> {
+        match self.read.remove(id) {
+            Some(row) => Ok(Some(row)),
+            None => row(self, &Key::submission(id)),
+        }
+    }
+
+    fn keep(&mut self, row: SubmissionRow) {
+        self.read.insert(row.submission.submission.clone(), row);
+    }
+
+    fn remove_submission(&mut self, id: &SubmissionId) {
+        self.read.remove(id);
+        self.remove(Key::submission(id));
     }
 
     fn remove(&mut self, key: Key) {

@@ -107,7 +107,7 @@ fn write(table: &SealedTable, ready: Receiver<Vec<Ready>>, from: u64) -> Result<
         }
         if unwritten >= WRITTEN {
             unwritten = 0;
-            table.write(std::mem::take(&mut index.changes))?;
+            table.write(index.take())?;
         }
     }
     table.write(index.changes)?;

@@ -81,11 +81,15 @@ impl Group {
 
     /// Adds a record, which has the position [`Group::next`].
     pub(crate) fn add(&mut self, record: &SealedRecord) {
-        let payload = record.encode();
-        self.frames
-            .extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-        self.frames.extend(crc32fast::hash(&payload).to_le_bytes());
-        self.frames.extend(payload);
+        let length = u32::try_from(record.length()).unwrap_or(u32::MAX);
+        self.frames.extend_from_slice(&length.to_le_bytes());
+        let begins = self.frames.len();
+        self.frames.extend_from_slice(&[0; 4]);
+        record.push(&mut self.frames);
+        let crc = self.frames.get(begins + 4..).map(crc32fast::hash).unwrap_or_default();
+        if let Some(place) = self.frames.get_mut(begins..begins + 4) {
+            place.copy_from_slice(&crc.to_le_bytes());
+        }
         self.next += 1;
         self.count += 1;
     }

@@ -131,7 +131,15 @@ impl SealedRecord {
 
     /// Its bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        [self.clear().as_slice(), &self.sealed].concat()
+        let mut bytes = Vec::with_capacity(self.length());
+        self.push(&mut bytes);
+        bytes
+    }
+
+    /// Appends its bytes.
+    pub(super) fn push(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.clear());
+        out.extend_from_slice(&self.sealed);
     }
 
     /// From its bytes; `None` if they are too short or name no key.

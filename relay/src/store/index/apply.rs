@@ -221,7 +221,7 @@ fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -
                 stored(index, submission, u64::saturating_add)?;
             }
             index.put(Key::pending(&submission.submission), Vec::new());
-            index.put_submission(&new)
+            index.put_submission(new)
         }
         // Only the refusal of what waits ends it: another container under the same id is refused beside it.
         Event::Refused {
@@ -239,7 +239,7 @@ fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -
             if row.state == SubmissionState::PendingEvidence && same {
                 stored(index, &row.submission, u64::saturating_sub)?;
                 index.remove(Key::pending(id));
-                index.remove(key);
+                index.remove_submission(id);
             }
             Ok(())
         }
@@ -383,7 +383,7 @@ fn accepted(
     for (facility, _) in &row.recipients {
         index.put(Key::inbox(facility, position), id.as_str().as_bytes().to_vec());
     }
-    index.put_submission(&row)
+    index.put_submission(row)
 }
 
 /// Delivery stops, and the submission moves to the end of its recipients' inboxes, where who follows them finds it anew.
@@ -414,7 +414,7 @@ fn revised(
         time: record.time.clone(),
         revision: revision.clone(),
     });
-    index.put_submission(&row)
+    index.put_submission(row)
 }
 
 /// Each recipient facility once, in the envelope's order.
@@ -449,13 +449,11 @@ fn change(
     id: &SubmissionId,
     alter: impl FnOnce(&mut Pending<'_>, &mut SubmissionRow) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    match row::<SubmissionRow>(&*index, &Key::submission(id))? {
-        Some(mut row) => {
-            alter(index, &mut row)?;
-            index.put_submission(&row)
-        }
-        None => Ok(()),
-    }
+    let Some(mut row) = index.submission(id)? else {
+        return Ok(());
+    };
+    alter(index, &mut row)?;
+    index.put_submission(row)
 }
 
 /// Counts what its sender has stored here.
@@ -484,7 +482,7 @@ pub(super) fn forget(index: &mut Pending<'_>, row: &SubmissionRow) -> Result<(),
     if row.erased.is_none() {
         stored(index, &row.submission, u64::saturating_sub)?;
     }
-    index.remove(Key::submission(id));
+    index.remove_submission(id);
     Ok(())
 }
 
@@ -531,16 +529,22 @@ fn raise(
     facility: &FacilityCode,
     to: RecipientState,
 ) -> Result<(), StoreError> {
-    change(index, id, |index, row| {
-        for (recipient, state) in &mut row.recipients {
-            if recipient == facility {
-                *state = (*state).max(to);
-            }
-        }
-        if row.delivered.is_none() && row.recipients.iter().all(|(_, state)| has_it(*state)) {
-            row.delivered = Some(record.time.clone());
-            note_retention(index, row);
-        }
-        Ok(())
-    })
+    let Some(mut row) = index.submission(id)? else {
+        return Ok(());
+    };
+    let mut raised = false;
+    for (_, state) in row.recipients.iter_mut().filter(|(recipient, _)| recipient == facility) {
+        raised |= *state < to;
+        *state = (*state).max(to);
+    }
+    if !raised {
+        // As it was: most looks are not the first.
+        index.keep(row);
+        return Ok(());
+    }
+    if row.delivered.is_none() && row.recipients.iter().all(|(_, state)| has_it(*state)) {
+        row.delivered = Some(record.time.clone());
+        note_retention(index, &row);
+    }
+    index.put_submission(row)
 }

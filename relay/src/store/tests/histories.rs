@@ -101,14 +101,24 @@ fn memory_store_does_as_the_model() {
 }
 
 #[test]
-fn sled_store_does_as_the_model() {
+fn a_file_store_with_redb_does_as_the_model() {
+    file_store_does_as_the_model(IndexKind::Redb);
+}
+
+#[test]
+fn a_file_store_with_sled_does_as_the_model() {
+    file_store_does_as_the_model(IndexKind::Sled);
+}
+
+fn file_store_does_as_the_model(kind: IndexKind) {
     let lived = runner().run(&histories(), |history| {
         let data = tempfile::tempdir().unwrap();
+        let open = || FileStore::open_in(kind, data.path(), key(), &keys()).unwrap();
         let reopen = |store| {
             drop(store);
-            open(data.path())
+            open()
         };
-        runtime().block_on(live(open(data.path()), &history, reopen));
+        runtime().block_on(live(open(), &history, reopen));
         Ok(())
     });
     assert!(lived.is_ok(), "{}", lived.unwrap_err());
