@@ -233,6 +233,7 @@ fn a_relays_log_is_what_the_definitions_say() {
     let text = fs::read_to_string(&proof).unwrap();
     let of_proof = Checkpoint::verify(formats::trail::checkpoint_in(&text), &watched.vkey).unwrap();
     let (size, root) = (of_proof.size, hex::encode(of_proof.root));
+    watched.send();
     let longer = watched.keep("longer.checkpoint", &watched.text("/v1/trail/checkpoint"));
     for (checkpoint, expected) in [
         (proof.to_str().unwrap(), 0),

@@ -42,7 +42,7 @@ fn read(by: Option<&str>) -> Event {
 fn records(size: u64, change: impl Fn(u64, &mut Record)) -> Vec<Record> {
     let mut numbers = BTreeMap::<FacilityCode, u64>::new();
     let one = |position: u64| {
-        let whose = facility(if position % 3 == 0 { "a" } else { "b" });
+        let whose = facility(if position.is_multiple_of(3) { "a" } else { "b" });
         let event = match position {
             36 => Event::Head {
                 facility: whose,
