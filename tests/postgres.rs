@@ -1,6 +1,8 @@
 //! The store that several relays share: the suite of every store, several at once, and what a database, a network and a
 //! frozen relay do to it. Skipped by name where PostgreSQL is missing.
 
+#[path = "postgres/erased.rs"]
+mod erased;
 #[path = "postgres/faults.rs"]
 mod faults;
 #[path = "postgres/fenced.rs"]
@@ -11,6 +13,10 @@ mod figures;
 mod proposals;
 #[path = "postgres/relays.rs"]
 mod relays;
+#[path = "postgres/statements.rs"]
+mod statements;
+#[path = "postgres/tls.rs"]
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;

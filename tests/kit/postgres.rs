@@ -148,6 +148,53 @@ impl Postgres {
         );
     }
 
+    /// Stops every process of the server where it is, as a machine that hangs; `thaw` lets them go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.pid().expect("the server runs");
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for process in std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned)) {
+            // One that ended by itself meanwhile cannot be told.
+            let _told = Command::new("kill")
+                .args([signal, &process])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+
+    /// Files that the server reads, such as its certificate: written for its owner alone. Answers the path of each.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    #[must_use]
+    pub fn files(&self, files: &[(&str, &[u8])]) -> Vec<PathBuf> {
+        let write = |(name, bytes): &(&str, &[u8])| {
+            let path = self.socket().join(name);
+            fs::write(&path, bytes).expect("a file for the server");
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a file for the server");
+            if root() {
+                let owned = Command::new("chown").arg(OWNER).arg(&path).status();
+                assert!(owned.is_ok_and(|status| status.success()), "chown {OWNER}");
+            }
+            path
+        };
+        files.iter().map(write).collect()
+    }
+
     /// Starts it again on what is on disk.
     ///
     /// # Panics

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kit::tally::Tally;
 use kit::{Postgres, skip};
-use relay::store::{PostgresStore, StoreError};
+use relay::store::conformance::submission;
+use relay::store::{PostgresStore, Store as _, StoreError};
 
 use super::{holds, open, send};
 
@@ -15,6 +17,32 @@ use super::{holds, open, send};
 struct Told {
     acknowledged: BTreeMap<u64, u64>,
     doubtful: BTreeSet<u64>,
+}
+
+/// Counts what became of it, in the store itself, and holds the store to it.
+async fn judge(fault: &str, stores: &[Arc<PostgresStore>], told: &Told) {
+    let Some(store) = stores.first() else { return };
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for record in store.records(None, 0, 1_000_000).await.unwrap() {
+        let said = record.record().unwrap().unwrap();
+        let id = said.event.submission().unwrap().as_str().to_owned();
+        found.entry(id).or_default().push(record.position);
+    }
+    let mut tally = Tally {
+        acknowledged: told.acknowledged.len() as u64,
+        duplicated: found.values().filter(|positions| positions.len() > 1).count() as u64,
+        ..Tally::default()
+    };
+    for (number, position) in &told.acknowledged {
+        let id = submission(*number, "x-sender", &[]).submission;
+        let kept = found.get(id.as_str()).is_some_and(|found| found.contains(position));
+        tally.lost += u64::from(!kept);
+    }
+    println!("{fault}: {} letters in doubt", told.doubtful.len());
+    tally.tell(fault);
+    for store in stores {
+        holds(store, &told.acknowledged, &told.doubtful).await;
+    }
 }
 
 /// Writers that send letter after letter through these stores until they are told to end.
@@ -76,14 +104,7 @@ async fn a_database_killed_in_the_middle_loses_and_doubles_nothing() {
     })
     .await;
     assert!(told.acknowledged.len() > 16);
-    for store in &stores {
-        holds(store, &told.acknowledged, &told.doubtful).await;
-    }
-    println!(
-        "database killed twice: acknowledged {}, in doubt {}, lost 0, duplicated 0",
-        told.acknowledged.len(),
-        told.doubtful.len()
-    );
+    judge("PostgreSQL killed twice", &stores, &told).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,12 +133,28 @@ async fn a_replica_takes_over_with_everything_acknowledged() {
     })
     .await;
     assert!(told.acknowledged.len() > 16);
-    for store in &stores {
-        holds(store, &told.acknowledged, &told.doubtful).await;
-    }
-    println!(
-        "replica promoted: acknowledged {}, in doubt {}, lost 0, duplicated 0",
-        told.acknowledged.len(),
-        told.doubtful.len()
-    );
+    judge("PostgreSQL failed over to its replica", &stores, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_for_longer_than_a_lease_loses_and_doubles_nothing() {
+    let Some(cluster) = Postgres::start(&[]) else {
+        return skip(
+            "a_database_that_hangs_for_longer_than_a_lease_loses_and_doubles_nothing",
+            "PostgreSQL is not installed",
+        );
+    };
+    let cluster = Arc::new(cluster);
+    let place = cluster.database();
+    let stores = [open(&place).await, open(&place).await];
+    let hanging = Arc::clone(&cluster);
+    let told = under_load(&stores, move || {
+        hanging.freeze();
+        // A lease has three seconds.
+        std::thread::sleep(Duration::from_secs(5));
+        hanging.thaw();
+    })
+    .await;
+    assert!(told.acknowledged.len() > 16);
+    judge("PostgreSQL hung for five seconds", &stores, &told).await;
 }
