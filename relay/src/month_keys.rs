@@ -55,10 +55,10 @@ pub trait Shelf: Send + Sync + 'static {
     /// # Errors
     /// [`MonthKeyError::Unusable`].
     fn key(&self, id: KeyId) -> Result<Option<DataKey>, MonthKeyError>;
-    /// Puts a new one, durably. Where another process was first, its key stays.
+    /// Puts a new one, durably. Where another was first, its key stays.
     ///
     /// # Errors
-    /// [`MonthKeyError::Full`] or [`MonthKeyError::Unusable`].
+    /// [`MonthKeyError::Full`] or [`MonthKeyError::Unusable`]: also for one that was destroyed.
     fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError>;
     /// Removes one, durably, and keeps in mind that it was destroyed; one that is not there is no error.
     ///
@@ -141,6 +141,14 @@ impl MonthKeys {
             return Ok(known);
         }
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have made it since.
+        if let Some(Some(known)) = opened.get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        if self.shelf.destroyed()?.contains(&id) {
+            let why = "it was destroyed, and what was said under it again would be lost at the next start: is the clock right?";
+            return Err(MonthKeyError::Unusable(id, why.into()));
+        }
         let new = DataKey::generate().map_err(|error| MonthKeyError::Unusable(id, error.to_string()))?;
         self.shelf.put(id, &new)?;
         let kept = self.shelf.key(id)?;
@@ -239,5 +247,23 @@ mod tests {
         assert!(keys.of(id).unwrap().is_none());
         assert!(keys.ids().unwrap().is_empty());
         assert_eq!(keys.destroyed().unwrap(), [id]);
+        assert!(matches!(keys.of_or_new(id), Err(MonthKeyError::Unusable(..))));
+    }
+
+    #[test]
+    fn a_key_that_is_there_is_not_replaced_and_a_destroyed_one_is_not_made_again() {
+        let data = tempfile::tempdir().unwrap();
+        let shelf = Folder::of(data.path(), &crate::keys::for_tests());
+        let id = KeyId::of(Class::Account, "2026-11-22T01:00:00.000Z").unwrap();
+        let (first, second) = (DataKey::generate().unwrap(), DataKey::generate().unwrap());
+        shelf.put(id, &first).unwrap();
+        shelf.put(id, &second).unwrap();
+        assert!(shelf.key(id).unwrap().unwrap() == first);
+        shelf.destroy(id).unwrap();
+        assert!(shelf.put(id, &second).is_err());
+        assert!(shelf.key(id).unwrap().is_none());
+        let keys = MonthKeys::on(shelf);
+        assert!(matches!(keys.of_or_new(id), Err(MonthKeyError::Unusable(..))));
+        assert!(keys.ids().unwrap().is_empty());
     }
 }

@@ -67,6 +67,13 @@ impl Shelf for Folder {
     }
 
     fn put(&self, id: KeyId, key: &DataKey) -> Result<(), MonthKeyError> {
+        // One relay at a time has the data folder.
+        if self.path.join(format!("{id}{DESTROYED}")).exists() {
+            return Err(MonthKeyError::Unusable(id, "it was destroyed".into()));
+        }
+        if self.file(id).exists() {
+            return Ok(());
+        }
         let kept = create_private(&self.path)
             .and_then(|()| self.path.parent().map_or(Ok(()), sync_folder))
             .map_err(KeysError::Io)
