@@ -15,7 +15,7 @@ use crate::containers::Containers;
 use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
 use crate::evidence::news::News;
-use crate::intake::Plan;
+use crate::intake::{Plan, Reports};
 use crate::log::Kept;
 use crate::store::{ClockGuard, Store};
 use crate::timestamps::Stamps;
@@ -46,6 +46,8 @@ pub struct Rooms {
     /// When what waits is judged again.
     pub(crate) plan: Plan,
     pub(crate) throttle: Throttle,
+    /// Room that reports of refusals take.
+    pub(crate) reports: Reports,
     /// Held by who adds to what waits for evidence.
     pub(crate) holding: tokio::sync::Mutex<()>,
     pub(crate) log_vkey: String,

@@ -9,6 +9,7 @@ mod orphans;
 mod pending;
 mod record;
 mod refusal;
+mod reports;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ pub(crate) use arriving::{complete, look};
 pub(crate) use orphans::{named, sweep_once};
 pub(crate) use pending::{Plan, answer as pending_answer, retry};
 pub(crate) use refusal::{REFUSED, drop_report, kept_report};
+pub(crate) use reports::Reports;
 
 /// Name of the report beside a container.
 pub(crate) const REPORT: &str = "report.json";

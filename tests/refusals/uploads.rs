@@ -212,3 +212,39 @@ impl Drop for Tmpfs<'_> {
         let _ = Command::new("umount").arg("-l").arg(self.0).output();
     }
 }
+
+/// Each report of a refusal is kept for years: a device that tries again and again must not fill the disk with them.
+#[test]
+fn reports_of_refusals_take_no_more_room_than_their_facility_may() {
+    let stage = Stage::new(&RelayOptions {
+        limits: vec![("refusal_reports", "1KiB".into())],
+        ..RelayOptions::default()
+    });
+    let card = stage.services.hpki().card(revoked());
+    let yesterday = OffsetDateTime::now_utc() - Duration::days(1);
+    stage.services.revoke(&card, yesterday, CrlReason::KeyCompromise);
+    let pair = stage.pair();
+    let container = stage.container(&pair, &card, |_, _| {});
+    let answer = pair.clinic.submit(&stage.relay, &container);
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (422, "validation_failed"),
+        "{}",
+        answer.json()
+    );
+    assert_eq!(
+        answer.json()["report"]["sub_indication"],
+        "REVOKED",
+        "the answer has it all the same"
+    );
+    let kept = std::fs::read_dir(stage.relay.folder().join("data/containers"))
+        .unwrap()
+        .flatten();
+    let kept: Vec<_> = kept
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("refused."))
+        .collect();
+    assert!(kept.is_empty(), "{kept:?}");
+    let exported = stage.relay.admin(&["trail", "export", "--format", "jsonl"]);
+    assert!(exported.contains("REVOKED"), "{exported}");
+}

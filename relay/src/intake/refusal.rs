@@ -70,7 +70,7 @@ impl Refusal {
             return Ok(());
         }
         let report_sha256 = match &self.report {
-            Some(report) => Some(keep_report(&context.containers, report).await?),
+            Some(report) => keep_report(context, facility, report).await?,
             None => None,
         };
         let event = Event::Refused {
@@ -95,12 +95,25 @@ impl Refusal {
     }
 }
 
-/// Keeps a report under its own digest, which the record states. Returns the digest, hex.
-pub(super) async fn keep_report(containers: &Containers, report: &ValidationReport) -> Result<String, Problem> {
+/// Keeps a report under its own digest, which the record states. Returns the digest, hex; `None` if the facility has left as much
+/// behind today as it may.
+pub(super) async fn keep_report(
+    context: &Context,
+    facility: &FacilityCode,
+    report: &ValidationReport,
+) -> Result<Option<String>, Problem> {
     let bytes = serde_json::to_vec(report).map_err(|error| Problem::internal(&error))?;
+    let most = context.config.limits.refusal_reports;
+    if !context.reports.admit(facility, bytes.len() as u64, most, clock::now()) {
+        tracing::warn!(%facility, most, "the report of a refusal is not kept: today's are as many bytes as may be");
+        return Ok(None);
+    }
     let digest = hex::encode(sha256(&bytes));
-    containers.put_beside(&place(&digest), REPORT, bytes.into()).await?;
-    Ok(digest)
+    context
+        .containers
+        .put_beside(&place(&digest), REPORT, bytes.into())
+        .await?;
+    Ok(Some(digest))
 }
 
 /// The report a record of a refusal names.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use formats::wire::FacilityCode;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
@@ -37,6 +38,10 @@ pub(crate) const PER_FACILITY: usize = 64;
 const LARGEST_AT_ONCE: u64 = 4;
 /// Where room is short, an upload that has brought no byte for so long is given up.
 const STALE: Duration = Duration::from_secs(600);
+
+/// Refused uploads of one facility that are remembered with what was wrong, and for how long: who asks again gets the same answer.
+const REFUSED: usize = 16;
+const REFUSED_FOR: Duration = Duration::from_secs(600);
 
 /// Bytes of unfinished uploads one facility may have together, where a container has `most` at most.
 pub(crate) fn bytes_per_facility(most: u64) -> u64 {
@@ -162,9 +167,13 @@ impl Uploads {
             submission: None,
             checked: None,
         };
-        let stored = match context.config.limits.quota_per_facility {
-            Some(_) => context.store.stored_bytes(&slip.facility).await?,
-            None => 0,
+        self.forget_refused(&slip.facility).await;
+        let (facility, quota) = (slip.facility.clone(), context.config.limits.quota_per_facility);
+        let stored = async {
+            Ok(match quota {
+                Some(_) => context.store.stored_bytes(&facility).await?,
+                None => 0,
+            })
         };
         let id = uuid::Uuid::now_v7().simple().to_string();
         let limits = &context.config.limits;
@@ -183,11 +192,13 @@ impl Uploads {
                 Ok(upload)
             }
             Shelf::Bucket(shared) => {
-                let facility = slip.facility.clone();
-                // Several relays may count at the same time: each may admit one too many.
                 let _one = self.admitting.lock().await;
-                let (count, bytes) = shared.ask(move |rows| rows.under_way(&facility)).await?;
-                within(count, bytes.saturating_add(slip.length), limits, stored)?;
+                let under_way = async || {
+                    let facility = slip.facility.clone();
+                    shared.ask(move |rows| rows.under_way(&facility)).await
+                };
+                let (count, bytes) = under_way().await?;
+                within(count, bytes.saturating_add(slip.length), limits, 0)?;
                 let keys = self.keys.clone();
                 let row = UploadRow {
                     id: id.clone(),
@@ -203,6 +214,16 @@ impl Uploads {
                 };
                 let room = Room::Bucket(Claim::new(Arc::clone(shared), &row));
                 shared.ask(move |rows| rows.create(&row)).await?;
+                // Counted again with it: of several relays that admit at the same time each sees what the others have.
+                let counted = async {
+                    let (count, bytes) = under_way().await?;
+                    within(count.saturating_sub(1), bytes, limits, stored.await?)
+                };
+                if let Err(problem) = counted.await {
+                    let refused = id.clone();
+                    shared.ask(move |rows| rows.remove(&refused)).await?;
+                    return Err(problem);
+                }
                 let upload = self.upload(id, slip, room, 0, clock::now());
                 self.put(Arc::clone(&upload));
                 Ok(upload)
@@ -246,6 +267,19 @@ impl Uploads {
         Ok(Arc::clone(self.known().entry(id.to_owned()).or_insert(upload)))
     }
 
+    /// Forgets the oldest of a facility's refused uploads.
+    async fn forget_refused(&self, facility: &FacilityCode) {
+        let mut refused: Vec<_> = {
+            let known = self.known();
+            let refused = |upload: &&Arc<Upload>| upload.facility == *facility && upload.dead.load(Ordering::Relaxed);
+            known.values().filter(refused).cloned().collect()
+        };
+        refused.sort_by_key(|upload| std::cmp::Reverse(upload.touched.load(Ordering::Relaxed)));
+        for upload in refused.iter().skip(REFUSED) {
+            self.remove(upload).await;
+        }
+    }
+
     /// Takes it off the shelf and away.
     pub(crate) async fn remove(&self, upload: &Upload) {
         self.put_down(&upload.id);
@@ -274,7 +308,7 @@ impl Uploads {
             };
             let expired: Vec<_> = {
                 let known = self.known();
-                let over = |upload: &&Arc<Upload>| upload.expires() < clock::now();
+                let over = |upload: &&Arc<Upload>| is_over(upload, clock::now());
                 known.values().filter(over).cloned().collect()
             };
             for upload in expired {
@@ -323,13 +357,14 @@ impl Uploads {
         stale
     }
 
-    /// `stored`: bytes of the facility's that are stored already.
+    /// `stored`: bytes of the facility's that are stored already. Asked after the uploads were counted: one that is accepted in between
+    /// is in both, not in neither.
     async fn admit(
         &self,
         upload: &Arc<Upload>,
         (folder, trail): (&Path, &Path),
         limits: &Limits,
-        stored: u64,
+        stored: impl Future<Output = Result<u64, Problem>>,
     ) -> Result<(), Problem> {
         let _one = self.admitting.lock().await;
         let open: Vec<Arc<Upload>> = {
@@ -342,7 +377,7 @@ impl Uploads {
             .map(|other| other.length)
             .sum::<u64>()
             .saturating_add(upload.length);
-        within(own().count() as u64, bytes, limits, stored)?;
+        within(own().count() as u64, bytes, limits, stored.await?)?;
         let (folder, trail, kept) = (folder.to_owned(), trail.to_owned(), limits.reserve);
         let room = blocking(move || {
             // What others have announced and not yet sent is spoken for.
@@ -389,6 +424,13 @@ impl Uploads {
             id,
         })
     }
+}
+
+/// Whether it may go: nobody has worked on it for long enough.
+fn is_over(upload: &Upload, now: OffsetDateTime) -> bool {
+    let refused = upload.dead.load(Ordering::Relaxed);
+    let touched = upload.touched.load(Ordering::Relaxed);
+    upload.expires() < now || refused && touched < (now - REFUSED_FOR).unix_timestamp()
 }
 
 /// Whether one more of the facility's may be under way; `count` and `bytes` are with it.
@@ -466,6 +508,89 @@ mod tests {
     use super::super::growing::Growing;
     use super::*;
     use crate::keys::for_tests;
+
+    fn shelf_with(data: &Path) -> Uploads {
+        Uploads::open(data, for_tests(), Duration::from_secs(86_400)).unwrap()
+    }
+
+    fn put_one(shelf: &Uploads, id: &str, facility: &str, length: u64, touched: OffsetDateTime) -> Arc<Upload> {
+        let slip = Slip {
+            facility: facility.parse().unwrap(),
+            length,
+            sha256: None,
+            submission: None,
+            checked: None,
+        };
+        let Shelf::Folder { folder, .. } = &shelf.shelf else {
+            panic!("a folder");
+        };
+        let room = Room::Folder {
+            folder: folder.join(id),
+            slip: slip_of(folder, id),
+        };
+        let upload = shelf.upload(id.into(), slip, room, 0, touched);
+        shelf.put(Arc::clone(&upload));
+        upload
+    }
+
+    #[tokio::test]
+    async fn refused_uploads_are_remembered_for_minutes_and_some_of_them() {
+        let data = tempfile::tempdir().unwrap();
+        let (shelf, now) = (shelf_with(data.path()), clock::now());
+        for number in 0..50 {
+            let touched = now - time::Duration::seconds(number);
+            put_one(&shelf, &format!("dead{number}"), "x-a", 1, touched)
+                .dead
+                .store(true, Ordering::Relaxed);
+        }
+        put_one(&shelf, "open", "x-a", 1, now - time::Duration::hours(1));
+        let other = put_one(&shelf, "other", "x-b", 1, now);
+        other.dead.store(true, Ordering::Relaxed);
+        shelf.forget_refused(&"x-a".parse().unwrap()).await;
+        let known: Vec<String> = shelf.known().keys().cloned().collect();
+        assert_eq!(known.len(), REFUSED + 2, "{known:?}");
+        for kept in ["dead0", "open", "other"] {
+            assert!(known.iter().any(|id| id == kept), "{kept}");
+        }
+        let open = Arc::clone(&shelf.known()["open"]);
+        assert!(!is_over(&open, now) && !is_over(&other, now));
+        assert!(is_over(&other, now + time::Duration::minutes(11)));
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_while_it_is_counted_is_counted() {
+        let data = tempfile::tempdir().unwrap();
+        let shelf = shelf_with(data.path());
+        let first = put_one(&shelf, "first", "x-a", 1000, clock::now());
+        let limits = Limits {
+            max_container: 1 << 20,
+            upload_expiry: Duration::from_secs(60),
+            pending_deadline: Duration::from_secs(60),
+            pending_retry: Duration::from_secs(60),
+            pending_per_facility: 1,
+            timestamps_per_device_per_hour: 1,
+            clock_drift: Duration::from_secs(60),
+            reserve: 0,
+            quota_per_facility: Some(1500),
+            refusal_reports: 0,
+            drain: Duration::ZERO,
+            connections: 1,
+            connections_per_address: 1,
+        };
+        let second = put_one(&shelf, "second", "x-a", 1000, clock::now());
+        shelf.known().remove("second");
+        let Shelf::Folder { folder, trail } = &shelf.shelf else {
+            panic!("a folder");
+        };
+        let (folder, trail) = (folder.clone(), trail.clone());
+        // The store is read, then the first becomes a submission: it was not in the one and is no longer in the other.
+        let stored = async {
+            *first.became.lock().unwrap() = Some("0193569a-7c00-7000-8000-000000000001".parse().unwrap());
+            Ok(0)
+        };
+        let admitted = shelf.admit(&second, (&folder, &trail), &limits, stored).await;
+        assert_eq!(admitted.map_err(|problem| problem.code()), Err(Code::Quota));
+    }
 
     #[test]
     fn a_restart_keeps_what_was_written_but_nothing_whose_hash_was_not_compared() {
