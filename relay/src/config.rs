@@ -138,6 +138,8 @@ pub struct Syslog {
     pub ca: PathBuf,
     /// What the relay shows it; `None`: nothing.
     pub client: Option<CertificatePaths>,
+    /// Whether it must end each connection with `close_notify`; else any end counts as received.
+    pub close_notify: bool,
 }
 
 /// Where to listen, and what others call it.
@@ -209,6 +211,8 @@ pub struct Limits {
     pub reserve: u64,
     /// Bytes one facility may have announced and stored together; `None`: as many as there is room for.
     pub quota_per_facility: Option<u64>,
+    /// Bytes of reports of refusals one facility may leave behind on a day; what is refused beyond them leaves its record alone.
+    pub refusal_reports: u64,
     /// A relay that is asked to stop says that it is not ready for so long before it takes no more connections, so that a balancer
     /// sends none that would be refused.
     pub drain: Duration,
@@ -439,6 +443,7 @@ fn limits(file: &LimitsFile, shared: bool) -> Result<Limits, ConfigError> {
         quota_per_facility: (file.quota_per_facility.as_ref())
             .map(|text| size("limits.quota_per_facility", text))
             .transpose()?,
+        refusal_reports: size("limits.refusal_reports", &file.refusal_reports)?,
         drain: match &file.drain {
             Some(text) => duration("limits.drain", text)?,
             None if shared => DRAIN,
@@ -492,6 +497,14 @@ fn syslog(file: SyslogFile, base: &Path) -> Result<Syslog, ConfigError> {
         port,
         ca: base.join(file.ca),
         client: file.client.map(|client| client.under(base)),
+        close_notify: match file.close_notify.as_deref() {
+            None | Some("required") => true,
+            Some("optional") => false,
+            Some(other) => {
+                let allowed = "must be \"required\" or \"optional\"";
+                return Err(refused("syslog.close_notify", other, allowed));
+            }
+        },
     })
 }
 

@@ -11,6 +11,7 @@ mod faulty;
 mod file;
 mod index;
 mod memory;
+mod notes;
 mod open;
 mod postgres;
 mod redb;
@@ -31,6 +32,7 @@ pub use faulty::{Fault, FaultyStore};
 pub use file::{FileStore, IndexKind, OpenError};
 pub use index::Row;
 pub use memory::MemoryStore;
+pub use notes::Notes;
 pub use open::{StoreOpenError, open};
 pub use postgres::{PostgresAddress, PostgresError, PostgresReader, PostgresStore};
 pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
@@ -72,6 +74,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Uploads under way, where several relays share the store; `None`: they are each relay's own.
     fn uploads(&self) -> Option<Arc<dyn UploadRows>>;
+
+    /// Notes beside the trail, where several relays share the store; `None`: they are each relay's own.
+    fn notes(&self) -> Option<Arc<dyn Notes>>;
 
     /// One facility.
     fn facility(&self, code: &FacilityCode) -> Read<'_, Option<Facility>>;

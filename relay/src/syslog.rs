@@ -1,8 +1,9 @@
 //! The trail as a feed to the operator's log server: DICOM audit messages over syslog,
 //! [RFC 5424](https://www.rfc-editor.org/rfc/rfc5424) over TLS ([RFC 5425](https://www.rfc-editor.org/rfc/rfc5425)).
 //!
-//! At least once, from a position kept on disk. Syslog has no acknowledgement: each batch is a connection of its own, ended by
-//! `close_notify`, and counts as received when the other side has ended its own direction without an error (RFC 5425 §4.4).
+//! At least once, from a position kept on disk, or in the store that relays share: one of them feeds at a time. Syslog has no acknowledgement: each batch is a connection of its own, ended by
+//! `close_notify`, and counts as received when the other side has ended its own direction with `close_notify` too (RFC 5425 §4.4):
+//! an end without it may be anybody's on the way, or a server that was killed. The operator may say that a server has none.
 //! Nothing waits for the feed: while it cannot send, it lags, and its figures say how far.
 //!
 //! ```text
@@ -12,6 +13,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use formats::trail::{Actor, Filter};
@@ -19,7 +21,7 @@ use rustls_pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use time::Date;
 use time::macros::offset;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -30,7 +32,7 @@ use crate::context::Context;
 use crate::folder::private_file;
 use crate::observe;
 use crate::server::tls::{self, TlsError};
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Notes, StoreError};
 
 /// Records in one connection.
 const BATCH: usize = 512;
@@ -58,6 +60,11 @@ enum FeedError {
     Name(String),
     #[error("no answer in time")]
     Slow,
+    #[error(
+        "the server ended the connection without close_notify: whether it has the records cannot be told, and they are sent again \
+         (syslog.close_notify = \"optional\" takes it for a yes)"
+    )]
+    Cut,
 }
 
 /// How far the feed to an address has come.
@@ -73,12 +80,17 @@ pub(crate) async fn feed(context: Context) {
     let Some(config) = context.config.syslog.clone() else {
         return;
     };
-    let path = context.config.data.join("syslog.json");
-    let mut next = read_progress(&path, &config);
+    let place = Place::of(&context);
+    let mut going = None;
     let mut pause = FIRST_PAUSE;
-    let mut announced = None;
     loop {
-        match step(&context, &config, &path, &mut next, &mut announced).await {
+        if !context.leads("syslog").await {
+            // Another feeds; when it ends, this one goes on where that one came to.
+            going = None;
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        match step(&context, &config, &place, &mut going).await {
             Ok(true) => pause = FIRST_PAUSE,
             Ok(false) => {
                 pause = FIRST_PAUSE;
@@ -86,7 +98,7 @@ pub(crate) async fn feed(context: Context) {
             }
             Err(error) => {
                 metrics::counter!(observe::SYSLOG_FAILED).increment(1);
-                tracing::warn!(address = config.address, %error, next, "the syslog feed waits");
+                tracing::warn!(address = config.address, %error, "the syslog feed waits");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -98,15 +110,19 @@ pub(crate) async fn feed(context: Context) {
 async fn step(
     context: &Context,
     config: &Syslog,
-    path: &Path,
-    next: &mut u64,
-    announced: &mut Option<Date>,
+    place: &Place,
+    going: &mut Option<(u64, Date)>,
 ) -> Result<bool, FeedError> {
     let today = clock::now().to_offset(offset!(+9)).date();
-    if *announced != Some(today) {
-        announce(context, config, *next).await?;
-        *announced = Some(today);
+    if going.is_none_or(|(_, day)| day != today) {
+        let next = match going {
+            Some((next, _)) => *next,
+            None => place.read(config).await?,
+        };
+        announce(context, config, next).await?;
+        *going = Some((next, today));
     }
+    let Some((next, _)) = going else { return Ok(false) };
     let size = context.store.size().await?;
     metrics::gauge!(observe::SYSLOG_LAG).set(lag(size, *next));
     if *next >= size {
@@ -130,13 +146,15 @@ async fn step(
         .await
         .map_err(|_| FeedError::Slow)??;
     *next = last + 1;
-    write_progress(
-        path,
-        &Progress {
-            address: config.address.clone(),
-            next: *next,
-        },
-    )?;
+    let progress = Progress {
+        address: config.address.clone(),
+        next: *next,
+    };
+    if !place.write(progress).await? {
+        // Another has fed more meanwhile.
+        *going = None;
+        return Ok(true);
+    }
     metrics::counter!(observe::SYSLOG_SENT).increment(count);
     metrics::gauge!(observe::SYSLOG_LAG).set(lag(size, *next));
     Ok(true)
@@ -182,14 +200,20 @@ async fn send(config: &Syslog, frames: &[u8]) -> Result<(), FeedError> {
     writing.write_all(frames).await?;
     // close_notify, then the end of our direction.
     writing.shutdown().await?;
+    ended(&mut reading, config.close_notify).await
+}
+
+/// Waits for the other side's end, which must be `close_notify` where that is asked for.
+async fn ended(reading: &mut (impl AsyncRead + Unpin), close_notify: bool) -> Result<(), FeedError> {
     let mut ignored = [0; 512];
     loop {
         match reading.read(&mut ignored).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // Receivers in use end the connection without close_notify. One that had left bytes unread would reset it.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error.into()),
+            Err(_) if close_notify => return Err(FeedError::Cut),
+            // A server that had left bytes unread would reset the connection.
+            Err(_) => return Ok(()),
         }
     }
 }
@@ -205,6 +229,51 @@ fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
     if host.is_empty() || host.len() > 255 { "-" } else { host }
+}
+
+/// Where it is kept how far the feed has come.
+enum Place {
+    File(PathBuf),
+    Shared(Arc<dyn Notes>),
+}
+
+impl Place {
+    fn of(context: &Context) -> Self {
+        match context.store.notes() {
+            Some(notes) => Self::Shared(notes),
+            None => Self::File(context.config.data.join("syslog.json")),
+        }
+    }
+
+    async fn read(&self, config: &Syslog) -> Result<u64, FeedError> {
+        let notes = match self {
+            Self::File(path) => return Ok(read_progress(path, config)),
+            Self::Shared(notes) => Arc::clone(notes),
+        };
+        let name = note_of(&config.address);
+        let kept = tokio::task::spawn_blocking(move || notes.read(&name)).await;
+        let kept = kept.map_err(io::Error::other)??;
+        let progress = kept.and_then(|kept| serde_json::from_slice::<Progress>(&kept).ok());
+        Ok(progress.map_or(0, |progress| progress.next))
+    }
+
+    /// Whether it is the farthest.
+    async fn write(&self, progress: Progress) -> Result<bool, FeedError> {
+        let notes = match self {
+            Self::File(path) => return Ok(write_progress(path, &progress).map(|()| true)?),
+            Self::Shared(notes) => Arc::clone(notes),
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            let content = serde_json::to_vec(&progress).unwrap_or_default();
+            notes.put(&note_of(&progress.address), progress.next, &content)
+        });
+        Ok(written.await.map_err(io::Error::other)??)
+    }
+}
+
+/// Each address has a note of its own.
+fn note_of(address: &str) -> String {
+    format!("syslog {address}")
 }
 
 /// Where the feed goes on. A file that is not there or of another address says: at the beginning.
@@ -253,6 +322,32 @@ mod tests {
         assert_eq!(host("https://[::1]:8443"), "[::1]");
     }
 
+    /// Some bytes, then the end as TLS tells of one without `close_notify`.
+    struct CutOff(bool);
+
+    impl AsyncRead for CutOff {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            std::task::Poll::Ready(if std::mem::replace(&mut self.0, true) {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } else {
+                buffer.put_slice(b"bye");
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_nobody_signed_is_no_receipt_unless_the_operator_says_so() {
+        let cut = ended(&mut CutOff(false), true).await;
+        assert!(matches!(cut, Err(FeedError::Cut)), "{cut:?}");
+        assert!(ended(&mut CutOff(false), false).await.is_ok());
+        assert!(ended(&mut &b"bye"[..], true).await.is_ok());
+    }
+
     #[test]
     fn a_position_belongs_to_its_address() {
         let folder = tempfile::tempdir().unwrap();
@@ -263,6 +358,7 @@ mod tests {
             port: 6514,
             ca: "ca.pem".into(),
             client: None,
+            close_notify: true,
         };
         assert_eq!(read_progress(&path, &config("log.example:6514")), 0);
         let progress = Progress {

@@ -178,3 +178,21 @@ async fn the_time_of_records_is_the_databases_and_a_relay_ahead_of_it_writes_not
     let now = stores[0].now().await.unwrap().unwrap();
     assert!((now - begun).abs() < hour / 60, "{now}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_note_of_farther_work_is_not_replaced_by_an_older_one() {
+    let Some((_cluster, place, _)) = database("a_note_of_farther_work_is_not_replaced_by_an_older_one") else {
+        return;
+    };
+    let stores = [open(&place).await, open(&place).await];
+    let notes: Vec<_> = stores.iter().map(|store| store.notes().unwrap()).collect();
+    tokio::task::block_in_place(|| {
+        assert_eq!(notes[0].read("feed").unwrap(), None);
+        assert!(notes[0].put("feed", 7, b"seven").unwrap());
+        assert!(!notes[1].put("feed", 6, b"six").unwrap());
+        assert_eq!(notes[1].read("feed").unwrap().as_deref(), Some(&b"seven"[..]));
+        assert!(notes[1].put("feed", 8, b"eight").unwrap());
+        assert!(notes[1].put("other", 1, b"one").unwrap());
+        assert_eq!(notes[0].read("feed").unwrap().as_deref(), Some(&b"eight"[..]));
+    });
+}

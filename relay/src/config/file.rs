@@ -244,6 +244,7 @@ pub struct SyslogFile {
     pub address: String,
     pub ca: PathBuf,
     pub client: Option<CertificateFile>,
+    pub close_notify: Option<String>,
 }
 
 /// `[limits]`.
@@ -260,6 +261,7 @@ pub struct LimitsFile {
     pub clock_drift: String,
     pub reserve: String,
     pub quota_per_facility: Option<String>,
+    pub refusal_reports: String,
     pub drain: Option<String>,
     pub connections: usize,
     pub connections_per_address: usize,
@@ -277,6 +279,7 @@ impl Default for LimitsFile {
             clock_drift: "2m".into(),
             reserve: "256MiB".into(),
             quota_per_facility: None,
+            refusal_reports: "64MiB".into(),
             drain: None,
             connections: 1000,
             connections_per_address: 200,

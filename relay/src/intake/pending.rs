@@ -114,9 +114,12 @@ pub(crate) async fn retry(context: Context) {
             .iter()
             .filter(|row| context.plan.is_due(&row.submission.submission, &context.news))
             .collect();
-        futures_util::stream::iter(due)
-            .for_each_concurrent(AT_ONCE, |row| once_more(&context, row))
-            .await;
+        // Where several relays share the store one judges, so that no two fetch and stamp for the same letter.
+        if !due.is_empty() && context.leads("pending").await {
+            futures_util::stream::iter(due)
+                .for_each_concurrent(AT_ONCE, |row| once_more(&context, row))
+                .await;
+        }
         context.fetcher.seek(&context.plan.awaited(), first);
         count(&waiting, context.plan.by_host(), &mut hosts);
     }
@@ -323,13 +326,13 @@ fn refused_by(row: &SubmissionRow, code: Code) -> Event {
 
 /// The record of a refusal; the report outlives the container.
 async fn refused(context: &Context, row: &SubmissionRow, report: &ValidationReport) -> Result<Event, Problem> {
-    let report_sha256 = keep_report(&context.containers, report).await?;
+    let report_sha256 = keep_report(context, &row.submission.sender.facility, report).await?;
     Ok(Event::Refused {
         facility: row.submission.sender.facility.clone(),
         submission: Some(row.submission.submission.clone()),
         code: Code::ValidationFailed.as_str().to_owned(),
         sub_indication: record::sub_indication(report),
         container_sha256: Some(row.submission.container_sha256.clone()),
-        report_sha256: Some(report_sha256),
+        report_sha256,
     })
 }

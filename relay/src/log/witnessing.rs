@@ -46,6 +46,9 @@ enum Refused {
     /// It has cosigned more than there is: the log has lost its end, or there are two of it.
     #[error("it has cosigned {0} records, more than the log has: the log was cut off, or there are two of its name")]
     Ahead(u64),
+    /// It has cosigned a newer one of this log, which another relay has handed in meanwhile.
+    #[error("it has cosigned {0} records already")]
+    Overtaken(u64),
     #[error("it answered {0}")]
     Status(StatusCode),
     #[error("its cosignature: {0}")]
@@ -66,7 +69,9 @@ pub(crate) async fn keep(context: Context) {
         return;
     }
     loop {
-        if let Err(error) = round(&context, &mut all).await {
+        if context.leads("witnesses").await
+            && let Err(error) = round(&context, &mut all).await
+        {
             tracing::warn!(error, "the log's checkpoint could not be handed to its witnesses");
         }
         tokio::time::sleep(context.config.log.witness_every).await;
@@ -94,8 +99,19 @@ async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
     remember(&mut by_witness, all.iter().map(|asked| &asked.witness.key), &cosigned);
     let kept = context.kept.put_witnesses(&by_witness).await;
     kept.map_err(|error| error.to_string())?;
+    // One that another relay has kept meanwhile, and that says more, stays.
+    let newest = context.kept.newest_witnessed(&context.log_vkey).await;
+    if newest.is_some_and(|newest| says_more(&newest, &cosigned, &context.log_vkey)) {
+        return Ok(());
+    }
     let kept = context.kept.put(WITNESSED, cosigned.into_bytes()).await;
     kept.map_err(|error| error.to_string())
+}
+
+/// Whether the first is a checkpoint of more records than the second.
+fn says_more(note: &str, than: &str, log_vkey: &str) -> bool {
+    let size = |note: &str| Checkpoint::verify(note, log_vkey).map_or(0, |checkpoint| checkpoint.size);
+    size(note) > size(than)
 }
 
 /// Puts `cosigned` in the place of each witness that has cosigned it, and forgets those that are asked no more.
@@ -123,6 +139,12 @@ async fn ask(context: &Context, asked: &mut Asked, note: &str, checkpoint: &Chec
                 tracing::info!(witness = name, "a witness works again");
             }
             Some(lines)
+        }
+        // The next round hands in what there is then.
+        Err(Refused::Overtaken(size)) => {
+            tracing::debug!(witness = name, size, "a witness is further than what was handed to it");
+            asked.breaker.good();
+            None
         }
         Err(refused) => {
             metrics::gauge!(observe::WITNESS_GOOD, "witness" => name.clone()).set(0.0);
@@ -163,10 +185,45 @@ async fn cosign(context: &Context, asked: &mut Asked, note: &str, checkpoint: &C
             .ok()
             .filter(|_| status == StatusCode::CONFLICT);
         match stands {
-            Some(stands) if stands > checkpoint.size => return Err(Refused::Ahead(stands)),
+            // The log may have grown since this checkpoint was read.
+            Some(stands) if stands > checkpoint.size => {
+                return Err(further(stands, context.store.size().await?));
+            }
             Some(stands) if stands != asked.size => asked.size = stands,
             _ => return Err(Refused::Status(status)),
         }
     }
     Err(Refused::Status(StatusCode::CONFLICT))
+}
+
+/// What it means that a witness has cosigned more than was handed to it, when the log has so many records now.
+fn further(stands: u64, size: u64) -> Refused {
+    if stands > size {
+        Refused::Ahead(stands)
+    } else {
+        Refused::Overtaken(stands)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_checkpoint_says_more() {
+        let key = formats::trail::LogKey::from_seed("relay.example/trail", &[5; 32])
+            .unwrap()
+            .0;
+        let note = |size| key.sign(size, &[7; 32]).unwrap();
+        assert!(says_more(&note(8), &note(7), key.vkey()));
+        assert!(!says_more(&note(7), &note(7), key.vkey()) && !says_more(&note(6), &note(7), key.vkey()));
+        assert!(!says_more("torn", &note(7), key.vkey()));
+    }
+
+    #[test]
+    fn only_a_witness_that_is_further_than_the_log_contradicts_it() {
+        assert!(matches!(further(105, 100), Refused::Ahead(105)));
+        assert!(matches!(further(105, 105), Refused::Overtaken(105)));
+        assert!(matches!(further(105, 110), Refused::Overtaken(105)));
+    }
 }

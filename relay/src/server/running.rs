@@ -185,6 +185,7 @@ impl Relay {
             news,
             plan: intake::Plan::default(),
             throttle: Throttle::default(),
+            reports: intake::Reports::default(),
             holding: tokio::sync::Mutex::default(),
             stopping: AtomicBool::new(false),
             config: with_ports(config, api_address, portal_address),

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store,
-    StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
+    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row, Stamped,
+    Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -34,6 +34,7 @@ pub struct Engine {
     thread: Option<JoinHandle<()>>,
     leases: Option<Arc<dyn Lease>>,
     uploads: Option<Arc<dyn UploadRows>>,
+    notes: Option<Arc<dyn Notes>>,
     guard: Arc<OnceLock<Arc<ClockGuard>>>,
 }
 
@@ -110,6 +111,7 @@ impl Engine {
             thread: Some(thread),
             leases: None,
             uploads: None,
+            notes: None,
             guard: Arc::default(),
         }
     }
@@ -119,10 +121,12 @@ impl Engine {
         mut self,
         leases: Arc<dyn Lease>,
         uploads: Arc<dyn UploadRows>,
+        notes: Arc<dyn Notes>,
         guard: Arc<OnceLock<Arc<ClockGuard>>>,
     ) -> Self {
         self.leases = Some(leases);
         self.uploads = Some(uploads);
+        self.notes = Some(notes);
         self.guard = guard;
         self
     }
@@ -226,6 +230,10 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
 
     fn uploads(&self) -> Option<Arc<dyn UploadRows>> {
         self.engine().uploads.clone()
+    }
+
+    fn notes(&self) -> Option<Arc<dyn Notes>> {
+        self.engine().notes.clone()
     }
 
     fn rewrap(&self) -> Read<'_, u64> {

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Read, RetentionStep, Row, Stamped, Store,
-    StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
+    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row, Stamped,
+    Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 
 /// How the write fails.
@@ -69,6 +69,9 @@ impl<S: Store> Store for FaultyStore<S> {
     }
     fn uploads(&self) -> Option<Arc<dyn UploadRows>> {
         self.inner.uploads()
+    }
+    fn notes(&self) -> Option<Arc<dyn Notes>> {
+        self.inner.notes()
     }
     fn rewrap(&self) -> Read<'_, u64> {
         self.inner.rewrap()

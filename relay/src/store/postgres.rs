@@ -12,6 +12,7 @@ mod lease;
 mod link;
 mod loading;
 mod newer;
+mod notes;
 mod proposal;
 mod reading;
 mod reign;
@@ -33,6 +34,7 @@ pub use address::PostgresAddress;
 use clerk::Clerk;
 use lease::Leases;
 use link::{Link, News};
+use notes::NoteTable;
 pub use reading::PostgresReader;
 pub(in crate::store) use reading::RECORDS;
 use shelf::KeyTable;
@@ -121,12 +123,13 @@ impl PostgresStore {
             .spawn(move || clerk.run())
             .map_err(|error| StoreError::Broken(error.to_string()))?;
         let uploads = Arc::new(UploadTable(Arc::clone(&link)));
+        let notes = Arc::new(NoteTable(Arc::clone(&link)));
         let leases = Arc::new(Leases { link, me });
         let bodies = Arc::clone(&table);
         // A committer that is gone drops the answer, which the ticket reports.
         let submit = move |job| drop(jobs.send(job));
         let sealed = Arc::new(SealedTable::over(Arc::clone(&table) as _, Arc::clone(&keys)));
-        let engine = Engine::with(sealed, bodies, keys, Box::new(submit), thread).shared(leases, uploads, guard);
+        let engine = Engine::with(sealed, bodies, keys, Box::new(submit), thread).shared(leases, uploads, notes, guard);
         while !signed {
             if begun.elapsed() > START {
                 return Err(PostgresError::Unreachable(

@@ -36,6 +36,10 @@ const STEPS: &[&[&str]] = &[
         "CREATE INDEX IF NOT EXISTS hikyaku_uploads_facility ON hikyaku_uploads (facility)",
         "CREATE INDEX IF NOT EXISTS hikyaku_uploads_touched ON hikyaku_uploads (touched)",
     ],
+    &[
+        // How far work has come that one relay does for all.
+        "CREATE TABLE IF NOT EXISTS hikyaku_notes (name text PRIMARY KEY, number bigint NOT NULL, content bytea NOT NULL)",
+    ],
 ];
 const VERSION: &str = "CREATE TABLE IF NOT EXISTS hikyaku_schema (id int PRIMARY KEY, version int NOT NULL)";
 const BEGIN: &str = "INSERT INTO hikyaku_schema (id, version) VALUES (1, 0) ON CONFLICT (id) DO NOTHING";
