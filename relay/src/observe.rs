@@ -21,7 +21,7 @@
 //! | `hikyaku_archives_due` | gauge | submissions without archive, or whose archive ends within the margin |
 //! | `hikyaku_archives_total{outcome}` | counter | tries: made, no_stamp, no_gain, failed |
 //! | `hikyaku_verdicts_revised_total` | counter | accepted submissions stopped by evidence that came later |
-//! | `hikyaku_submissions_unconfirmed` | gauge | held submissions for whose signer no CRL issued since the signature has come yet |
+//! | `hikyaku_submissions_unconfirmed` | gauge | held submissions for whose signer no CRL or OCSP response issued since the signature has come yet |
 //! | `hikyaku_revalidations_due` | gauge | submissions that a late CRL lists and that are still to be validated again |
 //! | `hikyaku_expiry_seconds{purpose,name}` | gauge | seconds until a certificate or CRL ends; negative once it has |
 //! | `hikyaku_syslog_lag_records` | gauge | records of the trail not yet fed to the log server |

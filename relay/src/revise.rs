@@ -22,7 +22,6 @@ use trust_store::Evidence;
 
 use crate::clock;
 use crate::context::Context;
-use crate::evidence::Kept;
 use crate::intake::kept;
 use crate::observe;
 use crate::problem::Problem;
@@ -203,7 +202,7 @@ impl Late {
             let kept = context.fetcher.kept_under(&asked.key);
             (asked.key.clone(), (kept, Some(Arc::clone(asked))))
         });
-        let every: BTreeMap<String, (Vec<Arc<Kept>>, Option<Arc<Asked>>)> = lists.chain(answers).collect();
+        let every: BTreeMap<String, (Vec<_>, Option<Arc<Asked>>)> = lists.chain(answers).collect();
         self.pieces.retain(|key, _| every.contains_key(key));
         for (key, (kept, asked)) in every {
             let known = self.pieces.remove(&key).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! What is no answer waits; an answer that helps nobody does not.
 
+use formats::asice::{FilePlan, SignedManifest, manifest, write};
+
 use super::*;
 
 /// A card that names a responder, and a list only where `with_crldp`.
@@ -103,4 +105,65 @@ fn a_listed_name_that_leads_to_a_private_address_is_not_asked_and_awaited() {
     stage.relay.stop();
     stage.relay.restart();
     until(&stage, "it arrives", || inbox(&stage, &pair.hospital).len() == 1);
+}
+
+/// A referral that both sign, each stamped now.
+fn signed_by_both(stage: &Stage, pair: &Pair, both: [&Card; 2]) -> Vec<u8> {
+    let (envelope, files) = pair.referral(|_, _| {});
+    let mut all = vec![("submission.json".to_owned(), envelope.to_json().unwrap())];
+    all.extend(files);
+    let plan = |(path, bytes): &(String, Vec<u8>)| FilePlan::measure(path, &mut bytes.as_slice()).unwrap();
+    let plans: Vec<FilePlan> = all.iter().map(plan).collect();
+    let signed = (1..).zip(both).map(|(number, card)| {
+        let manifest = manifest::encode(number, &plans);
+        let options = ContainerOptions::at(OffsetDateTime::now_utc());
+        let signature = stage.services.hpki().signature(card, &manifest, options);
+        (manifest, signature)
+    });
+    let signed: Vec<(Vec<u8>, Vec<u8>)> = signed.collect();
+    let pairs = signed
+        .iter()
+        .map(|(manifest, signature)| SignedManifest { manifest, signature });
+    let mut container = Vec::new();
+    write(&mut container, &pairs.collect::<Vec<_>>(), &plans, |path| {
+        let file = all.iter().find(|(known, _)| known == path);
+        Ok(file.unwrap().1.as_slice())
+    })
+    .unwrap();
+    container
+}
+
+#[test]
+fn what_one_signature_waits_for_helps_no_letter_whose_other_has_failed_for_good() {
+    let stage = Stage::new(&options(Vec::new()));
+    let pair = stage.pair();
+    let (doctor, dentist) = (stage.services.hpki().doctor(), stage.services.hpki().dentist());
+    stage.services.fault("/crl/sign", Some(Fault::Down));
+    let waits = pair
+        .clinic
+        .submit(&stage.relay, &signed_by_both(&stage, &pair, [&doctor, &dentist]));
+    assert_eq!(waits.status, 202, "{}", waits.json());
+    // Nobody's authority issued this one.
+    let forged = stage.services.hpki().card(CardSpec {
+        issuer_key: Some(kit::Key::Spare),
+        ..CardSpec::dentist()
+    });
+    let refused = pair
+        .clinic
+        .submit(&stage.relay, &signed_by_both(&stage, &pair, [&doctor, &forged]));
+    let said = refused.json();
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "validation_failed"),
+        "{said}"
+    );
+    let verdicts = said["report"]["signatures"].as_array().unwrap();
+    assert_eq!(
+        (verdicts.len(), &verdicts[0]["sub_indication"]),
+        (2, &"TRY_LATER".into()),
+        "{said}"
+    );
+    assert_ne!(verdicts[1]["sub_indication"], "TRY_LATER");
+    assert_ne!(verdicts[1]["indication"], "TOTAL-PASSED");
+    assert_eq!(ready(&stage)["pending"]["count"], 1, "only the one that may pass");
 }

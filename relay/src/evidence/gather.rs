@@ -157,7 +157,8 @@ fn may_come(query: &EvidenceQuery, forbidden: &HashSet<String>, answered: &HashS
     let not_known = matches!(query, EvidenceQuery::Ocsp { answered: true, .. });
     let may_be_asked = |question: &Question| {
         let key = question.key();
-        !forbidden.contains(&key) && !(not_known && answered.contains(&key))
+        let has_answered = not_known && answered.contains(&key);
+        !has_answered && !forbidden.contains(&key)
     };
     matches!(query, EvidenceQuery::Timestamp { .. }) || Question::all_of(query).iter().any(may_be_asked)
 }

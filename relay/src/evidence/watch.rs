@@ -106,7 +106,8 @@ impl Fetcher {
         let question = slot.question();
         let crl = matches!(question, Some(Question::Crl { .. }));
         let pause = (self.trust.refresh / 4).min(Duration::from_secs(60));
-        if !crl && !(slot.is_followed() && matches!(question, Some(Question::Ocsp { .. }))) {
+        let card = slot.is_followed() && matches!(question, Some(Question::Ocsp { .. }));
+        if !crl && !card {
             return false;
         }
         if slot
