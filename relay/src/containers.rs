@@ -20,6 +20,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use formats::wire::SubmissionId;
@@ -27,6 +28,7 @@ use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::folder::full;
 use crate::keys::{DataKey, Keys, KeysError, Rotated};
 use crate::objects::Objects;
 use crate::seal::{Seal, SealedReader};
@@ -303,6 +305,37 @@ impl Containers {
         }
     }
 
+    /// What was put aside, and when. In a bucket nothing is.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub(crate) async fn orphans(&self) -> Result<Vec<(String, SystemTime)>, ContainerError> {
+        match &self.place {
+            Place::Disk(disk) => disk.aside().await,
+            Place::Bucket(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Removes what was put aside under this name.
+    ///
+    /// # Errors
+    /// [`ContainerError`].
+    pub(crate) async fn drop_aside(&self, name: &str) -> Result<(), ContainerError> {
+        match &self.place {
+            Place::Disk(disk) => disk.drop_aside(name).await,
+            Place::Bucket(_) => Ok(()),
+        }
+    }
+
+    /// When a file beside a container was written, or its folder where there is no such file; `None` in a bucket, and where there is
+    /// neither.
+    pub(crate) async fn written(&self, stored_as: &str, file: &str) -> Option<SystemTime> {
+        match &self.place {
+            Place::Disk(disk) => disk.written(stored_as, file).await,
+            Place::Bucket(_) => None,
+        }
+    }
+
     /// Whether it was adopted since these were opened, and so may wait for its record.
     pub(crate) fn is_new(&self, stored_as: &str) -> bool {
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -480,7 +513,7 @@ async fn with_key(
 
 fn from_io(error: io::Error) -> ContainerError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ContainerError::Full,
+        _ if full(&error) => ContainerError::Full,
         io::ErrorKind::NotFound => ContainerError::Absent,
         _ => ContainerError::Store(error.to_string()),
     }
@@ -495,10 +528,7 @@ fn from_store(error: object_store::Error) -> ContainerError {
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = cause {
-        let full = error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::StorageFull);
-        if full {
+        if error.downcast_ref::<io::Error>().is_some_and(full) {
             return ContainerError::Full;
         }
         cause = error.source();

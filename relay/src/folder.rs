@@ -123,20 +123,44 @@ pub fn owners_alone(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the disk says.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let mut file = private_file().write(true).create(true).truncate(true).open(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
+    let beside = half_written(path);
+    let written = (|| {
+        let mut file = private_file().write(true).create(true).truncate(true).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        // It may be the copy of a key, which nobody would erase.
+        let _absent = std::fs::remove_file(&beside);
+    }
+    written?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes renames and new files in a folder durable; Windows does this by itself and has no handle for it.
+/// Where [`replace`] writes before it renames: a crash between both leaves it.
+pub(crate) fn half_written(path: &Path) -> std::path::PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    beside.into()
+}
+
+/// Whether the disk has no room, or the user none on it.
+pub(crate) fn full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// Makes renames and new files in a folder durable; Windows does this by itself and has no handle for it. The empty path is the
+/// folder this process works in.
 ///
 /// # Errors
 /// What the disk says.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    let here = Path::new(".");
+    let folder = if folder.as_os_str().is_empty() { here } else { folder };
     if cfg!(unix) {
         File::open(folder)?.sync_all()
     } else {

@@ -39,9 +39,9 @@ use crate::upload::Upload;
 use refusal::Refusal;
 
 pub(crate) use arriving::{complete, look};
-pub(crate) use orphans::{named, sweep_once};
+pub(crate) use orphans::{end as end_orphans, named, sweep_once};
 pub(crate) use pending::{Plan, answer as pending_answer, retry};
-pub(crate) use refusal::{REFUSED, drop_report, kept_report};
+pub(crate) use refusal::{REFUSED, kept_report};
 pub(crate) use reports::Reports;
 
 /// Name of the report beside a container.
@@ -261,6 +261,12 @@ async fn at_hand(context: &Context, upload: &Upload, row: &SubmissionRow) -> Res
 }
 
 async fn known(context: &Context, row: &SubmissionRow) -> Result<Response, Problem> {
+    if row.state == SubmissionState::Refused {
+        return Err(Problem::new(Code::IdConflict).detail(
+            "この ID の文書は拒否され、リレーの管理者が保全しています。新しい ID で送ってください",
+            "what bears this id was refused, and the relay's operator holds it: send it under a new id",
+        ));
+    }
     match pending::answer(context, row) {
         Some(answer) if row.state == SubmissionState::PendingEvidence => Ok(wait_answer(&answer)),
         _ => receipt(context, row, StatusCode::OK).await,

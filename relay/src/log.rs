@@ -8,6 +8,7 @@
 mod heads;
 mod kept;
 mod proving;
+mod remembered;
 mod signer;
 mod stamping;
 mod token;
@@ -20,6 +21,7 @@ use std::path::Path;
 pub(crate) use heads::keep as keep_heads;
 pub use kept::Kept;
 pub use proving::{Outline, prove, prove_consistency, root, tile};
+pub(crate) use remembered::{Remembered, remembered};
 pub use signer::{LogSigner, SignerError};
 pub(crate) use stamping::keep as keep_stamps;
 pub use token::TokenKey;

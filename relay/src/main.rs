@@ -72,7 +72,13 @@ enum Verb {
     #[command(subcommand)]
     Hold(HoldVerb),
     /// Make the index anew from the trail; the relay must not be running.
-    Rebuild(Place),
+    Rebuild {
+        /// Even though records that were acknowledged are lost for good.
+        #[arg(long)]
+        despite_losses: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Copy what the relay keeps to another place, while it runs; only what is new is copied.
     Backup(keeping::Backup),
     /// Put a backup in the place of the data folder, after everything in it was verified.
@@ -261,7 +267,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Init { folder, host } => init(&folder, &host),
         Verb::Serve(place) => serve(&place),
         Verb::CheckConfig(place) => check(&place),
-        Verb::Rebuild(place) => rebuild(&place),
+        Verb::Rebuild { despite_losses, place } => rebuild(&place, despite_losses),
         Verb::Backup(asked) => keeping::backup(asked),
         Verb::Restore(asked) => keeping::restore(&asked),
         Verb::Check { rate, scratch, place } => compare(&place, &rate, scratch.as_deref()),
@@ -387,14 +393,19 @@ fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     )?)
 }
 
-fn rebuild(place: &Place) -> anyhow::Result<()> {
+fn rebuild(place: &Place, despite_losses: bool) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let (key, keys) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
     let rows = match &config.store {
         Some(shared) => PostgresStore::rebuild(shared, key, &keys)?,
-        None => FileStore::rebuild_in(config.index, &config.data, key, &keys)?
-            .dump()?
-            .len(),
+        None => {
+            let (kind, data) = (config.index, &config.data);
+            let store = match despite_losses {
+                true => FileStore::rebuild_despite_losses(kind, data, key, &keys)?,
+                false => FileStore::rebuild_in(kind, data, key, &keys)?,
+            };
+            store.dump()?.len()
+        }
     };
     words::rebuilt(rows, place.json);
     Ok(())

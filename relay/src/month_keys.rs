@@ -7,10 +7,10 @@ mod id;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::folder::full;
 use crate::keys::{DataKey, Keys, KeysError};
 use crate::trail::OpenKey;
 pub use folder::Folder;
@@ -37,10 +37,6 @@ impl MonthKeyError {
             other => Self::Unusable(id, other.to_string()),
         }
     }
-}
-
-fn full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Where keys are kept. All of it blocks.

@@ -107,8 +107,9 @@ pub trait Store: Send + Sync + 'static {
     /// most, the earliest first; at most `limit`. Those whose container is erased are not among them.
     fn archives_due(&self, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>>;
     /// Submissions that came to this step of retention, or whose time for the next has come, at `before` (RFC 3339 UTC) at the
-    /// latest, the earliest first; at most `limit`.
-    fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>>;
+    /// latest, the earliest first; at most `limit`, behind `after` where there is one.
+    fn retention_due(&self, step: RetentionStep, after: Option<&Due>, before: &str, limit: usize)
+    -> Read<'_, Vec<Due>>;
     /// Records that concern a submission, oldest first.
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>>;
     /// Records from position `from` on, at most `limit`; only those that concern `facility` where one is given. Fewer where they
@@ -264,6 +265,15 @@ pub struct Facility {
     /// Day of its newest daily head, `2026-11-22`; before the first, the day before it joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
+}
+
+/// A submission, and when it came to a step of retention or is due for the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// RFC 3339 UTC.
+    pub time: String,
+    /// Which.
+    pub id: SubmissionId,
 }
 
 /// A time stamp over a checkpoint.

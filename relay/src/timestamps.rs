@@ -187,6 +187,11 @@ impl Stamps {
         }
     }
 
+    /// Whether an authority has told a time since the start.
+    pub(crate) fn has_told(&self) -> bool {
+        self.authorities.iter().any(|authority| authority.told().is_some())
+    }
+
     /// In words with both times, if the clock here differs by more than `limit` from that of every authority that has told a
     /// time: one that differs alone is itself wrong.
     pub(crate) fn drift_beyond(&self, limit: Duration) -> Option<String> {

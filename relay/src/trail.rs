@@ -19,7 +19,7 @@ pub use group::{MAX_GROUP, Place};
 pub(crate) use sealed::{OpenKey, SealedRecord};
 use segment::segments;
 
-use crate::folder::{create_private, private_file, replace};
+use crate::folder::{create_private, full, private_file, replace};
 use crate::reserve;
 
 /// A segment that has grown beyond this is closed, and the next begun.
@@ -184,7 +184,7 @@ impl Trail {
                 file: path,
                 offset: self.length,
                 position: self.size,
-                what: "its last group is broken, and the index has seen the records in it",
+                what: "its last group is broken, and its records were there once: the index or a signed checkpoint has seen them",
             }),
         )
     }
@@ -357,13 +357,6 @@ fn lock(folder: &Path) -> Result<File, TrailError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(TrailError::Locked(folder.to_path_buf())),
         Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
     }
-}
-
-fn full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Containers as folders on the disk of this machine.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
@@ -14,7 +16,7 @@ use super::{
     BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, ORPHANS, Stored, blocking, checked, from_io, from_store,
     moving, sealed_name,
 };
-use crate::folder::{create_private, make_private, sync_folder};
+use crate::folder::{create_private, half_written, make_private, sync_folder};
 use crate::keys::{DataKey, Keys, KeysError};
 
 /// The folder, as containers are kept in it.
@@ -103,24 +105,62 @@ impl Disk {
     pub(super) async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
         let folder = self.of(stored_as)?;
         let parent = self.folder.clone();
-        blocking(move || match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => sync_folder(&parent),
-        })
-        .await
+        blocking(move || remove(&folder, &parent)).await
     }
 
     pub(super) async fn put_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
         let folder = self.of(stored_as)?;
         let (aside, parent) = (self.folder.join(ORPHANS), self.folder.clone());
-        let target = aside.join(stored_as);
+        let name = stored_as.to_owned();
         blocking(move || {
             create_private(&aside)?;
+            // From now on its time counts.
+            if cfg!(unix) {
+                File::open(&folder)?.set_modified(SystemTime::now())?;
+            }
+            let mut target = aside.join(&name);
+            let mut number = 1_u32;
+            // One of this name may lie there already; neither is lost.
+            while target.exists() {
+                target = aside.join(format!("{number}.{name}"));
+                number += 1;
+            }
             std::fs::rename(&folder, target)?;
             sync_folder(&aside)?;
             sync_folder(&parent)
         })
         .await
+    }
+
+    pub(super) async fn aside(&self) -> Result<Vec<(String, SystemTime)>, ContainerError> {
+        let aside = self.folder.join(ORPHANS);
+        blocking(move || {
+            let entries = match std::fs::read_dir(&aside) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                other => other?,
+            };
+            let mut found = Vec::new();
+            for entry in entries {
+                let entry = entry?;
+                let since = entry.metadata()?.modified()?;
+                found.extend(entry.file_name().into_string().ok().map(|name| (name, since)));
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub(super) async fn drop_aside(&self, name: &str) -> Result<(), ContainerError> {
+        let aside = self.folder.join(ORPHANS);
+        let folder = aside.join(checked(name)?);
+        blocking(move || remove(&folder, &aside)).await
+    }
+
+    pub(super) async fn written(&self, stored_as: &str, file: &str) -> Option<SystemTime> {
+        let folder = self.of(stored_as).ok()?;
+        let file = folder.join(sealed_name(file));
+        let when = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
+        blocking(move || Ok(when(&file).or_else(|| when(&folder)))).await.ok()?
     }
 
     /// Hands on the names by so many, until nobody wants them.
@@ -160,6 +200,23 @@ impl Disk {
 
     fn of(&self, stored_as: &str) -> Result<PathBuf, ContainerError> {
         Ok(self.folder.join(checked(stored_as)?))
+    }
+}
+
+/// Removes a folder of `parent`: its keys first, so that whatever stops it leaves nothing that can be read.
+fn remove(folder: &Path, parent: &Path) -> io::Result<()> {
+    for key in [CONTAINER_KEY, BESIDE_KEY] {
+        let key = folder.join(key);
+        for path in [&half_written(&key), &key] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_folder(parent),
     }
 }
 

@@ -8,8 +8,10 @@
 use std::time::Duration;
 
 use formats::wire::SubmissionId;
+use time::OffsetDateTime;
 
 use crate::clock;
+use crate::config::Retention;
 use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
 use crate::problem::Problem;
@@ -64,6 +66,8 @@ async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pa
     let mut moved = 0_u64;
     // Asked before the rows: what is not undecided then is in its row.
     let undecided = store.undecided().await?;
+    // What fails for one is no reason to leave the others; the first that did is told.
+    let mut failed = None;
     for (id, name) in doubtful {
         let row = store.submission(&id).await?;
         if containers.is_new(&name) || row.is_some_and(|row| row.submission.stored_as == name) {
@@ -77,11 +81,13 @@ async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pa
             continue;
         }
         if outlived(&name, account, clock::now()) {
-            containers.delete(&name).await?;
-            tracing::info!(
-                name,
-                "what was left of a submission whose records are erased was removed"
-            );
+            match containers.delete(&name).await {
+                Ok(()) => tracing::info!(
+                    name,
+                    "what was left of a submission whose records are erased was removed"
+                ),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
             continue;
         }
         match containers.put_aside(&name).await {
@@ -91,7 +97,10 @@ async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pa
             }
             // Removed in the meantime.
             Err(ContainerError::Absent) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(name, %error, "a container that no record names could not be put aside");
+                failed.get_or_insert(error);
+            }
         }
     }
     if moved > 0 {
@@ -99,10 +108,29 @@ async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pa
             moved,
             "containers without a record lie in containers/orphans. If the trail was restored from an older backup, stop the \
              relay, put the newer trail back, and move them back into containers; otherwise nobody was promised them, and \
-             they can be removed"
+             they go when a container's time is over"
         );
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Removes what was put aside and whose time is over: nothing is kept in secret for longer than what is named is.
+///
+/// # Errors
+/// What the disk says of the first that could not be removed; the others are.
+pub(crate) async fn end(containers: &Containers, retention: &Retention, now: OffsetDateTime) -> Result<(), Problem> {
+    let mut failed = None;
+    for (name, since) in containers.orphans().await? {
+        let over = OffsetDateTime::from(since) + retention.containers <= now;
+        if !over && !outlived(&name, retention.account, now) {
+            continue;
+        }
+        match containers.drop_aside(&name).await {
+            Ok(()) => tracing::info!(name, "a container that no record names was removed: its time was over"),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Those of these names that are containers of submissions, and what the trail says of each submission's container.
@@ -173,6 +201,30 @@ mod tests {
         sweep(&store, &containers, Duration::from_secs(365 * 86_400), Duration::ZERO)
             .await
             .unwrap();
+        // The same name once more, and one that cannot be moved before it: neither stops the other.
+        let again = upload(data.path(), &keys, b"a letter");
+        containers.adopt(again, &name).await.unwrap();
+        sweep(
+            &store,
+            &containers,
+            Duration::from_secs(100 * 365 * 86_400),
+            Duration::ZERO,
+        )
+        .await
+        .unwrap();
+        let aside = data.path().join("containers/orphans");
+        assert!(aside.join(&name).exists() && aside.join(format!("1.{name}")).exists());
+        // They end when a container's time is over.
+        let retention = Retention {
+            account: Duration::from_secs(100 * 365 * 86_400),
+            containers: Duration::from_secs(90 * 86_400),
+            offer: Duration::from_secs(14 * 86_400),
+        };
+        end(&containers, &retention, clock::now()).await.unwrap();
+        assert!(aside.join(&name).exists());
+        let later = clock::now() + Duration::from_secs(91 * 86_400);
+        end(&containers, &retention, later).await.unwrap();
+        assert_eq!(std::fs::read_dir(&aside).unwrap().count(), 0);
         assert!(!data.path().join("containers").join(&old).exists());
         assert!(!data.path().join("containers/orphans").join(&old).exists());
     }

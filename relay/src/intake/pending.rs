@@ -230,7 +230,8 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<Option<Wait>, P
     let outcome = if accepted { "accepted" } else { "refused" };
     metrics::counter!(observe::SUBMISSIONS, "outcome" => outcome).increment(1);
     tracing::info!(id = %row.submission.submission, outcome, "a submission waits no longer");
-    if !accepted {
+    // What is held stays.
+    if !accepted && context.store.submission(&row.submission.submission).await?.is_none() {
         context.containers.delete(&row.submission.stored_as).await?;
     }
     Ok(None)

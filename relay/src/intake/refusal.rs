@@ -130,14 +130,6 @@ pub(crate) async fn kept_report(
     }
 }
 
-/// Removes the report of a refusal whose record is erased; one that is not there is no error.
-///
-/// # Errors
-/// What the disk says.
-pub(crate) async fn drop_report(containers: &Containers, report_sha256: &str) -> Result<(), ContainerError> {
-    containers.delete(&place(report_sha256)).await
-}
-
 /// Where the report of a refusal lies, among the containers and with a key of its own.
 fn place(digest: &str) -> String {
     format!("{REFUSED}{digest}")

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::WRAPPED;
-use crate::folder::{replace, sync_folder};
+use crate::folder::{half_written, replace, sync_folder};
 
 /// # Errors
 /// What the disk says; a file that is too long for a key is refused.
@@ -24,12 +24,23 @@ pub(super) fn write(path: &Path, wrapped: &[u8]) -> io::Result<()> {
     replace(path, wrapped)
 }
 
+/// Removes it, and first the copy that a crash while it was replaced has left.
+///
 /// # Errors
 /// What the disk says.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+    let mut removed = false;
+    for path in [&half_written(path), path] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => {
+                other?;
+                removed = true;
+            }
+        }
+    }
+    match path.parent().filter(|_| removed) {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
     }
 }

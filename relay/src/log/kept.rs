@@ -16,7 +16,7 @@ pub(super) const WITNESSED: &str = "witnessed";
 /// The newest that each witness has cosigned, by its name.
 const WITNESSES: &str = "witnesses.json";
 /// A checkpoint with its signatures is no larger.
-const NOTE: u64 = 64 << 10;
+pub(super) const NOTE: u64 = 64 << 10;
 /// Nor are those of all witnesses.
 const NOTES: u64 = 64 * NOTE;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{KeyId, MonthKeyError, Shelf};
-use crate::folder::{create_private, replace, sync_folder};
+use crate::folder::{create_private, half_written, replace, sync_folder};
 use crate::keys::{DataKey, Keys, KeysError};
 
 /// How files end that stand for a destroyed key.
@@ -29,6 +29,30 @@ impl Folder {
 
     fn file(&self, id: KeyId) -> PathBuf {
         self.path.join(format!("{id}.key"))
+    }
+
+    /// Removes copies of keys that a crash has left beside them: who destroys a key must not leave one. For who holds the trail
+    /// alone.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn tidy(data: &Path) -> io::Result<()> {
+        let folder = data.join("keys");
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let copy = half_written(Path::new(".key"));
+        let mut removed = false;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.to_string_lossy();
+            if name.ends_with(&*copy.to_string_lossy()) {
+                std::fs::remove_file(&path)?;
+                removed = true;
+            }
+        }
+        if removed { sync_folder(&folder) } else { Ok(()) }
     }
 
     /// Files named by a key, with this ending.
@@ -92,5 +116,48 @@ impl Shelf for Folder {
     /// `keys::rotate` goes through the data folder.
     fn rewrap_all(&self) -> Result<u64, MonthKeyError> {
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::for_tests;
+
+    #[test]
+    fn no_copy_of_a_destroyed_key_stays() {
+        let data = tempfile::tempdir().unwrap();
+        let shelf = Folder::of(data.path(), &for_tests());
+        let [one, other] = ["2021-03.account", "2021-04.account"].map(|id| id.parse::<KeyId>().unwrap());
+        for id in [one, other] {
+            shelf.put(id, &DataKey::generate().unwrap()).unwrap();
+            // As a crash within a rotation leaves it.
+            std::fs::copy(shelf.file(id), half_written(&shelf.file(id))).unwrap();
+        }
+        let left = || {
+            let files = std::fs::read_dir(data.path().join("keys")).unwrap();
+            let mut names: Vec<_> = files
+                .map(|file| file.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        shelf.destroy(one).unwrap();
+        assert_eq!(
+            left(),
+            [
+                "2021-03.account.destroyed",
+                "2021-04.account.key",
+                "2021-04.account.key.new"
+            ]
+        );
+        Folder::tidy(data.path()).unwrap();
+        assert_eq!(left(), ["2021-03.account.destroyed", "2021-04.account.key"]);
+        assert!(shelf.key(other).unwrap().is_some());
+
+        // A write that fails leaves none either: a folder is in the way.
+        std::fs::create_dir(shelf.file(one)).unwrap();
+        shelf.put(one, &DataKey::generate().unwrap()).unwrap_err();
+        assert!(!half_written(&shelf.file(one)).exists());
     }
 }

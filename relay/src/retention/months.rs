@@ -10,22 +10,51 @@ use formats::trail::{Actor, Class, Erased, Event};
 use formats::wire::{FacilityCode, SubmissionId, SubmissionState};
 use time::{Date, Month as Name, OffsetDateTime};
 
-use super::erase_container;
+use super::leftovers::Leftovers;
+use super::{erased, record};
 use crate::clock;
-use crate::containers::ContainerError;
 use crate::context::Context;
-use crate::intake;
 use crate::problem::Problem;
-use crate::store::{Batch, Condition, Month, StoreError, SubmissionRow};
+use crate::store::{Batch, Condition, Month, Store, StoreError, SubmissionRow};
 
 /// Records read at once.
 const PAGE: usize = 500;
 /// Facilities one record of an erasure speaks of: it stays far below the largest body.
 const FACILITIES: usize = 10_000;
+/// Containers whose erasure is recorded in one batch.
+const TOGETHER: usize = 500;
 
-/// Why each month waits, as it was last said, so that it is not said every minute.
+/// For which submission each month waits, and why, as it was last found: while that stands, the month is not read again.
 #[derive(Default)]
-pub(super) struct Waits(BTreeMap<String, Waiting>);
+pub(super) struct Waits(BTreeMap<String, (SubmissionId, Waiting)>);
+
+impl Waits {
+    /// Whether a month waits still for what it waited for.
+    async fn stand(&self, store: &dyn Store, month: &str) -> Result<bool, StoreError> {
+        let Some((id, _)) = self.0.get(month) else {
+            return Ok(false);
+        };
+        let row = store.submission(id).await?;
+        Ok(row.is_some_and(|row| waits(&row, month).is_some()))
+    }
+
+    /// Keeps in mind, and says if it is new, for which submission a month waits.
+    fn note(&mut self, month: &str, id: SubmissionId, waiting: Waiting) {
+        let said = format!("{id}");
+        if self
+            .0
+            .insert(month.to_owned(), (id, waiting))
+            .is_none_or(|(_, before)| before != waiting)
+        {
+            tracing::warn!(
+                month,
+                id = said,
+                ?waiting,
+                "records whose time is over are kept for this submission"
+            );
+        }
+    }
+}
 
 /// What keeps a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,44 +77,69 @@ struct Found {
     stored: Vec<String>,
     /// Digests of the reports of its refusals.
     reports: Vec<String>,
+    /// What is stopped and still has its container, which goes with it: nobody may fetch it, and its dispute is over.
+    stopped: Vec<SubmissionRow>,
 }
 
 /// Erases the months whose time is over at `now`.
-pub(super) async fn erase(context: &Context, now: OffsetDateTime, waits: &mut Waits) -> Result<(), Problem> {
+pub(super) async fn erase(
+    context: &Context,
+    now: OffsetDateTime,
+    waits: &mut Waits,
+    left: &mut Leftovers,
+) -> Result<(), Problem> {
     let over = |month: &Month| {
         month.class == Class::Account
             && !month.destroyed
             && end(&month.month).is_some_and(|end| end + context.config.retention.account <= now)
     };
     let due: Vec<Month> = context.store.months().await?.into_iter().filter(over).collect();
-    if due.is_empty() {
-        return Ok(());
-    }
-    // A clock that runs away must not destroy what has years to go.
-    if let Some(reason) = context.stamps.drift_beyond(context.config.limits.clock_drift) {
-        tracing::warn!(reason, "no records are erased while the clock is in doubt");
-        return Ok(());
-    }
     for month in due {
+        if waits.stand(&*context.store, &month.month).await? {
+            continue;
+        }
         let seen = context.store.size().await?;
-        match gather(context, &month).await? {
-            Ok(found) => destroy(context, &month, found, seen, now).await?,
-            Err((id, waiting)) => {
-                if waits.0.insert(month.month.clone(), waiting) != Some(waiting) {
-                    tracing::warn!(month = month.month, %id, ?waiting, "records whose time is over are kept for this submission");
+        match gather(&*context.store, &month).await? {
+            Ok(found) => {
+                if erase_stopped(context, &found.stopped, left).await? {
+                    destroy(context, &month, found, seen, now, left).await?;
                 }
             }
+            Err((id, waiting)) => waits.note(&month.month, id, waiting),
         }
     }
     Ok(())
 }
 
+/// Records that the containers of what is stopped are erased, once nothing else keeps their month; whether all are.
+async fn erase_stopped(context: &Context, stopped: &[SubmissionRow], left: &mut Leftovers) -> Result<bool, Problem> {
+    for some in stopped.chunks(TOGETHER) {
+        let free = |row: &SubmissionRow| {
+            let id = &row.submission.submission;
+            [Condition::Kept(id.clone()), Condition::NotHeld(id.clone())]
+        };
+        if !record(
+            context,
+            some.iter().map(erased).collect(),
+            some.iter().flat_map(free).collect(),
+        )
+        .await?
+        {
+            return Ok(false);
+        }
+        for row in some {
+            left.container(row.submission.stored_as.clone());
+        }
+    }
+    Ok(true)
+}
+
 /// Reads a month whole; the first submission for which it must wait, if there is one.
-async fn gather(context: &Context, month: &Month) -> Result<Result<Found, (SubmissionId, Waiting)>, Problem> {
+async fn gather(store: &dyn Store, month: &Month) -> Result<Result<Found, (SubmissionId, Waiting)>, Problem> {
     let (mut found, mut next) = (Found::default(), month.first);
     let mut looked = HashSet::new();
     while next <= month.last {
-        let page = context.store.records(None, next, PAGE).await?;
+        let page = store.records(None, next, PAGE).await?;
         let Some(last) = page.last() else { break };
         next = last.position + 1;
         for stored in &page {
@@ -117,39 +171,37 @@ async fn gather(context: &Context, month: &Month) -> Result<Result<Found, (Submi
             if !looked.insert(id.clone()) {
                 continue;
             }
-            let Some(row) = context.store.submission(id).await? else {
+            let Some(row) = store.submission(id).await? else {
                 continue;
             };
-            if row.hold.is_some() {
-                return Ok(Err((id.clone(), Waiting::Held)));
+            if let Some(waiting) = waits(&row, &month.month) {
+                return Ok(Err((id.clone(), waiting)));
             }
             // Only what begins in this month goes with it.
             if !row.received.starts_with(&month.month) {
                 continue;
             }
-            if let Some(waiting) = let_go(context, &row).await? {
-                return Ok(Err((id.clone(), waiting)));
+            found.stored.push(row.submission.stored_as.clone());
+            if row.erased.is_none() {
+                found.stopped.push(row);
             }
-            found.stored.push(row.submission.stored_as);
         }
     }
     Ok(Ok(found))
 }
 
-/// Why a submission cannot go yet. What is stopped goes with its records: nobody may fetch it, and its dispute is over.
-async fn let_go(context: &Context, row: &SubmissionRow) -> Result<Option<Waiting>, Problem> {
-    if row.erased.is_some() {
-        return Ok(None);
+/// Why a month with a record of this submission cannot go yet. What is stopped keeps it only if it is held.
+fn waits(row: &SubmissionRow, month: &str) -> Option<Waiting> {
+    if row.hold.is_some() {
+        return Some(Waiting::Held);
     }
-    if row.revised.is_some() {
-        erase_container(context, row).await?;
-        let again = context.store.submission(&row.submission.submission).await?;
-        return Ok(again.filter(|row| row.erased.is_none()).map(|_| Waiting::Held));
+    if !row.received.starts_with(month) || row.erased.is_some() || row.revised.is_some() {
+        return None;
     }
     if row.state != SubmissionState::Accepted || row.delivered.is_none() {
-        return Ok(Some(Waiting::Undelivered));
+        return Some(Waiting::Undelivered);
     }
-    Ok(Some(Waiting::Container))
+    Some(Waiting::Container)
 }
 
 async fn destroy(
@@ -158,6 +210,7 @@ async fn destroy(
     found: Found,
     seen: u64,
     now: OffsetDateTime,
+    left: &mut Leftovers,
 ) -> Result<(), Problem> {
     let (records, facilities): (_, Vec<_>) = (found.records, found.erased.into_iter().collect());
     let part = |part: &[(FacilityCode, Erased)]| Event::KeyDestroyed {
@@ -192,15 +245,8 @@ async fn destroy(
         Err(StoreError::Conflict(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
-    for name in &found.stored {
-        context.containers.delete(name).await?;
-    }
-    for digest in &found.reports {
-        match intake::drop_report(&context.containers, digest).await {
-            Ok(()) | Err(ContainerError::Absent) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    found.stored.into_iter().for_each(|name| left.submission(name));
+    found.reports.iter().for_each(|digest| left.report(digest));
     Ok(())
 }
 
@@ -224,8 +270,13 @@ pub(crate) fn outlived(name: &str, account: Duration, now: OffsetDateTime) -> bo
     let made = name.rsplit('.').next().and_then(|id| uuid::Uuid::try_parse(id).ok());
     let seconds = made.and_then(|id| Some(id.get_timestamp()?.to_unix().0));
     let made = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok());
-    made.and_then(|made| end(clock::rfc3339(made).get(..7)?))
-        .is_some_and(|end| end + account <= now)
+    made.is_some_and(|made| long_over(made, account, now))
+}
+
+/// Whether the records of the month of this moment are erased, or may be.
+pub(super) fn long_over(moment: OffsetDateTime, account: Duration, now: OffsetDateTime) -> bool {
+    let end = clock::rfc3339(moment).get(..7).and_then(end);
+    end.is_some_and(|end| end + account <= now)
 }
 
 #[cfg(test)]
@@ -240,6 +291,50 @@ mod tests {
         assert_eq!(end("2026-12"), Some(datetime!(2027-01-01 0:00 UTC)));
         assert_eq!(end("2024-02"), Some(datetime!(2024-03-01 0:00 UTC)));
         assert!(end("2026-13").is_none() && end("never").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_month_that_waits_is_read_again_only_after_what_it_waits_for_has_changed() {
+        let key = formats::trail::LogKey::from_seed("relay.example/trail", &[7; 32])
+            .unwrap()
+            .0;
+        let store = crate::store::MemoryStore::new(key).unwrap();
+        let sent = crate::store::conformance::submission(1, "x-a", &["x-b"]);
+        let id = sent.submission.clone();
+        let at = async |event| {
+            let batch = Batch {
+                actor: Actor::default(),
+                time: datetime!(2018-03-05 0:00 UTC),
+                events: vec![event],
+                conditions: Vec::new(),
+            };
+            store.commit(batch).committed().await.unwrap();
+        };
+        at(Event::Accepted(Box::new(sent))).await;
+        let month = store
+            .months()
+            .await
+            .unwrap()
+            .into_iter()
+            .find(|month| month.class == Class::Account);
+        let mut waits = Waits::default();
+        assert!(!waits.stand(&store, "2018-03").await.unwrap(), "it was never read");
+        let Err((blocker, waiting)) = gather(&store, &month.unwrap()).await.unwrap() else {
+            panic!("it is undelivered");
+        };
+        assert_eq!((&blocker, waiting), (&id, Waiting::Undelivered));
+        waits.note("2018-03", blocker, waiting);
+        assert!(waits.stand(&store, "2018-03").await.unwrap());
+        let (sender, recipients) = ("x-a".parse().unwrap(), vec!["x-b".parse().unwrap()]);
+        at(Event::ContainerErased {
+            submission: id,
+            sender,
+            recipients,
+            patient: "12345".into(),
+            container_sha256: "01".repeat(32),
+        })
+        .await;
+        assert!(!waits.stand(&store, "2018-03").await.unwrap());
     }
 
     #[test]

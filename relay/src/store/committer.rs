@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use formats::trail::tree;
 use time::format_description::BorrowedFormatItem;
@@ -14,7 +14,7 @@ use super::index::{Changes, Key, Pending, Swept, Table, node, sweep};
 use super::round::Round;
 use super::{Batch, Committed, StoreError};
 use crate::log::LogSigner;
-use crate::month_keys::MonthKeys;
+use crate::month_keys::{KeyId, MonthKeys};
 use crate::trail::{AppendError, Group, SealedRecord};
 
 /// RFC 3339 UTC with milliseconds: sorts as text.
@@ -27,9 +27,11 @@ pub(super) const GROUP_BYTES: usize = 4 << 20;
 /// The index is handed to the disk after so many groups, or when nothing comes for [`IDLE`].
 const FLUSH_GROUPS: u32 = 4096;
 const IDLE: Duration = Duration::from_millis(500);
+/// An erasure that fails is tried again after this long, then after twice as long, up to some minutes.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Rows looked at in one step of an erasure, and steps that are done before its answer.
 const ROWS: usize = 1000;
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 9;
 
 /// A batch and where its answer goes.
 pub(super) struct Job {
@@ -53,6 +55,10 @@ pub(super) struct Committer {
     pub(super) keys: Arc<MonthKeys>,
     /// Whether rows of erased records may be left in the index.
     pub(super) sweeping: bool,
+    /// Keys whose rows are gone and that could not be destroyed yet.
+    pub(super) undestroyed: Vec<KeyId>,
+    /// How often an erasure has failed one time after the other, and when it is tried again.
+    pub(super) failing: Option<(u32, Instant)>,
     pub(super) broken: Option<String>,
 }
 
@@ -67,10 +73,8 @@ impl Committer {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let mut unflushed = 0;
         loop {
-            if self.sweeping && self.broken.is_none() {
-                self.sweep();
-            }
-            let wait = if self.sweeping { Duration::ZERO } else { IDLE };
+            self.sweep();
+            let wait = if self.sweeps() { Duration::ZERO } else { IDLE };
             match jobs.recv_timeout(wait) {
                 Ok(job) => {
                     self.round(job, jobs);
@@ -86,30 +90,44 @@ impl Committer {
         }
     }
 
-    /// Removes some of the rows of erased records, and destroys a key after the last of its rows.
+    /// Whether there may be something to erase now.
+    fn sweeps(&self) -> bool {
+        let rested = self.failing.is_none_or(|(_, again)| again <= Instant::now());
+        self.sweeping && self.broken.is_none() && rested
+    }
+
+    /// Removes some of the rows of erased records, and destroys a key after the last of its rows. What fails is tried again.
     fn sweep(&mut self) {
-        if !self.sweeping {
+        if !self.sweeps() {
             return;
         }
-        let swept = match sweep(&*self.table, ROWS) {
+        match self.sweep_on() {
+            Ok(()) => self.failing = None,
+            Err(error) => {
+                let times = self.failing.map_or(0, |(times, _)| times + 1);
+                let pause = FIRST_PAUSE.saturating_mul(1 << times.min(8));
+                self.failing = Some((times, Instant::now() + pause));
+                tracing::error!(%error, again_in = pause.as_secs(), "an erasure is not complete");
+            }
+        }
+    }
+
+    fn sweep_on(&mut self) -> Result<(), StoreError> {
+        if let Some(id) = self.undestroyed.last().copied() {
             // The rows are handed to the disk first. Should they come back from it all the same, the next start finds them
             // without their key and makes the index anew.
-            Ok(Swept::All(id)) => self
-                .table
-                .flush()
-                .and_then(|()| Ok(self.keys.destroy(id)?))
-                .inspect(|()| tracing::info!(key = %id, "the key of a month's records is destroyed")),
-            Ok(Swept::Part) => Ok(()),
-            Ok(Swept::Nothing) => {
-                self.sweeping = false;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = swept {
-            self.sweeping = false;
-            tracing::error!(%error, "an erasure is not complete; the next start goes on with it");
+            self.table.flush()?;
+            self.keys.destroy(id)?;
+            self.undestroyed.pop();
+            tracing::info!(key = %id, "the key of a month's records is destroyed");
+            return Ok(());
         }
+        match sweep(&*self.table, ROWS)? {
+            Swept::All(id) => self.undestroyed.push(id),
+            Swept::Part => {}
+            Swept::Nothing => self.sweeping = false,
+        }
+        Ok(())
     }
 
     fn flush(&self, unflushed: &mut u32) {

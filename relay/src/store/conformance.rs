@@ -16,6 +16,7 @@ use super::{Batch, Condition, Store, StoreError};
 
 mod archived;
 pub mod erased;
+mod held;
 mod log;
 mod revised;
 
@@ -27,6 +28,7 @@ pub async fn all(store: Arc<dyn Store>, vkey: &str) {
     an_inbox_is_paged_in_order(&*store).await;
     states_never_go_back(&*store).await;
     what_waits_is_decided_once(&*store).await;
+    held::a_hold_outlives_the_verdict(&*store).await;
     revised::a_revised_verdict_stops_everybody_once(&*store).await;
     archived::what_needs_an_archive_is_found_the_most_urgent_first(&*store).await;
     archived::a_container_goes_step_by_step(&*store).await;

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::committer::{Committer, Job, Journal, seal};
 use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
 use super::{
-    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row, Stamped,
-    Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
+    Batch, ClockGuard, Code, Device, Due, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row,
+    Stamped, Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
@@ -84,6 +84,8 @@ impl Engine {
             key,
             keys: Arc::clone(&keys),
             sweeping: true,
+            undestroyed: Vec::new(),
+            failing: None,
             broken: None,
         };
         let thread = std::thread::Builder::new()
@@ -300,10 +302,16 @@ impl<E: Embedded + Send + Sync + 'static> Store for E {
         let before = before.to_owned();
         self.engine().read(move |query| query.archives_due(&before, limit))
     }
-    fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
-        let before = before.to_owned();
+    fn retention_due(
+        &self,
+        step: RetentionStep,
+        after: Option<&Due>,
+        before: &str,
+        limit: usize,
+    ) -> Read<'_, Vec<Due>> {
+        let (after, before) = (after.cloned(), before.to_owned());
         self.engine()
-            .read(move |query| query.retention_due(step, &before, limit))
+            .read(move |query| query.retention_due(step, after.as_ref(), &before, limit))
     }
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>> {
         let id = id.clone();

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, ClockGuard, Code, Device, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row, Stamped,
-    Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
+    Batch, ClockGuard, Code, Device, Due, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row,
+    Stamped, Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
 };
 
 /// How the write fails.
@@ -121,8 +121,14 @@ impl<S: Store> Store for FaultyStore<S> {
     fn archives_due(&self, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
         self.inner.archives_due(before, limit)
     }
-    fn retention_due(&self, step: RetentionStep, before: &str, limit: usize) -> Read<'_, Vec<SubmissionId>> {
-        self.inner.retention_due(step, before, limit)
+    fn retention_due(
+        &self,
+        step: RetentionStep,
+        after: Option<&Due>,
+        before: &str,
+        limit: usize,
+    ) -> Read<'_, Vec<Due>> {
+        self.inner.retention_due(step, after, before, limit)
     }
     fn submission_records(&self, id: &SubmissionId) -> Read<'_, Vec<StoredRecord>> {
         self.inner.submission_records(id)

@@ -1,18 +1,20 @@
 //! `FileStore`: trail files as the commit point, and an index beside them, in redb or in sled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use formats::trail::tree;
 
 use super::StoreError;
 use super::committer::Journal;
 use super::engine::{Embedded, Engine, seal_if_needed};
-use super::index::{Bodies, Key, SealedTable, Table, erasure, is_of_this_layout, number, place};
+use super::index::{Bodies, Key, SealedTable, Table, erasure, is_of_this_layout, lacks_a_node, node, number, place};
 use super::redb::{self, RedbTable};
 use super::replay::replay;
 use super::sled::{self, SledTable};
 use crate::keys::Keys;
-use crate::log::LogSigner;
-use crate::month_keys::MonthKeys;
+use crate::log::{LogSigner, Remembered, remembered};
+use crate::month_keys::{Folder, MonthKeys};
 use crate::trail::{AppendError, Disk, Group, Medium, SealedRecord, TornTail, Trail, TrailError, TrailReader};
 
 /// Why the store does not open.
@@ -27,13 +29,37 @@ pub enum OpenError {
     /// Records that were acknowledged are gone.
     #[error(
         "the trail has {trail} records but the index has seen {index}: the end of the trail is missing. Restore the trail \
-         from a backup; only if those records are lost for good, run `hikyaku-relay rebuild`"
+         from a backup; only if those records are lost for good, run `hikyaku-relay rebuild --despite-losses`"
     )]
     TrailTooShort {
         /// Records in the trail.
         trail: u64,
         /// Records the index has seen.
         index: u64,
+    },
+    /// The same, as a signed checkpoint shows.
+    #[error(
+        "the trail has {trail} records but {file} is signed for {signed}: the end of the trail is missing. Restore the trail \
+         from a backup; only if those records are lost for good, run `hikyaku-relay rebuild --despite-losses`"
+    )]
+    SignedForMore {
+        /// Records in the trail.
+        trail: u64,
+        /// Records the checkpoint is signed for.
+        signed: u64,
+        /// The checkpoint.
+        file: PathBuf,
+    },
+    /// The trail is not the one a checkpoint was signed for.
+    #[error(
+        "the first {size} records are not those {file} is signed for: they were changed, or this trail is another's. Do not \
+         serve; compare with a backup"
+    )]
+    Rewritten {
+        /// Records the checkpoint is signed for.
+        size: u64,
+        /// The checkpoint.
+        file: PathBuf,
     },
 }
 
@@ -131,10 +157,43 @@ impl FileStore {
     /// # Errors
     /// As [`FileStore::open`].
     pub fn rebuild_in(kind: IndexKind, data: &Path, key: impl Into<LogSigner>, keys: &Keys) -> Result<Self, OpenError> {
-        let mut trail = Trail::open(&data.join("trail"), Box::new(Disk))?;
+        let (key, trail) = (key.into(), Trail::open(&data.join("trail"), Box::new(Disk))?);
+        let index = data.join("index");
+        compare_end(&trail, &remembered(data, key.vkey()))?;
+        // What cannot be read is made anew; what can says how far the trail had come.
+        if let Some(there) = IndexKind::of(&index)
+            && let Ok(table) = there.table(&index)
+        {
+            let keys = Arc::new(MonthKeys::of_data(data, keys));
+            compare_with(&SealedTable::over(table, keys), &trail)?;
+        }
+        remove(&index)?;
+        Self::with(kind, data, key, keys, trail)
+    }
+
+    /// The same although records are lost for good, which were acknowledged: what follows the last whole group is cut off, and
+    /// checkpoints that are signed for more are put aside as `….lost`.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn rebuild_despite_losses(
+        kind: IndexKind,
+        data: &Path,
+        key: impl Into<LogSigner>,
+        keys: &Keys,
+    ) -> Result<Self, OpenError> {
+        let (key, mut trail) = (key.into(), Trail::open(&data.join("trail"), Box::new(Disk))?);
         let torn = trail.cut()?;
+        for kept in remembered(data, key.vkey())
+            .into_iter()
+            .filter(|kept| kept.size > trail.size())
+        {
+            let mut lost = kept.file.as_os_str().to_owned();
+            lost.push(".lost");
+            std::fs::rename(&kept.file, &lost).map_err(|error| TrailError::Io(kept.file, error))?;
+        }
         remove(&data.join("index"))?;
-        let mut store = Self::with(kind, data, key.into(), keys, trail)?;
+        let mut store = Self::with(kind, data, key, keys, trail)?;
         store.torn = torn;
         Ok(store)
     }
@@ -153,6 +212,8 @@ impl FileStore {
     fn with(kind: IndexKind, data: &Path, key: LogSigner, keys: &Keys, mut trail: Trail) -> Result<Self, OpenError> {
         let reader = TrailReader::new(&data.join("trail"));
         let keys = Arc::new(MonthKeys::of_data(data, keys));
+        let kept = data.join("keys");
+        Folder::tidy(data).map_err(|error| TrailError::Io(kept, error))?;
         // Before anything is read with one that was destroyed.
         keys.destroyed().map_err(StoreError::from)?;
         let index = data.join("index");
@@ -165,11 +226,10 @@ impl FileStore {
             remove(&index)?;
             open()
         })?;
-        // Before anything is cut off: a group whose records the index has seen was acknowledged.
-        if let Some(damage) = trail.damage(number(&table, &Key::applied())?)? {
-            return Err(damage.into());
-        }
-        let (seen, known) = (applied(&table, trail.size())?, is_of_this_layout(&table)?);
+        // Before anything is cut off: a group whose records index or checkpoint have seen was acknowledged.
+        let signed = remembered(data, key.vkey());
+        compare_end(&trail, &signed)?;
+        let (seen, known) = (compare_with(&table, &trail)?, is_of_this_layout(&table)?);
         let torn = trail.cut()?;
         if let Some(torn) = &torn {
             let (file, cut, aside) = (torn.file.display(), torn.cut, torn.aside.display());
@@ -193,6 +253,15 @@ impl FileStore {
             catch_up(&table, &keys, &reader, trail.size())?;
         }
         erasure::settle(&table, &keys)?;
+        if let Some(last) = signed.into_iter().next_back() {
+            let root = tree::root(last.size, |number| node(&table, number)).map_err(|_| lacks_a_node())?;
+            if root != last.root {
+                return Err(OpenError::Rewritten {
+                    size: last.size,
+                    file: last.file,
+                });
+            }
+        }
         seal_if_needed(&table, &key)?;
         let engine = Engine::start(Arc::new(table), Arc::new(reader), Box::new(trail), key, keys)?;
         Ok(Self { engine, torn })
@@ -203,6 +272,29 @@ impl Embedded for FileStore {
     fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// Compares the end of the trail with the checkpoints that are kept.
+fn compare_end(trail: &Trail, signed: &[Remembered]) -> Result<(), OpenError> {
+    match signed.last() {
+        Some(last) if last.size > trail.size() => Err(match trail.damage(last.size)? {
+            Some(damage) => damage.into(),
+            None => OpenError::SignedForMore {
+                trail: trail.size(),
+                signed: last.size,
+                file: last.file.clone(),
+            },
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The same with the index; how many of its records that has seen.
+fn compare_with(table: &SealedTable, trail: &Trail) -> Result<u64, OpenError> {
+    if let Some(damage) = trail.damage(number(table, &Key::applied())?)? {
+        return Err(damage.into());
+    }
+    applied(table, trail.size())
 }
 
 /// How many of the trail's `size` records the index has seen.

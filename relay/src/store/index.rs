@@ -182,7 +182,7 @@ pub(super) fn parse<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, 
     serde_json::from_slice(json).map_err(|_| unreadable())
 }
 
-fn lacks_a_node() -> StoreError {
+pub(super) fn lacks_a_node() -> StoreError {
     StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into())
 }
 

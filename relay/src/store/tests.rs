@@ -299,7 +299,12 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
         );
         // Told to make the index anew, the trail is cut; what it had lies beside.
         if bad.len() == good.len() {
-            let rebuilt = FileStore::rebuild(data.path(), key(), &keys()).unwrap();
+            let asked = FileStore::rebuild(data.path(), key(), &keys()).map(drop);
+            assert!(
+                matches!(asked, Err(OpenError::Trail(TrailError::Damaged { .. }))),
+                "{asked:?}"
+            );
+            let rebuilt = despite_losses(data.path());
             let torn = rebuilt.torn.clone().unwrap();
             assert_eq!(
                 std::fs::read(&torn.aside).unwrap(),
@@ -317,6 +322,63 @@ async fn damage_in_the_middle_stops_the_store_with_its_position() {
     std::fs::write(segment(data.path()), &good[..two]).unwrap();
     let short = FileStore::open(data.path(), key(), &keys()).map(drop);
     assert!(matches!(short, Err(OpenError::TrailTooShort { trail: 2, index: 3 })));
+}
+
+fn despite_losses(data: &Path) -> FileStore {
+    FileStore::rebuild_despite_losses(IndexKind::default(), data, key(), &keys()).unwrap()
+}
+
+/// The index is gone, so that only the checkpoints that are kept beside the trail know how long it was.
+#[tokio::test]
+async fn a_trail_that_is_shorter_than_it_was_signed_for_is_not_taken() {
+    let data = tempfile::tempdir().unwrap();
+    let open = || FileStore::open(data.path(), key(), &keys());
+    let store = open().unwrap();
+    for number in 1..=2 {
+        send(&store, number).await.unwrap();
+    }
+    drop(store);
+    let two = std::fs::read(segment(data.path())).unwrap();
+    let store = open().unwrap();
+    send(&store, 3).await.unwrap();
+    let stamps = data.path().join("log/stamps");
+    std::fs::create_dir_all(&stamps).unwrap();
+    std::fs::write(stamps.join("3.checkpoint"), store.checkpoint().await.unwrap()).unwrap();
+    // One that the log has not signed says nothing.
+    std::fs::write(stamps.join("9.checkpoint"), "relay.example/trail\n9\n").unwrap();
+    drop(store);
+    let three = std::fs::read(segment(data.path())).unwrap();
+    let mut flipped = three.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for (bytes, damaged) in [(&two, false), (&flipped, true)] {
+        let _gone = std::fs::remove_dir_all(data.path().join("index"));
+        std::fs::write(segment(data.path()), bytes).unwrap();
+        for said in [
+            open().map(drop).unwrap_err(),
+            FileStore::rebuild(data.path(), key(), &keys()).map(drop).unwrap_err(),
+        ] {
+            match said {
+                OpenError::Trail(TrailError::Damaged { position: 2, .. }) if damaged => {}
+                OpenError::SignedForMore {
+                    trail: 2, signed: 3, ..
+                } if !damaged => {}
+                other => panic!("{other}"),
+            }
+            assert_eq!(&std::fs::read(segment(data.path())).unwrap(), bytes, "nothing is cut");
+        }
+    }
+    drop(despite_losses(data.path()));
+    assert!(stamps.join("3.checkpoint.lost").exists());
+    // Another record in the place of the third is not what was signed.
+    let store = open().unwrap();
+    assert_eq!(send(&store, 4).await, Ok(2));
+    drop(store);
+    std::fs::rename(stamps.join("3.checkpoint.lost"), stamps.join("3.checkpoint")).unwrap();
+    let said = open().map(drop).unwrap_err();
+    assert!(matches!(said, OpenError::Rewritten { size: 3, .. }), "{said}");
+    std::fs::write(segment(data.path()), &three).unwrap();
+    std::fs::remove_dir_all(data.path().join("index")).unwrap();
+    assert_eq!(open().unwrap().size().await.unwrap(), 3);
 }
 
 #[tokio::test]

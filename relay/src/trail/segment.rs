@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::group::{self, MAGIC};
 use super::sealed::SealedRecord;
 use super::{Place, TrailError};
+use crate::folder::sync_folder;
 
 /// Begins every segment file.
 pub(super) const HEADER: &[u8; 16] = b"HIKYAKU-TRAIL-2\n";
@@ -150,12 +151,4 @@ fn followed(broken: &[u8]) -> bool {
     (1..broken.len().saturating_sub(group::head()))
         .filter(starts)
         .any(|at| broken.get(at..).is_some_and(|rest| group::whole(rest).is_some()))
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
 }

@@ -231,16 +231,23 @@ fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -
             ..
         } => {
             let key = Key::submission(id);
-            let Some(row) = row::<SubmissionRow>(&*index, &key)? else {
+            let Some(mut row) = row::<SubmissionRow>(&*index, &key)? else {
                 return Ok(());
             };
             let same = row.submission.sender.facility == *facility
                 && container_sha256.as_ref() == Some(&row.submission.container_sha256);
-            if row.state == SubmissionState::PendingEvidence && same {
-                stored(index, &row.submission, u64::saturating_sub)?;
-                index.remove(Key::pending(id));
-                index.remove_submission(id);
+            if row.state != SubmissionState::PendingEvidence || !same {
+                return Ok(());
             }
+            index.remove(Key::pending(id));
+            // What is held stays until the hold is lifted; until then its id is not free.
+            if row.hold.is_some() {
+                row.state = SubmissionState::Refused;
+                row.pending = None;
+                return index.put_submission(row);
+            }
+            stored(index, &row.submission, u64::saturating_sub)?;
+            index.remove_submission(id);
             Ok(())
         }
         Event::Delivered(access) => raise(
@@ -303,11 +310,20 @@ fn mean(index: &mut Pending<'_>, under: KeyId, position: u64, record: &Record) -
                 Ok(())
             })
         }
-        Event::HoldLifted { submission, .. } => change(index, submission, |index, row| {
+        Event::HoldLifted { submission, .. } => {
+            let key = Key::submission(submission);
+            let Some(mut row) = row::<SubmissionRow>(&*index, &key)? else {
+                return Ok(());
+            };
+            if row.state == SubmissionState::Refused {
+                stored(index, &row.submission, u64::saturating_sub)?;
+                index.remove_submission(submission);
+                return Ok(());
+            }
             row.hold = None;
-            note_retention(index, row);
-            Ok(())
-        }),
+            note_retention(index, &row);
+            index.put_submission(row)
+        }
         Event::KeyDestroyed {
             class, month, erased, ..
         } => begin(index, (*class, month), erased),
@@ -360,7 +376,7 @@ fn accepted(
     {
         return Ok(());
     }
-    if let Some(earlier) = earlier {
+    if let Some(earlier) = &earlier {
         stored(index, &earlier.submission, u64::saturating_sub)?;
     }
     stored(index, submission, u64::saturating_add)?;
@@ -376,7 +392,8 @@ fn accepted(
         delivered: None,
         erase_after: None,
         erased: None,
-        hold: None,
+        // What was held while it waited is held.
+        hold: earlier.and_then(|earlier| earlier.hold),
     };
     index.remove(Key::pending(id));
     index.put(Key::archive("", id), Vec::new());

@@ -14,7 +14,7 @@ use super::nodes::nodes;
 use super::{Key, Row, Table, months, number, parse, row, unreadable};
 use crate::month_keys::MonthKeys;
 use crate::store::{
-    Code, Device, Facility, Member, Month, NamedContainer, RetentionStep, Stamped, StoreError, StoredRecord,
+    Code, Device, Due, Facility, Member, Month, NamedContainer, RetentionStep, Stamped, StoreError, StoredRecord,
     SubmissionRow,
 };
 use crate::trail::{Place, SealedRecord};
@@ -177,30 +177,36 @@ impl Query<'_> {
     }
 
     pub(in crate::store) fn archives_due(&self, before: &str, limit: usize) -> Result<Vec<SubmissionId>, StoreError> {
-        self.until(&Key::archives(), before, limit)
+        let due = self.until(&Key::archives(), None, before, limit)?;
+        Ok(due.into_iter().map(|due| due.id).collect())
     }
 
     pub(in crate::store) fn retention_due(
         &self,
         step: RetentionStep,
+        after: Option<&Due>,
         before: &str,
         limit: usize,
-    ) -> Result<Vec<SubmissionId>, StoreError> {
-        self.until(&Key::retained(step), before, limit)
+    ) -> Result<Vec<Due>, StoreError> {
+        let after = after.map(|due| Key::retention(step, &due.time, &due.id));
+        self.until(&Key::retained(step), after, before, limit)
     }
 
-    /// The ids of a space of times and ids, up to a time.
-    fn until(&self, space: &Key, before: &str, limit: usize) -> Result<Vec<SubmissionId>, StoreError> {
-        let found = self.table.scan(space.as_bytes(), space.as_bytes(), limit)?;
-        let mut ids = Vec::new();
+    /// Times and ids of a space of them, behind a key and up to a time.
+    fn until(&self, space: &Key, after: Option<Key>, before: &str, limit: usize) -> Result<Vec<Due>, StoreError> {
+        // The next possible key is right behind it.
+        let from = after.map_or_else(|| space.as_bytes().to_vec(), |key| [key.as_bytes(), &[0]].concat());
+        let found = self.table.scan(space.as_bytes(), &from, limit)?;
+        let mut due = Vec::new();
         for row in &found {
             let (time, id) = timed(&row.key).ok_or_else(unreadable)?;
             if time > before {
                 break;
             }
-            ids.push(id);
+            let time = time.to_owned();
+            due.push(Due { time, id });
         }
-        Ok(ids)
+        Ok(due)
     }
 
     pub(in crate::store) fn submission_records(&self, id: &SubmissionId) -> Result<Vec<StoredRecord>, StoreError> {

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use formats::trail::{Class, Erased, Event};
+
+use super::super::conformance::batch;
 use super::super::conformance::erased::a_month_is_erased_and_the_rest_stands;
 use super::super::{Embedded as _, FileStore, OpenError, Store, StoreError};
 use super::{key, keys, send};
@@ -124,4 +127,41 @@ async fn a_lost_key_is_said_and_nothing_is_taken_for_erased() {
     }
     std::fs::write(&file, kept).unwrap();
     assert_eq!(dump(data.path(), &keys), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_cannot_be_destroyed_is_tried_again_while_the_store_works() {
+    let (data, keys) = (tempfile::tempdir().unwrap(), keys());
+    let store = FileStore::open(data.path(), key(), &keys).unwrap();
+    send(&store, 1).await.unwrap();
+    let month = store.months().await.unwrap().into_iter().next().unwrap();
+    let key = data.path().join("keys/2026-11.account.key");
+    assert!(key.exists());
+    // What says that it is destroyed cannot be written.
+    let in_the_way = data.path().join("keys/2026-11.account.destroyed.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let erased = Erased {
+        records: 1,
+        first: 1,
+        last: 1,
+    };
+    let destroyed = Event::KeyDestroyed {
+        class: Class::Account,
+        month: "2026-11".into(),
+        first: month.first,
+        last: month.last,
+        records: 1,
+        erased: ["x-a", "x-b"]
+            .map(|code| (code.parse().unwrap(), erased.clone()))
+            .into(),
+    };
+    store.commit(batch(vec![destroyed], vec![])).committed().await.unwrap();
+    assert!(key.exists());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let since = std::time::Instant::now();
+    while key.exists() {
+        assert!(since.elapsed().as_secs() < 60, "it is not tried again");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(key.with_extension("destroyed").is_file());
 }

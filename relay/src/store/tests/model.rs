@@ -172,6 +172,8 @@ impl Turn {
 struct Known {
     position: u64,
     accepted: bool,
+    /// Refused while it was held.
+    refused: bool,
     held: bool,
     recipients: Vec<(FacilityCode, RecipientState)>,
 }
@@ -214,7 +216,7 @@ impl Model {
             Step::Enrol(facility, device) => !self.devices.contains_key(&(*facility, *device)),
             Step::Revoke(facility, device) => self.devices.get(&(*facility, *device)) == Some(&false),
             Step::Accept(number, _) | Step::Wait(number) => known(number).is_none(),
-            Step::Decide(number, _) => known(number).is_some_and(|known| !known.accepted),
+            Step::Decide(number, _) => known(number).is_some_and(|known| !known.accepted && !known.refused),
             Step::Look(number, facility, _) | Step::Acknowledge(number, facility) => recipient(number, facility),
             Step::Hold(number) => known(number).is_some_and(|known| !known.held),
             Step::Lift(number) => known(number).is_some_and(|known| known.held),
@@ -227,6 +229,7 @@ impl Model {
         let new = |accepted, all| Known {
             position,
             accepted,
+            refused: false,
             held: false,
             recipients: sent(0, all)
                 .recipients
@@ -250,7 +253,11 @@ impl Model {
                     },
                 );
             }
-            Step::Decide(number, false) => drop(self.submissions.remove(&number)),
+            // What is held stays until the hold is lifted.
+            Step::Decide(number, false) => match self.submissions.get_mut(&number) {
+                Some(known) if known.held => known.refused = true,
+                _ => drop(self.submissions.remove(&number)),
+            },
             Step::Look(number, facility, view) => {
                 let state = if view {
                     RecipientState::Viewed
@@ -276,7 +283,11 @@ impl Model {
     }
 
     fn hold(&mut self, number: u64, held: bool) {
-        self.submissions.get_mut(&number).unwrap().held = held;
+        let known = self.submissions.get_mut(&number).unwrap();
+        known.held = held;
+        if known.refused && !held {
+            self.submissions.remove(&number);
+        }
     }
 
     /// Compares everything that can be asked.
@@ -328,7 +339,10 @@ impl Model {
         }
         assert_eq!(
             store.pending().await.unwrap().len(),
-            self.submissions.values().filter(|known| !known.accepted).count()
+            self.submissions
+                .values()
+                .filter(|known| !known.accepted && !known.refused)
+                .count()
         );
         for number in 0..SUBMISSIONS {
             let row = store.submission(&sent(number, true).submission).await.unwrap();

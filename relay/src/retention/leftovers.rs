@@ -1,0 +1,131 @@
+//! What an erasure leaves when a crash or the disk stops it between the record and the file. It is taken up again at each look, and
+//! searched for at the start and once a day.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use formats::trail::Event;
+use time::OffsetDateTime;
+
+use super::months::{long_over, outlived};
+use crate::containers::ContainerError;
+use crate::context::Context;
+use crate::intake::{self, REFUSED, REPORT};
+use crate::problem::Problem;
+
+/// It is searched for so often.
+const SEARCH: Duration = Duration::from_secs(24 * 3600);
+/// Records read at once.
+const PAGE: usize = 500;
+
+/// Names of what is recorded as erased and still there.
+#[derive(Default)]
+pub(super) struct Leftovers {
+    /// Of these the container goes, what lies beside it stays.
+    containers: BTreeSet<String>,
+    /// These go whole.
+    whole: BTreeSet<String>,
+    searched: Option<Instant>,
+}
+
+impl Leftovers {
+    /// The erasure of a container is recorded.
+    pub(super) fn container(&mut self, stored_as: String) {
+        self.containers.insert(stored_as);
+    }
+
+    /// The records of a submission are erased.
+    pub(super) fn submission(&mut self, stored_as: String) {
+        self.whole.insert(stored_as);
+    }
+
+    /// The record of a refusal with this report is erased.
+    pub(super) fn report(&mut self, digest: &str) {
+        self.whole.insert(format!("{REFUSED}{digest}"));
+    }
+
+    /// Removes what is known, and searches if it is time to. What fails stays known; nothing stops the rest.
+    pub(super) async fn clear(&mut self, context: &Context, now: OffsetDateTime) {
+        if self.searched.is_none_or(|at| at.elapsed() >= SEARCH) {
+            match self.search(context, now).await {
+                Ok(()) => self.searched = Some(Instant::now()),
+                Err(problem) => tracing::warn!(
+                    code = problem.code().as_str(),
+                    "what erasures have left could not be searched for; it is tried again"
+                ),
+            }
+        }
+        let (mut containers, mut whole) = (BTreeSet::new(), BTreeSet::new());
+        for name in std::mem::take(&mut self.containers) {
+            if let Err(error) = gone(context.containers.erase(&name).await) {
+                tracing::error!(name, %error, "a container whose erasure is recorded is still there; it is tried again");
+                containers.insert(name);
+            }
+        }
+        for name in std::mem::take(&mut self.whole) {
+            if let Err(error) = gone(context.containers.delete(&name).await) {
+                tracing::error!(name, %error, "what lies beside erased records is still there; it is tried again");
+                whole.insert(name);
+            }
+        }
+        (self.containers, self.whole) = (containers, whole);
+    }
+
+    async fn search(&mut self, context: &Context, now: OffsetDateTime) -> Result<(), Problem> {
+        let account = context.config.retention.account;
+        let (mut pages, mut reports) = (context.containers.pages(), BTreeSet::new());
+        while let Some(names) = pages.recv().await {
+            let names = names?;
+            for name in &names {
+                let Some(digest) = name.strip_prefix(REFUSED) else {
+                    continue;
+                };
+                // Younger than records are kept: its record is there, or will be.
+                let written = context.containers.written(name, REPORT).await;
+                if written.is_some_and(|written| long_over(written.into(), account, now)) {
+                    reports.insert(digest.to_owned());
+                }
+            }
+            for (_, name, named) in intake::named(&*context.store, names).await? {
+                match named.filter(|named| named.stored_as == name) {
+                    Some(named) if named.erased => self.container(name),
+                    Some(_) => {}
+                    None if outlived(&name, account, now) => self.submission(name),
+                    // It may wait for its record.
+                    None => {}
+                }
+            }
+        }
+        for digest in unnamed(context, reports).await? {
+            self.report(&digest);
+        }
+        intake::end_orphans(&context.containers, &context.config.retention, now).await
+    }
+}
+
+/// Those of these reports that no record names that can be read.
+async fn unnamed(context: &Context, mut reports: BTreeSet<String>) -> Result<BTreeSet<String>, Problem> {
+    let mut next = 0;
+    while !reports.is_empty() {
+        let page = context.store.records(None, next, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        next = last.position + 1;
+        for stored in &page {
+            if let Some(Event::Refused {
+                report_sha256: Some(digest),
+                ..
+            }) = stored.record()?.map(|record| record.event)
+            {
+                reports.remove(&digest);
+            }
+        }
+    }
+    Ok(reports)
+}
+
+fn gone(done: Result<(), ContainerError>) -> Result<(), ContainerError> {
+    match done {
+        Err(ContainerError::Absent) => Ok(()),
+        other => other,
+    }
+}
