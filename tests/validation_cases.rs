@@ -12,6 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+#[path = "validation_cases/archive_stamps.rs"]
+mod archive_stamps;
 #[path = "validation_cases/archives.rs"]
 mod archives;
 #[path = "validation_cases/containers.rs"]
@@ -193,6 +195,7 @@ pub(crate) fn write_all(root: &Path) {
         ocsp::ROWS,
         containers::ROWS,
         archives::ROWS,
+        archive_stamps::ROWS,
         values::ROWS,
         hindsight::ROWS,
     ];
