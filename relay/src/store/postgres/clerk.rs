@@ -38,6 +38,8 @@ const WAITING: usize = 8192;
 const FORGET: Duration = Duration::from_secs(600);
 /// Opened keys of months are forgotten so often.
 const KEYS: Duration = Duration::from_secs(60);
+/// Steps of an erasure that are done before its answer.
+const AT_ONCE: usize = 8;
 /// A sequencer that met a proposal of a newer release leaves the lease to others for so long.
 const ABSTAIN: Duration = Duration::from_secs(4);
 /// Proposals read at once.
@@ -463,6 +465,12 @@ impl Clerk {
                 }
             }
             Err(trouble) => return Err(trouble),
+        }
+        // What is little is gone before the answer.
+        for _ in 0..AT_ONCE {
+            if !erases || !reign.sweep(&self.link, session, &self.keys)? {
+                break;
+            }
         }
         if others && self.told {
             self.link.run(session.try_say(&format!("NOTIFY {ANSWERED}")))?;

@@ -1,3 +1,5 @@
+//! The shelf under restarts, refusals and quotas.
+
 use super::super::growing::Growing;
 use super::*;
 use crate::keys::for_tests;
