@@ -151,9 +151,7 @@ async fn a_key_that_cannot_be_destroyed_is_tried_again_while_the_store_works() {
         first: month.first,
         last: month.last,
         records: 1,
-        erased: ["x-a", "x-b"]
-            .map(|code| (code.parse().unwrap(), erased.clone()))
-            .into(),
+        erased: ["x-a", "x-b"].map(|code| (code.parse().unwrap(), erased)).into(),
     };
     store.commit(batch(vec![destroyed], vec![])).committed().await.unwrap();
     assert!(key.exists());
