@@ -8,6 +8,7 @@ mod crash {
     pub(crate) mod audit;
     mod calls;
     mod clock;
+    mod erasure;
     mod full;
     mod image;
     pub(crate) mod letters;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use formats::trail::{Access, Event, LogKey};
+use formats::trail::{Access, Event, LogKey, Revision};
 use formats::wire::{Purpose, Receipt, SubmissionId};
 use kit::desk::files_below;
 use kit::stage::PATIENT_ID;
-use kit::{Desk, Joined, RelayOptions, Stage, bin};
+use kit::{Desk, Fault, Joined, RelayOptions, Stage, bin};
 use relay::config::Config;
+use relay::containers::Containers;
 use relay::keys::Keys;
 use relay::store::conformance::{batch, submission};
 use relay::store::{Embedded as _, FileStore, Store as _};
@@ -60,6 +61,18 @@ impl House {
         let facility = facility.to_owned();
         desk.enrol(&self.0.relay, &Joined { facility, code });
         desk
+    }
+
+    /// Whether something of a submission is stored.
+    fn stored(&self, id: &SubmissionId) -> bool {
+        let folder = format!("{id}.{}", id.as_str().replace('-', ""));
+        self.data().join("containers").join(folder).exists()
+    }
+
+    /// Whether the report of a refusal is there.
+    fn refused(&self, digest: &str) -> bool {
+        let folder = format!("containers/refused.{}", digest.repeat(32));
+        self.data().join(folder).exists()
     }
 
     fn has_key(&self, name: &str) -> bool {
@@ -113,6 +126,8 @@ async fn sent(store: &FileStore, at: &str, number: u64) -> SubmissionId {
     let made = OffsetDateTime::parse(at, &Rfc3339).unwrap().unix_timestamp() * 1000;
     let id = format!("{:08x}-{:04x}-7000-8000-{number:012x}", made >> 16, made & 0xffff);
     sent.submission = id.parse().unwrap();
+    // As the relay names what it stores: what follows the point was made at the same time.
+    sent.stored_as = Containers::name(&sent.submission, &id.replace('-', ""));
     sent.patient = PATIENT_ID.into();
     let id = sent.submission.clone();
     commit(store, at, Event::Accepted(Box::new(sent))).await;
@@ -130,6 +145,25 @@ async fn viewed(store: &FileStore, at: &str, id: &SubmissionId) {
         categories: Vec::new(),
     };
     commit(store, at, Event::Viewed(access)).await;
+}
+
+/// Its verdict is revised: it is stopped, and its container stays.
+async fn stopped(store: &FileStore, at: &str, id: &SubmissionId) {
+    let revised = Event::VerdictRevised {
+        submission: id.clone(),
+        sender: SENDER.parse().unwrap(),
+        recipients: vec![RECIPIENT.parse().unwrap()],
+        patient: PATIENT_ID.into(),
+        revision: Revision {
+            indication: "TOTAL-FAILED".into(),
+            sub_indication: Some("REVOKED".into()),
+            because: "CRL of TEST CA".into(),
+            because_sha256: "01".repeat(32),
+            evidence_sha256: "02".repeat(32),
+            report_sha256: "03".repeat(32),
+        },
+    };
+    commit(store, at, revised).await;
 }
 
 async fn erased(store: &FileStore, at: &str, id: &SubmissionId) {
@@ -155,22 +189,51 @@ async fn years(house: &House) -> (Vec<SubmissionId>, Receipt) {
     }
     let march = sent(&store, "2018-03-05T00:00:00Z", 1).await;
     viewed(&store, "2018-03-06T00:00:00Z", &march).await;
+    let doubtful = sent(&store, "2018-03-07T00:00:00Z", 5).await;
+    viewed(&store, "2018-03-08T00:00:00Z", &doubtful).await;
     let april = sent(&store, "2018-04-05T00:00:00Z", 2).await;
     viewed(&store, "2018-04-06T00:00:00Z", &april).await;
+    let refused = Event::Refused {
+        facility: SENDER.parse().unwrap(),
+        submission: None,
+        code: "validation_failed".into(),
+        sub_indication: None,
+        container_sha256: None,
+        report_sha256: Some("bb".repeat(32)),
+    };
+    commit(&store, "2018-04-07T00:00:00Z", refused).await;
     let may = sent(&store, "2018-05-05T00:00:00Z", 3).await;
+    stopped(&store, "2018-06-01T00:00:00Z", &doubtful).await;
     for id in [&march, &april] {
         erased(&store, "2018-08-01T00:00:00Z", id).await;
     }
     let recent = OffsetDateTime::now_utc() - time::Duration::days(40);
     let recent = sent(&store, &recent.format(&Rfc3339).unwrap(), 4).await;
-    for number in 1..=4 {
-        let folder = house.data().join(format!("containers/c{number}"));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("report.json"), "{}").unwrap();
+    // Of March also one that is stopped, and the reports of two refusals of which a crash has left the first.
+    let containers = Containers::open(&house.data(), house.keys()).unwrap();
+    for id in [&march, &april, &may, &recent, &doubtful] {
+        let stored_as = store.submission(id).await.unwrap().unwrap().submission.stored_as;
+        let put = containers.put_beside(&stored_as, "report.json", "{}".into());
+        put.await.unwrap();
+    }
+    for digest in ["aa".repeat(32), "bb".repeat(32)] {
+        let name = format!("refused.{digest}");
+        let put = containers.put_beside(&name, "report.json", "{}".into());
+        put.await.unwrap();
+        let file = house
+            .data()
+            .join(format!("containers/refused.{digest}/report.json.sealed"));
+        let then = OffsetDateTime::parse("2017-03-07T00:00:00Z", &Rfc3339).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_modified(then.into())
+            .unwrap();
     }
     let position = store.submission(&march).await.unwrap().unwrap().position;
     let receipt = store.receipt(&march, position).await.unwrap().unwrap();
-    (vec![march, april, may, recent], receipt)
+    (vec![march, april, may, recent, doubtful], receipt)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -187,7 +250,7 @@ fn months_go_when_their_time_is_over_and_what_is_held_or_waited_for_stays() {
     let vkey = house.log_key().vkey().to_owned();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (ids, receipt) = runtime.block_on(years(&house));
-    let [march, april, may, recent] = &ids[..] else {
+    let [march, april, may, recent, doubtful] = &ids[..] else {
         unreachable!()
     };
     house.admin(&["hold", "set", april.as_str(), "--reason", "TEST order of a court"]);
@@ -208,13 +271,17 @@ fn months_go_when_their_time_is_over_and_what_is_held_or_waited_for_stays() {
     house.until("the word about April", || house.0.relay.log().contains(april.as_str()));
     assert!(house.has_key("2018-04.account.key") && house.has_key("2018-05.account.key"));
     assert!(house.has_key("2018-03.standing.key"));
-    house.until("the files of March", || !house.data().join("containers/c1").exists());
-    assert!(house.data().join("containers/c2/report.json").exists());
+    house.until("the files of March", || !house.stored(march) && !house.stored(doubtful));
+    assert!(house.stored(april) && house.stored(may));
+    // What no record names that can be read, and is older than any may be, is what an erasure has left.
+    house.until("the end of a report without a record", || !house.refused("aa"));
+    assert!(house.refused("bb"), "a record names this one");
 
     let export = house.admin(&["trail", "export", "--format", "jsonl"]);
-    assert_eq!(erased_in(&export), [2, 3], "the two records of March");
+    // June has nothing but what became of the one that is stopped.
+    assert_eq!(erased_in(&export), [2, 3, 4, 5, 10], "the records of March and June");
     assert!(export.contains("KeyDestroyed"));
-    assert_eq!(verified(&export, &vkey)["erased"], 2);
+    assert_eq!(verified(&export, &vkey)["erased"], 5);
     house.admin(&["hold", "lift", april.as_str(), "--reason", "TEST the order is lifted"]);
     house.0.relay.stop();
     house.0.relay.restart();
@@ -226,10 +293,12 @@ fn months_go_when_their_time_is_over_and_what_is_held_or_waited_for_stays() {
     );
 
     // What is left proves itself as before, with the gaps named.
+    house.until("the erasure of June", || !house.has_key("2018-06.account.key"));
+    house.until("the report of April", || !house.refused("bb"));
     let export = house.admin(&["trail", "export", "--format", "jsonl"]);
-    assert_eq!(erased_in(&export), [2, 3, 4, 5, 7, 8]);
+    assert_eq!(erased_in(&export), [2, 3, 4, 5, 6, 7, 8, 10, 11, 12]);
     assert!(!export.contains(march.as_str()) && export.contains(may.as_str()));
-    assert_eq!(verified(&export, &vkey)["erased"], 6);
+    assert_eq!(verified(&export, &vkey)["erased"], 10);
     let table = house.admin(&["trail", "export", "--format", "csv"]);
     assert!(
         table.contains(may.as_str()) && !table.contains(march.as_str()),
@@ -307,4 +376,25 @@ fn months_go_when_their_time_is_over_and_what_is_held_or_waited_for_stays() {
         let records = restored.records(None, 0, 100).await.unwrap();
         assert!(records[2].content.is_none() && records[0].content.is_some());
     });
+}
+
+/// No time-stamp authority has told the time, as right after a start with a wrong clock: nothing is erased until one has.
+#[test]
+fn nothing_is_erased_before_an_authority_has_told_the_time() {
+    let house = House::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(years(&house));
+    house.0.services.fault("/tsa", Some(Fault::Down));
+    house.0.relay.restart();
+    house.until("the doubt", || {
+        house
+            .0
+            .relay
+            .log()
+            .contains("nothing is erased while the clock is in doubt")
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(house.has_key("2018-03.account.key"));
+    house.0.services.fault("/tsa", None);
+    house.until("the erasure of March", || !house.has_key("2018-03.account.key"));
 }
