@@ -41,7 +41,12 @@ pub(crate) const OPENSSL: &[Difference] = &[
     Difference {
         reason: "Last acceptable dates of algorithms are our policy.",
         refused: false,
-        cases: &["algorithm_outlived", "hash_outlived", "weak_algorithm_without_archive"],
+        cases: &[
+            "algorithm_outlived",
+            "bare_hash_of_the_content_outlived",
+            "hash_outlived",
+            "weak_algorithm_without_archive",
+        ],
     },
     Difference {
         reason: "It is shown signature and manifest alone: files and envelope are ours to judge.",
@@ -199,7 +204,12 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
     Difference {
         reason: "Last acceptable dates of algorithms are our policy.",
         refused: false,
-        cases: &["algorithm_outlived", "hash_outlived", "weak_algorithm_without_archive"],
+        cases: &[
+            "algorithm_outlived",
+            "bare_hash_of_the_content_outlived",
+            "hash_outlived",
+            "weak_algorithm_without_archive",
+        ],
     },
     Difference {
         reason: "It is shown signature and manifest alone: files and envelope are ours to judge.",
@@ -277,6 +287,7 @@ pub(crate) const OPENSSL_CRLS: &[Difference] = &[
             "ats_v2_over_content_outside",
             "ats_v2_valid",
             "ats_v3_earlier_index",
+            "ats_v3_hash_of_the_content_outlived",
             "ats_v3_valid",
             "ca_key_stolen_after_the_archive",
             "earliest_stamp_wins",
@@ -351,7 +362,12 @@ pub(crate) const PYHANKO: &[Difference] = &[
     Difference {
         reason: "Last acceptable dates of algorithms are our policy.",
         refused: false,
-        cases: &["algorithm_outlived", "hash_outlived", "weak_algorithm_without_archive"],
+        cases: &[
+            "algorithm_outlived",
+            "bare_hash_of_the_content_outlived",
+            "hash_outlived",
+            "weak_algorithm_without_archive",
+        ],
     },
     Difference {
         reason: "It is shown signature and manifest alone: files and envelope are ours to judge.",
@@ -458,6 +474,7 @@ pub(crate) const PYHANKO: &[Difference] = &[
             "ats_v1_over_content_outside",
             "ats_v2_over_content_outside",
             "ats_v3_earlier_index",
+            "ats_v3_hash_of_the_content_outlived",
             "ats_v3_valid",
             "lta_11_years_on",
             "lta_renewed",
