@@ -164,13 +164,16 @@ async fn a_transaction_that_is_overtaken_fails_and_its_letter_is_written_once() 
         let sent = tokio::spawn(async move { send(&writer, 2).await });
         until("the transaction is on its way", || between.holds_one()).await;
         until("the other takes over", || log() != before).await;
-        let size = |log: &str| log.split('|').next_back().unwrap().to_owned();
-        assert_eq!(
-            size(&log()),
-            size(&before),
-            "nothing is written meanwhile: the size is no guard"
-        );
-        assert!(!sent.is_finished());
+        // Of a session that the server has ended its relay hears at once, and hands its letter to the other.
+        if at == "BEGIN" {
+            let size = |log: &str| log.split('|').next_back().unwrap().to_owned();
+            assert_eq!(
+                size(&log()),
+                size(&before),
+                "nothing is written meanwhile: the size is no guard"
+            );
+            assert!(!sent.is_finished());
+        }
         between.release();
         until("this very transaction fails", || between.told(code)).await;
 
