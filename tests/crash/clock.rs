@@ -1,4 +1,4 @@
-//! A clock that is set back by an hour under a running relay. Needs libfaketime; said by name where it is missing.
+//! A clock that is set under a running relay: back by an hour, or ahead by more than is believed. Needs libfaketime; said by name where it is missing.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,78 @@ use kit::{CardSpec, RelayOptions};
 use super::letters::{api, prepare, send};
 use super::tally::{Ledger, judge};
 
+/// A file that says by how much the clock of a relay is wrong.
+struct Offset(tempfile::TempDir);
+
+impl Offset {
+    fn new() -> Self {
+        let offset = Self(tempfile::tempdir().unwrap());
+        offset.set("+0\n");
+        offset
+    }
+
+    /// In one step: the relay reads it at any moment.
+    fn set(&self, to: &str) {
+        let new = self.0.path().join("new");
+        std::fs::write(&new, to).unwrap();
+        std::fs::rename(new, self.0.path().join("offset")).unwrap();
+    }
+
+    /// A relay whose clock is wrong by it, and believed up to `drift`.
+    fn stage(&self, library: PathBuf, drift: &str) -> Stage {
+        let leak = |path: PathBuf| -> &'static str {
+            Box::leak(path.into_os_string().into_string().unwrap().into_boxed_str())
+        };
+        Stage::new(&RelayOptions {
+            environment: vec![
+                ("LD_PRELOAD", leak(library)),
+                ("FAKETIME_TIMESTAMP_FILE", leak(self.0.path().join("offset"))),
+                ("FAKETIME_NO_CACHE", "1"),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+                ("NO_FAKE_STAT", "1"),
+            ],
+            limits: vec![("clock_drift", drift.into())],
+            ..RelayOptions::default()
+        })
+    }
+}
+
+#[test]
+fn a_clock_that_leaps_ahead_records_nothing_until_it_is_put_right() {
+    let Some(library) = library() else {
+        return kit::skip(
+            "a_clock_that_leaps_ahead_records_nothing_until_it_is_put_right",
+            "no libfaketime",
+        );
+    };
+    let offset = Offset::new();
+    let stage = offset.stage(library, "2m");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pair = stage.pair();
+    let card = stage.services.hpki().card(CardSpec::ec_doctor());
+    let mut ledger = Ledger::new(&pair);
+    let clinic = api(&pair.clinic, &stage.relay);
+    let letters = prepare(&stage, &pair, &card, 2);
+    offset.set("+1h\n");
+    for letter in &letters {
+        let refused = runtime.block_on(send(clinic.clone(), letter.clone())).unwrap_err();
+        let refused = format!("{refused:?}");
+        assert!(
+            refused.contains("store_unavailable") && refused.contains("leapt"),
+            "{refused}"
+        );
+    }
+    offset.set("+0\n");
+    for letter in letters {
+        let receipt = runtime.block_on(send(clinic.clone(), letter.clone())).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&receipt.body).unwrap();
+        let now = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339);
+        assert!(record["time"].as_str().unwrap() < now.unwrap().as_str(), "{record}");
+        ledger.acknowledged.push((letter, receipt));
+    }
+    judge("clock that leapt", &stage, &runtime, &[ledger]);
+}
+
 #[test]
 fn a_clock_set_back_an_hour_changes_neither_order_nor_proofs() {
     let Some(library) = library() else {
@@ -16,34 +88,15 @@ fn a_clock_set_back_an_hour_changes_neither_order_nor_proofs() {
             "no libfaketime",
         );
     };
-    let folder = tempfile::tempdir().unwrap();
-    let offset = folder.path().join("offset");
-    let set = |to: &str| {
-        // In one step: the relay reads it at any moment.
-        let new = folder.path().join("new");
-        std::fs::write(&new, to).unwrap();
-        std::fs::rename(new, &offset).unwrap();
-    };
-    set("+0\n");
-    let leak =
-        |path: PathBuf| -> &'static str { Box::leak(path.into_os_string().into_string().unwrap().into_boxed_str()) };
-    let stage = Stage::new(&RelayOptions {
-        environment: vec![
-            ("LD_PRELOAD", leak(library)),
-            ("FAKETIME_TIMESTAMP_FILE", leak(offset.clone())),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("NO_FAKE_STAT", "1"),
-        ],
-        ..RelayOptions::default()
-    });
+    let offset = Offset::new();
+    let stage = offset.stage(library, "2h");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pair = stage.pair();
     let card = stage.services.hpki().card(CardSpec::ec_doctor());
     let mut ledger = Ledger::new(&pair);
     // It runs an hour ahead, then is put right.
     for to in ["+1h\n", "+0\n"] {
-        set(to);
+        offset.set(to);
         let (clinic, hospital) = (api(&pair.clinic, &stage.relay), api(&pair.hospital, &stage.relay));
         for letter in prepare(&stage, &pair, &card, 4) {
             let receipt = runtime.block_on(send(clinic.clone(), letter.clone())).unwrap();
