@@ -11,6 +11,7 @@ mod frontier;
 mod kind;
 mod proof;
 mod receipt;
+mod run;
 mod tile;
 pub mod tree;
 mod verification;

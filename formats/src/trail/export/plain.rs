@@ -4,6 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::trail::run;
+
 /// What stands in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plain<'a> {
@@ -17,11 +19,11 @@ pub(super) struct Plain<'a> {
 pub(super) fn record<'a>(line: &[u8], room: &'a mut Vec<u8>) -> Option<Plain<'a>> {
     let rest = line.strip_prefix(b"{\"position\":")?;
     let (position, rest) = number(rest)?;
-    let rest = body(rest.strip_prefix(b",\"body\":\"")?, room)?;
+    let (rest, length) = body(rest.strip_prefix(b",\"body\":\"")?, room)?;
     let (salt, rest) = bytes(rest.strip_prefix(b",\"salt\":\"")?)?;
     let (commitment, rest) = bytes(rest.strip_prefix(b"\",\"commitment\":\"")?)?;
     let ended = matches!(rest, b"\"}\n" | b"\"}");
-    let body = std::str::from_utf8(room).ok()?;
+    let body = std::str::from_utf8(room.get(..length)?).ok()?;
     ended.then_some(Plain {
         position,
         body,
@@ -40,27 +42,44 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
 }
 
-/// The text up to its closing quote, its short escapes undone. RFC 8259 §7.
-fn body<'a>(mut text: &'a [u8], room: &mut Vec<u8>) -> Option<&'a [u8]> {
-    room.clear();
+/// The text up to its closing quote, its short escapes undone, at the begin of `room`; what follows it, and its length there.
+/// RFC 8259 §7.
+fn body<'a>(text: &'a [u8], room: &mut Vec<u8>) -> Option<(&'a [u8], usize)> {
+    // No longer than it was, and a word more.
+    if room.len() < text.len() + 8 {
+        room.resize(text.len() + 8, 0);
+    }
+    let (mut left, mut length) = (text, 0);
     loop {
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let (run, rest) = text.split_at_checked(text.iter().position(special)?)?;
-        room.extend_from_slice(run);
-        match rest {
-            [b'"', rest @ ..] => return Some(rest),
+        // Eight at a time: what of them is not of the run is written over.
+        while let Some(word) = left.first_chunk::<8>() {
+            *room.get_mut(length..)?.first_chunk_mut::<8>()? = *word;
+            let run = run::of_word(word);
+            left = left.get(run..)?;
+            length += run;
+            if run < 8 {
+                break;
+            }
+        }
+        let (byte, rest) = match left {
+            [b'"', rest @ ..] => return Some((rest, length)),
             [b'\\', escaped, rest @ ..] => {
-                room.push(match escaped {
+                let byte = match escaped {
                     b'"' | b'\\' | b'/' => *escaped,
                     b'n' => b'\n',
                     b'r' => b'\r',
                     b't' => b'\t',
                     _ => return None,
-                });
-                text = rest;
+                };
+                (byte, rest)
             }
-            _ => return None,
-        }
+            [b'\\' | 0..0x20, ..] | [] => return None,
+            // The last few of a line.
+            [byte, rest @ ..] => (*byte, rest),
+        };
+        *room.get_mut(length)? = byte;
+        left = rest;
+        length += 1;
     }
 }
 

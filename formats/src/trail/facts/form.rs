@@ -5,6 +5,7 @@
 //! here has the members of its kind, all of them, in the order of RFC 8785, each of its type, and nothing between.
 
 use super::{CodeText, Facts, NotARecord, Said, Time};
+use crate::trail::run;
 
 /// What is left to read.
 struct Cursor<'a>(&'a [u8]);
@@ -32,8 +33,7 @@ impl<'a> Cursor<'a> {
 
     /// The same, its first quote read.
     fn rest_of_text(&mut self) -> Option<&'a [u8]> {
-        let end = self.0.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
-        let (text, rest) = self.0.split_at_checked(end)?;
+        let (text, rest) = self.0.split_at_checked(run::of(self.0))?;
         self.0 = rest.strip_prefix(b"\"")?;
         Some(text)
     }
