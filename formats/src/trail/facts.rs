@@ -8,6 +8,9 @@ mod form;
 
 use std::fmt;
 
+use time::macros::format_description;
+use time::{Date, Month};
+
 use super::{Class, Erased, Event, Filter, Kind, Record};
 use crate::wire::{FacilityCode, facility_code};
 
@@ -80,13 +83,15 @@ impl Time {
         Some(Self(digits))
     }
 
-    /// Days since 1970-01-01 in Japan.
+    /// The day in Japan, as a Julian day number; `None` if the digits are no day.
     #[must_use]
-    pub fn day_in_japan(self) -> i64 {
-        let day = self.0 / 1_000_000_000;
-        let hour = self.0 / 10_000_000 % 100;
-        let part = |value: u64| i64::try_from(value).unwrap_or_default();
-        days(part(day / 10_000), part(day / 100 % 100), part(day % 100)) + i64::from(hour >= 15)
+    pub fn day_in_japan(self) -> Option<i64> {
+        let (day, hour) = (self.0 / 1_000_000_000, self.0 / 10_000_000 % 100);
+        let part = |value: u64| u8::try_from(value % 100).ok();
+        let year = i32::try_from(day / 10_000).ok()?;
+        let month = Month::try_from(part(day / 100)?).ok()?;
+        let date = Date::from_calendar_date(year, month, part(day)?).ok()?;
+        Some(i64::from(date.to_julian_day()) + i64::from(hour >= 15))
     }
 }
 
@@ -103,20 +108,11 @@ impl fmt::Display for Time {
     }
 }
 
-/// Days since 1970-01-01 of a day, `2026-11-22`.
+/// The Julian day number of a day, `2026-11-22`.
 pub(super) fn day(text: &str) -> Option<i64> {
-    let mut parts = text.split('-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let whole = parts.next().is_none() && text.len() == 10 && (1..=12).contains(&month) && (1..=31).contains(&day);
-    whole.then(|| days(year, month, day))
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar. Years begin in March here, so that the day that leaps is the last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month = (month + 9) % 12;
-    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leaps + (month * 153 + 2) / 5 + day - 719_469
+    let day = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
+    // It reads a sign before the year too.
+    (text.len() == 10).then(|| i64::from(day.to_julian_day()))
 }
 
 /// What is known of a record.
@@ -564,18 +560,21 @@ mod tests {
     #[test]
     fn days_are_counted() {
         for (text, expected) in [
-            ("1970-01-01", Some(0)),
-            ("2000-03-01", Some(11_017)),
-            ("2026-11-22", Some(20_779)),
-            ("2024-02-29", Some(19_782)),
+            ("1970-01-01", Some(2_440_588)),
+            ("2000-03-01", Some(2_440_588 + 11_017)),
+            ("2026-11-22", Some(2_440_588 + 20_779)),
+            ("2024-02-29", Some(2_440_588 + 19_782)),
+            ("2026-02-29", None),
             ("2026-13-01", None),
+            ("+2026-11-22", None),
             ("soon", None),
         ] {
             assert_eq!(day(text), expected, "{text}");
         }
-        let japan = |text: &str| Time::read(text.as_bytes()).map(Time::day_in_japan);
+        let japan = |text: &str| Time::read(text.as_bytes()).and_then(Time::day_in_japan);
         assert_eq!(japan("2026-11-21T14:59:59.999Z"), day("2026-11-21"));
         assert_eq!(japan("2026-11-21T15:00:00.000Z"), day("2026-11-22"));
+        assert_eq!(japan("2026-13-21T15:00:00.000Z"), None);
         assert!(Time::read(b"2026-11-21T15:00:00.000Z") > Time::read(b"2026-11-21T14:59:59.999Z"));
     }
 }

@@ -79,7 +79,8 @@ impl TrailVerdict {
     #[must_use]
     pub fn whole(&self) -> bool {
         let closed = self.reading.as_ref().is_some_and(|reading| reading.closes);
-        closed && self.head_age().is_some_and(|days| days <= HEAD_AGE)
+        // No head is of a day that has not been.
+        closed && self.head_age().is_some_and(|days| (0..=HEAD_AGE).contains(&days))
     }
 
     /// Days of Japan from the newest head, or, where there is none, from the record with number 1, to the last record.
@@ -91,9 +92,9 @@ impl TrailVerdict {
             None => self
                 .sequence
                 .filter(|(lowest, _)| *lowest == 1)
-                .map(|_| first.day_in_japan())?,
+                .and_then(|_| first.day_in_japan())?,
         };
-        Some(last.day_in_japan() - from)
+        Some(last.day_in_japan()? - from)
     }
 }
 

@@ -281,6 +281,16 @@ fn an_account_without_its_begin_or_end_is_not_conclusive() {
         (FindingKind::Removed, 0),
         "nor without its first"
     );
+    // A head of a day that has not been says nothing of days that have.
+    for (day, conclusive) in [("2026-11-22", true), ("2026-11-23", false), ("2027-11-22", false)] {
+        let other = Log::new(SIZE, |_, record| {
+            if let Event::Head { day: of, .. } = &mut record.event {
+                *of = day.into();
+            }
+        });
+        let verdict = other.verify(&other.of_a(), Vec::new()).unwrap();
+        assert_eq!(verdict.conclusive(), conclusive, "{day}: {:?}", verdict.sentences());
+    }
     // A reading that was narrowed, or of another form, closes nothing.
     for format in ["csv", "jsonl"] {
         let other = Log::new(SIZE, |position, record| {

@@ -174,6 +174,12 @@ impl TrailVerdict {
                 "there is no newer daily head".into(),
             ]);
         }
+        if age < 0 {
+            told.push([
+                "その日次記録の日付は最後の記録より後です。".into(),
+                "that daily head is of a day after the last record".into(),
+            ]);
+        }
     }
 }
 
