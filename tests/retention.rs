@@ -385,6 +385,11 @@ fn nothing_is_erased_before_an_authority_has_told_the_time() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(years(&house));
     house.0.services.fault("/tsa", Some(Fault::Down));
+    // What no record names, put aside in 2018: it too is told by its time alone.
+    let aside = house
+        .data()
+        .join("containers/orphans/01624d3a-0000-7000-8000-000000000001.01624d3a000070008000000000000001");
+    std::fs::create_dir_all(&aside).unwrap();
     house.0.relay.restart();
     house.until("the doubt", || {
         house
@@ -394,7 +399,8 @@ fn nothing_is_erased_before_an_authority_has_told_the_time() {
             .contains("nothing is erased while the clock is in doubt")
     });
     std::thread::sleep(Duration::from_secs(2));
-    assert!(house.has_key("2018-03.account.key"));
+    assert!(house.has_key("2018-03.account.key") && aside.exists());
     house.0.services.fault("/tsa", None);
     house.until("the erasure of March", || !house.has_key("2018-03.account.key"));
+    house.until("the end of what was put aside", || !aside.exists());
 }

@@ -39,12 +39,12 @@ pub(crate) async fn keep(context: Context) {
     loop {
         let now = clock::now();
         let (leads, mut sure) = (context.leads("retention").await, doubt.resolved(&context, now).await);
-        if leads {
-            // What is recorded as erased goes whatever the clock says.
-            left.clear(&context, now).await;
-            if sure {
-                turn(&context, &mut waits, &mut left, now).await;
-            }
+        // Each relay clears its own disk; what is shared, the one that leads.
+        if leads || !context.containers.is_shared() {
+            left.clear(&context, sure.then_some(now)).await;
+        }
+        if leads && sure {
+            turn(&context, &mut waits, &mut left, now).await;
         }
         // A doubt may end at any moment, as soon as an authority has answered.
         let (since, doubted) = (Instant::now(), !sure);
@@ -92,7 +92,7 @@ async fn turn(context: &Context, waits: &mut months::Waits, left: &mut Leftovers
     if let Err(problem) = months::erase(context, now, waits, left).await {
         tracing::warn!(code = problem.code().as_str(), "the erasure of records waits");
     }
-    left.clear(context, now).await;
+    left.clear(context, Some(now)).await;
 }
 
 /// Tells the recipients until when they can fetch it, at least the time of the offer from now. Where the relay makes archives, not

@@ -10,7 +10,6 @@ use std::time::Duration;
 use formats::wire::SubmissionId;
 use time::OffsetDateTime;
 
-use crate::clock;
 use crate::config::Retention;
 use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
@@ -23,8 +22,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// Puts aside what is there when the relay starts.
 pub(crate) async fn sweep_once(context: Context) {
-    let account = context.config.retention.account;
-    if let Err(problem) = sweep(&*context.store, &context.containers, account, PAUSE).await {
+    if let Err(problem) = sweep(&*context.store, &context.containers, PAUSE).await {
         tracing::warn!(
             code = problem.code().as_str(),
             "containers without a record stay until the next start"
@@ -33,11 +31,11 @@ pub(crate) async fn sweep_once(context: Context) {
     context.containers.settle();
 }
 
-/// Puts them aside. What is older than the records kept for `account` is what an erasure left when it was cut off, and goes.
+/// Puts them aside.
 ///
 /// # Errors
 /// What store or disk say; nothing is moved on a guess.
-async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pause: Duration) -> Result<(), Problem> {
+async fn sweep(store: &dyn Store, containers: &Containers, pause: Duration) -> Result<(), Problem> {
     if containers.is_shared() {
         // Another relay may be between container and record at any time. What it leaves goes or stays with its upload.
         return Ok(());
@@ -78,16 +76,6 @@ async fn sweep(store: &dyn Store, containers: &Containers, account: Duration, pa
                 name,
                 "the record of a container may still be written: it stays until the next start"
             );
-            continue;
-        }
-        if outlived(&name, account, clock::now()) {
-            match containers.delete(&name).await {
-                Ok(()) => tracing::info!(
-                    name,
-                    "what was left of a submission whose records are erased was removed"
-                ),
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
             continue;
         }
         match containers.put_aside(&name).await {
@@ -154,7 +142,7 @@ mod tests {
     use formats::trail::LogKey;
 
     use super::*;
-    use crate::containers::ContainerError;
+    use crate::clock;
     use crate::containers::tests::{name as stored, upload};
     use crate::store::MemoryStore;
 
@@ -172,20 +160,11 @@ mod tests {
         report.await.unwrap();
         let store = MemoryStore::new(LogKey::from_seed("relay.example/trail", &[7; 32]).unwrap().0).unwrap();
         // What was adopted since the start may still get its record.
-        sweep(&store, &containers, Duration::ZERO, Duration::ZERO)
-            .await
-            .unwrap();
+        sweep(&store, &containers, Duration::ZERO).await.unwrap();
         assert!(containers.reader(&name).await.is_ok());
         containers.settle();
         for _ in 0..2 {
-            sweep(
-                &store,
-                &containers,
-                Duration::from_secs(100 * 365 * 86_400),
-                Duration::ZERO,
-            )
-            .await
-            .unwrap();
+            sweep(&store, &containers, Duration::ZERO).await.unwrap();
             assert!(matches!(containers.reader(&name).await, Err(ContainerError::Absent)));
             let aside = data.path().join("containers/orphans").join(&name);
             assert!(aside.join("container.asice.sealed").exists() && aside.join("container.key").exists());
@@ -198,20 +177,11 @@ mod tests {
         assert_ne!(old, name);
         let finished = upload(data.path(), &keys, b"a letter");
         containers.adopt(finished, &old).await.unwrap();
-        sweep(&store, &containers, Duration::from_secs(365 * 86_400), Duration::ZERO)
-            .await
-            .unwrap();
+        sweep(&store, &containers, Duration::ZERO).await.unwrap();
         // The same name once more, and one that cannot be moved before it: neither stops the other.
         let again = upload(data.path(), &keys, b"a letter");
         containers.adopt(again, &name).await.unwrap();
-        sweep(
-            &store,
-            &containers,
-            Duration::from_secs(100 * 365 * 86_400),
-            Duration::ZERO,
-        )
-        .await
-        .unwrap();
+        sweep(&store, &containers, Duration::ZERO).await.unwrap();
         let aside = data.path().join("containers/orphans");
         assert!(aside.join(&name).exists() && aside.join(format!("1.{name}")).exists());
         // They end when a container's time is over.

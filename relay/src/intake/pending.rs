@@ -231,7 +231,9 @@ async fn again(context: &Context, row: &SubmissionRow) -> Result<Option<Wait>, P
     metrics::counter!(observe::SUBMISSIONS, "outcome" => outcome).increment(1);
     tracing::info!(id = %row.submission.submission, outcome, "a submission waits no longer");
     // What is held stays.
-    if !accepted && context.store.submission(&row.submission.submission).await?.is_none() {
+    let kept = context.store.submission(&row.submission.submission).await?;
+    // Its sender may have sent it again already: then that one is the row's.
+    if !accepted && kept.is_none_or(|kept| kept.submission.stored_as != row.submission.stored_as) {
         context.containers.delete(&row.submission.stored_as).await?;
     }
     Ok(None)

@@ -32,12 +32,11 @@ impl Doubt {
 
     /// Whether there is none. A new doubt is told in the log, once.
     pub(super) async fn resolved(&mut self, context: &Context, now: OffsetDateTime) -> bool {
-        let doubt = if context.config.timestamps.is_empty() {
-            self.leap(now)
-        } else if context.stamps.has_told() {
-            context.stamps.drift_beyond(context.config.limits.clock_drift)
-        } else {
-            Some("no time-stamp authority has told the time since the relay was started".to_owned())
+        let doubt = match context.clock_in_doubt().await {
+            Some(reason) => Some(reason),
+            None if context.config.timestamps.is_empty() => self.leap(now),
+            None if context.stamps.has_told() => None,
+            None => Some("no time-stamp authority has told the time since the relay was started".to_owned()),
         };
         match &doubt {
             Some(reason) if !self.told => {

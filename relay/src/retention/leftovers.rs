@@ -44,9 +44,12 @@ impl Leftovers {
         self.whole.insert(format!("{REFUSED}{digest}"));
     }
 
-    /// Removes what is known, and searches if it is time to. What fails stays known; nothing stops the rest.
-    pub(super) async fn clear(&mut self, context: &Context, now: OffsetDateTime) {
-        if self.searched.is_none_or(|at| at.elapsed() >= SEARCH) {
+    /// Removes what is known to be recorded as erased, whatever the clock says, and searches if it is time to: not while the clock
+    /// is in doubt (`None`), for what no record names is told by its time alone. What fails stays known; nothing stops the rest.
+    pub(super) async fn clear(&mut self, context: &Context, sure: Option<OffsetDateTime>) {
+        if let Some(now) = sure
+            && self.searched.is_none_or(|at| at.elapsed() >= SEARCH)
+        {
             match self.search(context, now).await {
                 Ok(()) => self.searched = Some(Instant::now()),
                 Err(problem) => tracing::warn!(
@@ -86,9 +89,13 @@ impl Leftovers {
                     reports.insert(digest.to_owned());
                 }
             }
-            for (_, name, named) in intake::named(&*context.store, names).await? {
+            for (id, name, named) in intake::named(&*context.store, names).await? {
                 match named.filter(|named| named.stored_as == name) {
                     Some(named) if named.erased => self.container(name),
+                    // It waited and was refused: a hold that kept it is lifted, or a crash came between.
+                    Some(named) if !named.accepted && context.store.submission(&id).await?.is_none() => {
+                        self.submission(name);
+                    }
                     Some(_) => {}
                     None if outlived(&name, account, now) => self.submission(name),
                     // It may wait for its record.
