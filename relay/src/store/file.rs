@@ -160,13 +160,7 @@ impl FileStore {
         let (key, trail) = (key.into(), Trail::open(&data.join("trail"), Box::new(Disk))?);
         let index = data.join("index");
         compare_end(&trail, &remembered(data, key.vkey()))?;
-        // What cannot be read is made anew; what can says how far the trail had come.
-        if let Some(there) = IndexKind::of(&index)
-            && let Ok(table) = there.table(&index)
-        {
-            let keys = Arc::new(MonthKeys::of_data(data, keys));
-            compare_with(&SealedTable::over(table, keys), &trail)?;
-        }
+        compare_there(&index, &Arc::new(MonthKeys::of_data(data, keys)), &trail)?;
         remove(&index)?;
         Self::with(kind, data, key, keys, trail)
     }
@@ -217,6 +211,10 @@ impl FileStore {
         // Before anything is read with one that was destroyed.
         keys.destroyed().map_err(StoreError::from)?;
         let index = data.join("index");
+        // One of another kind goes: what it has seen is asked first.
+        if IndexKind::of(&index) != Some(kind) {
+            compare_there(&index, &keys, &trail)?;
+        }
         let open = || -> Result<(SealedTable, bool), OpenError> {
             let Found { table, whole } = kind.open(&index)?;
             Ok((SealedTable::over(table, Arc::clone(&keys)), whole))
@@ -229,7 +227,17 @@ impl FileStore {
         // Before anything is cut off: a group whose records index or checkpoint have seen was acknowledged.
         let signed = remembered(data, key.vkey());
         compare_end(&trail, &signed)?;
-        let (seen, known) = (compare_with(&table, &trail)?, is_of_this_layout(&table)?);
+        let found = compare_with(&table, &trail).and_then(|seen| Ok((seen, is_of_this_layout(&table)?)));
+        let (seen, known) = match found {
+            Err(OpenError::Store(error)) => {
+                tracing::warn!(%error, "the index cannot be read; it is made anew from the trail");
+                drop(table);
+                remove(&index)?;
+                table = open()?.0;
+                (0, true)
+            }
+            found => found?,
+        };
         let torn = trail.cut()?;
         if let Some(torn) = &torn {
             let (file, cut, aside) = (torn.file.display(), torn.cut, torn.aside.display());
@@ -295,6 +303,21 @@ fn compare_with(table: &SealedTable, trail: &Trail) -> Result<u64, OpenError> {
         return Err(damage.into());
     }
     applied(table, trail.size())
+}
+
+/// The same with the index that lies there, of whatever kind. What cannot be read is made anew; what can says how far the trail had come.
+fn compare_there(index: &Path, keys: &Arc<MonthKeys>, trail: &Trail) -> Result<(), OpenError> {
+    let Some(there) = IndexKind::of(index) else {
+        return Ok(());
+    };
+    let table = there.table(index);
+    match table.and_then(|table| compare_with(&SealedTable::over(table, Arc::clone(keys)), trail)) {
+        Err(OpenError::Store(error)) => {
+            tracing::warn!(%error, "the index that was there cannot be read");
+            Ok(())
+        }
+        compared => compared.map(drop),
+    }
 }
 
 /// How many of the trail's `size` records the index has seen.

@@ -59,14 +59,15 @@ impl RedbTable {
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         crate::folder::create_private(folder).map_err(broken)?;
         let path = folder.join(FILE);
-        // A damaged index is made anew, not the end of the relay, whatever redb makes of it.
-        let opened = std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE).create(&path));
-        let db = match opened {
-            Ok(opened) => opened.map_err(broken)?,
-            Err(_) => return Err(broken("redb stopped while opening")),
-        };
+        let (db, below) = guarded(|| {
+            let db = Database::builder()
+                .set_cache_size(CACHE)
+                .create(&path)
+                .map_err(broken)?;
+            let below = commit(&db, &Changes::default())?;
+            Ok((db, below))
+        })?;
         crate::folder::sync_folder(folder).map_err(broken)?;
-        let below = commit(&db, &Changes::default())?;
         let known = Arc::new(RwLock::new(Known {
             newest: Changes::default(),
             bytes: 0,
@@ -146,7 +147,7 @@ fn follow(db: &Database, known: &RwLock<Known>, orders: &Receiver<Order>) {
                 if known.read().unwrap_or_else(PoisonError::into_inner).failed.is_some() {
                     continue;
                 }
-                let written = commit(db, &layer);
+                let written = guarded(|| commit(db, &layer));
                 let mut known = change(known);
                 match written {
                     Ok(below) => {
@@ -191,47 +192,49 @@ impl Fetch for RedbTable {
         }
         let below = Arc::clone(&known.below);
         drop(known);
-        Ok(below.get(key).map_err(broken)?.map(|value| value.value().to_vec()))
+        guarded(|| Ok(below.get(key).map_err(broken)?.map(|value| value.value().to_vec())))
     }
 }
 
 impl Table for RedbTable {
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let known = self.read();
-        let below = known.below.range(from..).map_err(broken)?.map(|row| {
-            let (key, value) = row.map_err(broken)?;
-            Ok(Entry {
-                key: Cow::Owned(key.value().to_vec()),
-                value: Some(Cow::Owned(value.value().to_vec())),
-            })
-        });
-        // The oldest first.
-        let mut sources = vec![Source::new(below)];
-        for layer in known.layers.iter().map(AsRef::as_ref).chain([&known.newest]) {
-            let rows = layer.0.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
-            sources.push(Source::new(rows.map(|(key, value)| {
+        guarded(|| {
+            let known = self.read();
+            let below = known.below.range(from..).map_err(broken)?.map(|row| {
+                let (key, value) = row.map_err(broken)?;
                 Ok(Entry {
-                    key: Cow::Borrowed(key.as_slice()),
-                    value: value.as_deref().map(Cow::Borrowed),
+                    key: Cow::Owned(key.value().to_vec()),
+                    value: Some(Cow::Owned(value.value().to_vec())),
                 })
-            })));
-        }
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let Some(Entry { key, value }) = next(&mut sources)? else {
-                break;
-            };
-            if !key.starts_with(prefix) {
-                break;
+            });
+            // The oldest first.
+            let mut sources = vec![Source::new(below)];
+            for layer in known.layers.iter().map(AsRef::as_ref).chain([&known.newest]) {
+                let rows = layer.0.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
+                sources.push(Source::new(rows.map(|(key, value)| {
+                    Ok(Entry {
+                        key: Cow::Borrowed(key.as_slice()),
+                        value: value.as_deref().map(Cow::Borrowed),
+                    })
+                })));
             }
-            if let Some(value) = value {
-                found.push(Row {
-                    key: key.into_owned(),
-                    value: value.into_owned(),
-                });
+            let mut found = Vec::new();
+            while found.len() < limit {
+                let Some(Entry { key, value }) = next(&mut sources)? else {
+                    break;
+                };
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                if let Some(value) = value {
+                    found.push(Row {
+                        key: key.into_owned(),
+                        value: value.into_owned(),
+                    });
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     fn write(&self, changes: Changes) -> Result<(), StoreError> {
@@ -297,6 +300,12 @@ fn next<'a>(sources: &mut [Source<'a>]) -> Result<Option<Entry<'a>>, StoreError>
 
 fn change(known: &RwLock<Known>) -> RwLockWriteGuard<'_, Known> {
     known.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// redb asserts where it should answer: what it makes of a damaged file is an error here, not the end of the relay.
+fn guarded<T>(done: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(done))
+        .unwrap_or_else(|_| Err(broken("redb stopped: its file is damaged")))
 }
 
 fn broken(error: impl std::fmt::Display) -> StoreError {

@@ -128,6 +128,47 @@ async fn conforms(kind: IndexKind, file: &str) {
     std::fs::write(data.path().join("index").join(file), b"garbage").unwrap();
     let healed = open(kind).unwrap();
     assert!(healed.dump().unwrap() == before);
+    drop(healed);
+
+    // What the index of another kind has seen is asked before it goes.
+    let segment = segment(data.path());
+    let good = std::fs::read(&segment).unwrap();
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, flipped).unwrap();
+    for other in [IndexKind::Redb, IndexKind::Sled] {
+        let said = open(other).map(drop);
+        assert!(
+            matches!(said, Err(OpenError::Trail(TrailError::Damaged { .. }))),
+            "{said:?}"
+        );
+    }
+    std::fs::write(&segment, good).unwrap();
+    assert!(open(kind).unwrap().dump().unwrap() == before);
+}
+
+/// Pages that rot behind a header that is whole.
+#[tokio::test]
+async fn an_index_whose_pages_are_damaged_is_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let open = || FileStore::open_in(IndexKind::Redb, data.path(), key(), &keys());
+    let store = open().unwrap();
+    for number in 1..4 {
+        send(&store, number).await.unwrap();
+    }
+    let before = store.dump().unwrap();
+    drop(store);
+    let file = data.path().join("index").join(super::redb::FILE);
+    let damage = || {
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[4096..].fill(0xff);
+        std::fs::write(&file, bytes).unwrap();
+    };
+    damage();
+    assert!(open().unwrap().dump().unwrap() == before);
+    damage();
+    let rebuilt = FileStore::rebuild_in(IndexKind::Redb, data.path(), key(), &keys()).unwrap();
+    assert!(rebuilt.dump().unwrap() == before);
 }
 
 /// What an abrupt stop may leave: an index that knows how far it had come, but not every row before it.
