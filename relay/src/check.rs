@@ -171,7 +171,7 @@ pub async fn check(place: Place<'_>, containers: &Containers, pace: &mut Pace<'_
     index::compare(place, &source, &mut replica, &mut report)?;
     // An index that stands still may lack the newest records, which the next start gives it.
     trail::read(place, None, &mut replica, pace, &mut refused, &mut report)?;
-    files::refused(place, containers, refused, &mut report).await?;
+    files::refused(containers, refused, &mut report).await?;
     files::compare(place, containers, &mut replica, pace, &mut report).await?;
     report.bytes = pace.bytes();
     Ok(report)

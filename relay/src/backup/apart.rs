@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 use formats::trail::{Class, Event};
-use formats::wire::{SubmissionId, SubmissionState};
+use formats::wire::SubmissionId;
 
 use super::making::CONTAINERS;
 use super::origin::Origin;
@@ -189,7 +189,8 @@ impl Told {
         };
         let aside = parts.next() != Some(CONTAINERS);
         if let Some(row) = row.filter(|row| row.submission.stored_as == name && !aside) {
-            let erased = (row.erased.is_some() && file == CONTAINER_KEY) || row.state == SubmissionState::Refused;
+            // One that was refused has a row only while it is held.
+            let erased = row.erased.is_some() && file == CONTAINER_KEY;
             return Ok(if erased { Fate::Destroyed } else { Fate::Needed });
         }
         let newest_erased = self.months.last();

@@ -86,11 +86,11 @@ pub async fn make(
             Ok(newest) => {
                 let list = place.scratch.join("earlier");
                 let earlier = listing::bring(target, &newest.listing, &list).await?;
-                if place
+                let known = place
                     .shared
-                    .is_some_and(|database| trail::goes_on(database, place.vkey, &newest))
-                {
-                    segments = trail::segments(Reading::open(&list)?)?;
+                    .and_then(|database| trail::goes_on(database, place.vkey, &newest));
+                if let Some(known) = known {
+                    segments = trail::segments(Reading::open(&list)?, known)?;
                 }
                 earlier
             }
@@ -263,6 +263,8 @@ impl Run<'_, '_> {
                 open.extend(below.map(|file| (format!("{name}/{file}"), path.join(file))));
             } else if !temporary(&name)
                 && !apart::is_key(&name)
+                // Nor a key that somebody put aside.
+                && !name.ends_with(".key")
                 && let Some(item) = Item::file(&path, None)?
             {
                 self.file(list, earlier, pass, &name, &item, false).await?;

@@ -161,18 +161,21 @@ pub async fn restore(
     match to {
         Destination::Folder(_) => drop(FileStore::rebuild(&staging, own.log, &own.keys)?),
         Destination::Shared { database, .. } => {
+            // Once the database has its trail, who was cut off here cannot run it again: all of the bucket comes before.
+            if let Some(carried) = &carried {
+                shared::log(&staging, carried).await?;
+            }
             shared::load(&staging, database, own).await?;
+            if let Some(carried) = &carried {
+                carried.end().await?;
+            }
             remove(&staging.join("trail"))?;
             remove(&staging.join(KEYS))?;
         }
     }
     remove(&scratch)?;
     match &carried {
-        Some(carried) => {
-            shared::log(&staging, carried).await?;
-            carried.end().await?;
-            shared::rest(&staging, folder)?;
-        }
+        Some(_) => shared::rest(&staging, folder)?,
         None => {
             if folder.exists() {
                 std::fs::remove_dir(folder).map_err(io(folder))?;

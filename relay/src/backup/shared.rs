@@ -24,6 +24,10 @@ pub(super) async fn bring(
 ) -> Result<(), BackupError> {
     let mut whole = Whole::default();
     if file == sealed_name(CONTAINER) {
+        // Without its key, which was destroyed, there is no container.
+        let Some(key) = keys.key(&format!("containers/{folder}/{CONTAINER_KEY}")).await? else {
+            return Ok(());
+        };
         let mut filling = carried.fill(folder, entry.content.size)?;
         for object in entry.content.objects() {
             let bytes = target.object(object, &entry.path).await?;
@@ -32,7 +36,6 @@ pub(super) async fn bring(
             filling.add(&bytes).await?;
         }
         whole.is(entry)?;
-        let key = keys.key(&format!("containers/{folder}/{CONTAINER_KEY}")).await?;
         return Ok(filling.end(key).await?);
     }
     let mut content = Vec::new();

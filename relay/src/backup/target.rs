@@ -284,6 +284,10 @@ impl Target {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(self.says(&error)),
         };
+        if found.meta.size > super::PART as u64 {
+            let large = format!("{key} is larger than anything a backup holds");
+            return Err(self.says(&std::io::Error::other(large)));
+        }
         found.bytes().await.map(Some).map_err(|error| self.says(&error))
     }
 

@@ -10,19 +10,18 @@ use crate::trail::remade::{self, Remade};
 
 const FOLDER: &str = "trail/";
 
-/// Whether the trail in a database goes on with the one of a generation: it may have been restored to an earlier moment since.
-pub(super) fn goes_on(database: &PostgresReader, vkey: &str, generation: &Generation) -> bool {
-    let Some(note) = &generation.checkpoint else {
-        return false;
-    };
-    Checkpoint::verify(note, vkey).is_ok_and(|known| database.root(known.size) == Some(known.root))
+/// Up to which record the trail in a database is known to be the one of a generation: it may have been restored to an earlier moment
+/// since, and a generation goes beyond the checkpoint with which it was begun.
+pub(super) fn goes_on(database: &PostgresReader, vkey: &str, generation: &Generation) -> Option<u64> {
+    let known = Checkpoint::verify(generation.checkpoint.as_deref()?, vkey).ok()?;
+    (database.root(known.size) == Some(known.root)).then_some(known.size)
 }
 
-/// The segments of a list.
-pub(super) fn segments(mut list: Reading) -> Result<Vec<Entry>, BackupError> {
+/// The segments of a list that begin within so many records.
+pub(super) fn segments(mut list: Reading, known: u64) -> Result<Vec<Entry>, BackupError> {
     let mut found = Vec::new();
     while let Some(entry) = list.next()? {
-        if first(&entry).is_some() {
+        if first(&entry).is_some_and(|first| first <= known) {
             found.push(entry);
         }
     }

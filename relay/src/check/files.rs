@@ -1,6 +1,6 @@
 //! Containers and what lies beside them: each is there, and is what its record says. And what is there beside that.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,7 +63,6 @@ pub(super) async fn compare(
 
 /// The report of each refusal is there.
 pub(super) async fn refused(
-    place: Place<'_>,
     containers: &Containers,
     refused: Vec<Refused>,
     report: &mut Report,
@@ -71,15 +70,13 @@ pub(super) async fn refused(
     if refused.is_empty() {
         return Ok(());
     }
-    let there: HashSet<String> = containers.names().await?.into_iter().collect();
     for Refused {
         position,
         report: digest,
     } in refused
     {
         let name = format!("{REFUSED}{digest}");
-        // One that came after the names were read is looked for by itself.
-        if there.contains(&name) && !place.live || containers.has_beside(&name, REPORT).await? {
+        if containers.has_beside(&name, REPORT).await? {
             continue;
         }
         report.differs(Difference {

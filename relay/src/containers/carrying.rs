@@ -286,7 +286,7 @@ impl Filling<'_> {
     }
 
     /// Puts the rest and, with its wrapped key, the list. Without a key, which was destroyed, there is no container.
-    pub(crate) async fn end(mut self, key: Option<Bytes>) -> Result<(), ContainerError> {
+    pub(crate) async fn end(mut self, key: Bytes) -> Result<(), ContainerError> {
         let left = u32::try_from(self.all() - self.done()).map_err(|error| from_io(std::io::Error::other(error)))?;
         if self.waiting.len() as u64 != self.next(left) {
             return Err(from_io(damaged("it is cut")));
@@ -294,7 +294,6 @@ impl Filling<'_> {
         if left > 0 {
             self.part(left).await?;
         }
-        let Some(key) = key else { return Ok(()) };
         let list = PartList {
             size: self.length,
             wrapped: key.into(),

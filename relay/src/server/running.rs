@@ -149,6 +149,10 @@ impl Relay {
                 let objects = Objects::open(place)?;
                 objects.probe().await?;
                 let containers = Containers::shared(objects.clone(), keys.clone());
+                // What relays work with is no bucket half filled: no restore may clear it.
+                if let Some(carried) = containers.carried() {
+                    carried.end().await?;
+                }
                 let uploads = Uploads::shared(rows, objects, containers.clone(), keys.clone(), expiry);
                 (containers, uploads)
             }
