@@ -19,7 +19,7 @@ use relay::folder::Scratch;
 use relay::keys::Keys;
 use relay::log::LogSigner;
 use relay::pace::Pace;
-use relay::store::{self, Embedded as _, FileStore, PostgresStore, Store};
+use relay::store::{self, ClockGuard, Embedded as _, FileStore, PostgresStore, Store};
 use relay::trust::CurrentTrust;
 use time::OffsetDateTime;
 
@@ -384,19 +384,20 @@ fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Vec<String>> {
 
 fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let (key, keys) = (LogSigner::open(config)?, Keys::open(&config.keys)?);
-    Ok(store::open(
-        &config.data,
-        config.index,
-        config.store.as_ref(),
-        key,
-        &keys,
-    )?)
+    let store = store::open(&config.data, config.index, config.store.as_ref(), key, &keys)?;
+    // What is recorded here is read by every relay.
+    store.guard(Arc::new(ClockGuard::new(config.limits.clock_drift)));
+    Ok(store)
 }
 
 fn rebuild(place: &Place, despite_losses: bool) -> anyhow::Result<()> {
     let config = Config::load(&place.config)?;
     let (key, keys) = (LogSigner::open(&config)?, Keys::open(&config.keys)?);
     let rows = match &config.store {
+        Some(_) if despite_losses => {
+            let why = "--despite-losses is for a trail in files: a database is restored from a backup";
+            return Err(admin::AdminError::Argument(why.into()).into());
+        }
         Some(shared) => PostgresStore::rebuild(shared, key, &keys)?,
         None => {
             let (kind, data) = (config.index, &config.data);

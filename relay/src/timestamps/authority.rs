@@ -97,12 +97,27 @@ impl Authority {
     }
 
     /// Keeps what a token tells beside its verdict: the time, and the end of the authority's certificate.
-    fn listen(&self, token: &[u8], request: &Request, asked: Instant, before: OffsetDateTime, now: OffsetDateTime) {
-        let Ok(token) = Token::parse(token) else { return };
+    fn listen(
+        &self,
+        bytes: &[u8],
+        request: &Request,
+        trust: &TrustStore,
+        asked: Instant,
+        (before, now): (OffsetDateTime, OffsetDateTime),
+    ) {
+        let Ok(token) = Token::parse(bytes) else { return };
         if token.info.nonce != request.nonce {
             return;
         }
         let gen_time = token.info.gen_time;
+        // The nonce goes out in clear: anybody on the way could tell a time. Judged at its own, since who signed it does not depend on
+        // the clock here, of which it is to tell.
+        if trust
+            .judge_token(bytes, request, &Evidence::default(), gen_time)
+            .is_err()
+        {
+            return;
+        }
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told {
             asked,
             at: now,
@@ -171,7 +186,7 @@ impl Authority {
         let reply = reply.map_err(|error| error.to_string())?;
         let token = Response::parse(&reply).map_err(|error| error.to_string())?;
         let now = clock::now();
-        self.listen(&token, request, asked, before, now);
+        self.listen(&token, request, trust, asked, (before, now));
         let judge = |evidence: &Evidence| {
             let judged = trust.judge_token(&token, request, evidence, now);
             judged.map_err(|refusal| refusal.to_string())
