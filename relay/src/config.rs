@@ -307,7 +307,14 @@ fn bucket(file: Option<ContainersFile>, shared: bool, base: &Path) -> Result<Opt
 }
 
 fn shared(file: StoreFile, base: &Path) -> Result<Option<PostgresAddress>, ConfigError> {
-    let Some(postgres) = file.postgres else { return Ok(None) };
+    let Some(postgres) = file.postgres else {
+        // A line that was lost would begin another trail, in a folder.
+        if file.password.is_some() || file.ca.is_some() || file.private_network {
+            let allowed = "is missing: password, ca and private_network are of no use without it";
+            return Err(refused("store.postgres", "", allowed));
+        }
+        return Ok(None);
+    };
     let below = |path: PathBuf| base.join(path);
     let (password, ca) = (file.password.map(below), file.ca.map(below));
     // What was typed may hold a password: it is not repeated.

@@ -343,7 +343,10 @@ impl Fetcher {
         }
         let mut bytes: usize = slots.values().map(|slot| slot.bytes()).sum();
         while slots.len() >= SLOTS || bytes > BYTES {
-            let oldest = slots.iter().min_by_key(|(_, slot)| slot.last_used());
+            // Lists last: they are few, and one that is forgotten is not watched any more until a letter needs it.
+            let oldest = slots
+                .iter()
+                .min_by_key(|(key, slot)| (key.starts_with("crl "), slot.last_used()));
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                 break;
             };

@@ -1,7 +1,7 @@
 //! Late revocation: evidence issued after a letter was accepted may show that its signer was revoked before the signature.
 //!
-//! Every CRL that arrives is compared with the certificates the held submissions rest on (`watch`). Of a certificate that names no
-//! CRL its OCSP responder is asked again at intervals, as long as a submission rests on it. Only where a certificate that
+//! Every CRL that arrives is compared with the certificates the held submissions rest on (`watch`). Of a certificate of which no
+//! list is current its OCSP responder is asked again at intervals, as long as a submission rests on it. Only where a certificate that
 //! matters is spoken against is the submission validated again, with its stored evidence and the new one (`judge`). What does not pass any more is
 //! delivered no more, and all whom it concerns are told. What could not be asked changes nothing and is tried again.
 //!
@@ -39,6 +39,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAGE: usize = 200;
 /// Submissions validated again between two looks.
 const AT_ONCE: usize = 4;
+/// Evidence with which one submission is validated again.
+const MOST_PIECES: usize = 16;
 /// The pause before another try doubles up to this.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
@@ -77,9 +79,13 @@ pub(crate) async fn watch(context: Context) {
         late.read_again(&context).await;
         late.look(&context).await;
         context.fetcher.follow(late.watch.wanted());
-        let asked = late.watch.asked();
-        let asked = asked.map(|asked| (asked.key.as_str(), &asked.question));
-        context.fetcher.follow_answers(&asked.collect());
+        {
+            let current = late.current();
+            let listed = |asked: &&Arc<Asked>| asked.lists.iter().any(|url| current.contains(url.as_str()));
+            let asked = late.watch.asked().filter(|asked| !listed(asked));
+            let asked = asked.map(|asked| (asked.key.as_str(), &asked.question));
+            context.fetcher.follow_answers(&asked.collect());
+        }
         late.judge(&context).await;
         metrics::gauge!(observe::UNCONFIRMED).set(late.watch.unconfirmed() as f64);
         metrics::gauge!(observe::REVISIONS_DUE).set(late.due.len() as f64);
@@ -242,8 +248,28 @@ impl Late {
             if !entries.contains(&entry) {
                 entries.push(entry);
             }
+            // Each answer of a responder is another file that says the same. What nobody signed goes first, then the oldest.
+            while due.pieces.len() > MOST_PIECES {
+                let worth = |piece: &Arc<Piece>| (piece.is_authentic(&self.watch), piece.said.this_update());
+                let least = due.pieces.iter().min_by_key(|(_, (piece, _))| worth(piece));
+                let Some(least) = least.map(|(sha256, _)| *sha256) else {
+                    break;
+                };
+                due.pieces.remove(&least);
+            }
             due.next = Instant::now();
         }
+    }
+
+    /// Addresses of which an authentic list is current. It serves many letters, a response one card: only where there is none is the
+    /// responder asked about a card that names both.
+    fn current(&self) -> HashSet<&str> {
+        let now = clock::now();
+        let is_current = |piece: &Arc<Piece>| {
+            piece.kept.next_update.is_some_and(|next| next >= now) && piece.is_authentic(&self.watch)
+        };
+        let lists = self.pieces.iter().filter(|(_, pieces)| pieces.iter().any(is_current));
+        lists.map(|(url, _)| url.as_str()).collect()
     }
 
     /// Validates again what is due, a few at a time.

@@ -1,11 +1,16 @@
-//! Cards that name a responder and no list: it is asked again, once for all letters of a card, for as long as one is held.
+//! Cards that name a responder, and no list or one that is not to be had: it is asked again, once for all letters of a card, for as
+//! long as one is held.
 
 use super::*;
 
 fn card(stage: &Stage, serial: u64) -> Card {
+    naming(stage, serial, false)
+}
+
+fn naming(stage: &Stage, serial: u64, with_crldp: bool) -> Card {
     stage.services.hpki().card(CardSpec {
         serial,
-        with_crldp: false,
+        with_crldp,
         with_ocsp: true,
         ..CardSpec::doctor()
     })
@@ -100,4 +105,30 @@ fn what_a_responder_says_after_a_restart_counts_and_a_later_revocation_changes_n
     assert_eq!(revisions(&stage, None).len(), 1);
     let figures = String::from_utf8(stage.relay.portal("/metrics").body).unwrap();
     assert!(figures.contains("hikyaku_submissions_unconfirmed 0"), "{figures}");
+}
+
+#[test]
+fn where_the_list_is_not_to_be_had_the_responder_is_asked_again() {
+    let stage = stage();
+    let pair = stage.pair();
+    stage.services.fault("/crl/sign", Some(kit::Fault::Down));
+    let early = naming(&stage, 9201, true);
+    let id = sent(&stage, &pair, &early, &[]);
+    until_asked(&stage, 2);
+    let hour_ago = OffsetDateTime::now_utc() - time::Duration::hours(1);
+    stage.services.revoke(&early, hour_ago, CrlReason::KeyCompromise);
+    until_stopped(&stage, &pair.clinic, &id);
+    assert_eq!(revisions(&stage, None).len(), 1);
+}
+
+#[test]
+fn where_the_list_is_current_the_responder_is_left_in_peace() {
+    let stage = stage();
+    let pair = stage.pair();
+    let card = naming(&stage, 9301, true);
+    sent(&stage, &pair, &card, &[]);
+    std::thread::sleep(Duration::from_secs(1));
+    let before = asked(&stage);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(asked(&stage), before);
 }

@@ -144,3 +144,39 @@ fn evidence_whose_algorithm_ended_before_it_was_known_revokes_and_proves_nothing
         }
     }
 }
+
+#[test]
+fn only_an_unknown_made_now_is_an_answer() {
+    let hpki = hpki();
+    let leaf = Certificate::parse(&card()).unwrap();
+    let pool = CertificatePool::from_der(&[hpki.ca(Ca::Sign)]);
+    let anchors = AnchorSet(TrustAnchor::parse(&hpki.ca(Ca::Root)).unwrap());
+    let path = build(&leaf, &anchors, &pool, &PathInputs::default(), NOW).unwrap();
+    for (minutes, expected) in [(-1, true), (-60, false), (60, false)] {
+        let unknown = OcspSpec {
+            unknown: vec![CardSpec::doctor().serial],
+            ..OcspSpec::at(at(minutes))
+        };
+        let sources = RevocationSources {
+            anchor: &path.anchor,
+            certificates: &pool,
+            crls: &CrlPool::default(),
+            ocsp: &OcspPool::from_der(&[answer(&unknown)]),
+            accepted: Accepted::Listed,
+            policy: None,
+            known_since: &|_| NOW,
+            until: None,
+        };
+        let times = Times {
+            judged_at: NOW,
+            at: NOW,
+            skew: Duration::minutes(5),
+            freshness: Freshness::Service,
+        };
+        let said = status(&leaf, path.issuer_of(path.certificates.len() - 1), &sources, &times);
+        let RevocationStatus::Unknown { answered, .. } = said else {
+            panic!("{said:?}")
+        };
+        assert_eq!(answered, expected, "{minutes}");
+    }
+}

@@ -53,7 +53,7 @@ fn a_refusal_reaches_who_reads_only_after_writing_everything() {
 }
 
 #[test]
-fn over_http_2_it_ends_the_stream_alone() {
+fn over_http_2_it_is_told_too() {
     let stage = stage();
     let pair = stage.pair();
     let begun = pair.clinic.begin_upload(&stage.relay, SIZE as u64, None);

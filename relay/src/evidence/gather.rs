@@ -141,7 +141,8 @@ impl Fetcher {
             }
         }
         // Those that gave an answer, helpful or not.
-        let answered: HashSet<String> = asked.into_keys().filter(|key| !failed.contains_key(key)).collect();
+        let heard = |(key, asked): &(String, Asked)| *asked != Asked::Kept && !failed.contains_key(key);
+        let answered: HashSet<String> = asked.into_iter().filter(heard).map(|(key, _)| key).collect();
         let (unreachable, awaited) = told(&missing, &failed);
         Gathered {
             evidence,

@@ -59,6 +59,8 @@ pub(super) struct Asked {
     pub(super) key: String,
     pub(super) question: Question,
     pub(super) name: Name,
+    /// Where the certificate's lists are.
+    pub(super) lists: Vec<String>,
 }
 
 /// What is known of a submission.
@@ -85,7 +87,7 @@ pub(super) struct Rests {
     pub(super) stamps: Vec<Name>,
     /// The authorities themselves.
     pub(super) authorities: Vec<Certificate>,
-    /// Whom to ask about those that no CRL will ever list.
+    /// Whom to ask about those that name a responder.
     pub(super) asked: Vec<Arc<Asked>>,
     /// Issuers of signers whose CRL has not yet been seen with a thisUpdate from `until` on, with its addresses; signers that name
     /// no CRL, of whom no OCSP response was.
@@ -275,10 +277,10 @@ fn add(names: &mut Vec<Name>, certificate: &Certificate) {
     }
 }
 
-/// Notes whom to ask about a certificate that no CRL will list; whether it is one.
+/// Notes whom to ask about a certificate; whether no CRL will list it.
 fn ask(asked: &mut Vec<Arc<Asked>>, certificate: &Certificate, sound: &Sound<'_>) -> bool {
-    let responders = ocsp_urls(certificate);
-    if responders.is_empty() || !urls(certificate).is_empty() {
+    let (responders, lists) = (ocsp_urls(certificate), urls(certificate));
+    if responders.is_empty() {
         return false;
     }
     for issuer in sound.above(certificate) {
@@ -292,11 +294,17 @@ fn ask(asked: &mut Vec<Arc<Asked>>, certificate: &Certificate, sound: &Sound<'_>
             // Certificates of the same key of a CA give the same question.
             if !asked.iter().any(|known| known.key == key) {
                 let name = Name::of(certificate);
-                asked.push(Arc::new(Asked { key, question, name }));
+                let lists = lists.clone();
+                asked.push(Arc::new(Asked {
+                    key,
+                    question,
+                    name,
+                    lists,
+                }));
             }
         }
     }
-    true
+    lists.is_empty()
 }
 
 fn is_named(identifier: &SignerIdentifier, certificate: &Certificate) -> bool {

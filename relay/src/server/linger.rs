@@ -141,3 +141,51 @@ impl Linger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// How long the end of a connection waits for one who writes so.
+    async fn waits(wanted: bool, piece: &'static [u8], pause: Duration) -> Duration {
+        let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let writing = tokio::spawn(async move {
+            while theirs.write_all(piece).await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        });
+        let mut linger = Linger::default();
+        if wanted {
+            linger.wanted.set();
+        }
+        let began = Instant::now();
+        poll_fn(|cx| linger.poll(&mut ours, cx)).await;
+        writing.abort();
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn who_never_stops_writing_is_let_go() {
+        let (second, slack) = (Duration::from_secs(1), Duration::from_secs(10));
+        let (unasked, much, little, silent) = tokio::join!(
+            waits(false, b"a", second),
+            waits(true, &[0; 1 << 16], Duration::ZERO),
+            waits(true, b"a", second),
+            waits(true, b"a", Duration::from_secs(600)),
+        );
+        assert!(unasked < second, "{unasked:?}");
+        assert!(much < LONGEST - second, "by its bytes: {much:?}");
+        assert!(
+            little >= LONGEST - second && little < LONGEST + slack,
+            "by the time in all: {little:?}"
+        );
+        assert!(
+            silent >= SILENCE && silent < SILENCE + slack,
+            "by its silence: {silent:?}"
+        );
+    }
+}

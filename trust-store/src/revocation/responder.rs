@@ -45,7 +45,7 @@ impl<'a> Finder<'a> {
                 _ => self.is_authentic_response(response, issuer, under_way),
             };
             judged = Some((position, authentic.clone()));
-            not_known |= authentic == Ok(true) && self.says_not_known_now(single);
+            not_known |= authentic == Ok(true) && self.says_not_known_now(response, single);
             match authentic.and_then(|vouched| self.statement(response, single, vouched)) {
                 Ok(statement) => statements.push(statement),
                 Err(why) => problem = Some(why),
@@ -64,12 +64,14 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Whether the answer is *unknown*, and the newest there is: of yesterday it says nothing about what would be answered today.
-    fn says_not_known_now(&self, single: &SingleResponse) -> bool {
-        let until = single
-            .next_update
-            .unwrap_or(single.this_update.saturating_add(self.times.skew));
-        single.status == CertStatus::Unknown && until >= self.times.at
+    /// Whether the answer is *unknown*, and was made now: one that was kept since, for as long as it may say, tells nothing about
+    /// what would be answered today, and whoever asked without a nonce can play it back.
+    fn says_not_known_now(&self, response: &BasicResponse, single: &SingleResponse) -> bool {
+        let (at, skew, made) = (self.times.at, self.times.skew, response.produced_at);
+        single.status == CertStatus::Unknown
+            && response.not_understood.or(single.not_understood).is_none()
+            && made <= at.saturating_add(skew)
+            && made.saturating_add(skew) >= at
     }
 
     /// `vouched`: whether the response can prove *good*.
