@@ -48,6 +48,8 @@ pub(crate) const CONTAINER_KEY: &str = "container.key";
 pub(crate) const BESIDE_KEY: &str = "beside.key";
 /// Folder of what no record names, among those of containers.
 pub(crate) const ORPHANS: &str = "orphans";
+/// So begins the name, there, of what is being removed and has no key any more.
+pub(crate) const GOING: &str = "going.";
 /// Names listed at once.
 const PAGE: usize = 1024;
 /// Data keys kept in memory: a token is not asked for each range of a study.

@@ -1,5 +1,6 @@
 //! Containers as folders on the disk of this machine.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, ORPHANS, Stored, blocking, checked, from_io, from_store,
-    moving, sealed_name,
+    BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, GOING, ORPHANS, Stored, blocking, checked, from_io,
+    from_store, moving, sealed_name,
 };
 use crate::folder::{create_private, half_written, make_private, sync_folder};
 use crate::keys::{DataKey, Keys, KeysError};
@@ -105,7 +106,7 @@ impl Disk {
     pub(super) async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
         let folder = self.of(stored_as)?;
         let parent = self.folder.clone();
-        blocking(move || remove(&folder, &parent)).await
+        blocking(move || remove(&folder, &parent, &parent.join(ORPHANS))).await
     }
 
     pub(super) async fn put_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
@@ -153,7 +154,7 @@ impl Disk {
     pub(super) async fn drop_aside(&self, name: &str) -> Result<(), ContainerError> {
         let aside = self.folder.join(ORPHANS);
         let folder = aside.join(checked(name)?);
-        blocking(move || remove(&folder, &aside)).await
+        blocking(move || remove(&folder, &aside, &aside)).await
     }
 
     pub(super) async fn written(&self, stored_as: &str, file: &str) -> Option<SystemTime> {
@@ -203,8 +204,9 @@ impl Disk {
     }
 }
 
-/// Removes a folder of `parent`: its keys first, so that whatever stops it leaves nothing that can be read.
-fn remove(folder: &Path, parent: &Path) -> io::Result<()> {
+/// Removes a folder of `parent`: its keys first, so that whatever stops it leaves nothing that can be read; then its name, so that a
+/// folder of which half is left is not taken for one that is being made.
+fn remove(folder: &Path, parent: &Path, aside: &Path) -> io::Result<()> {
     for key in [CONTAINER_KEY, BESIDE_KEY] {
         let key = folder.join(key);
         for path in [&half_written(&key), &key] {
@@ -214,9 +216,34 @@ fn remove(folder: &Path, parent: &Path) -> io::Result<()> {
             }
         }
     }
+    let Some(name) = folder.file_name() else { return Ok(()) };
+    let mut going = aside.join(name);
+    if !is_going(&going) {
+        create_private(aside)?;
+        let mut marked = OsString::from(GOING);
+        marked.push(name);
+        going = aside.join(marked);
+        // What was left of an earlier one of this name.
+        clear(&going)?;
+        match std::fs::rename(folder, &going) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return sync_folder(parent),
+            done => done?,
+        }
+        sync_folder(parent)?;
+    }
+    clear(&going)?;
+    sync_folder(aside)
+}
+
+fn is_going(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(GOING))
+}
+
+fn clear(folder: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => sync_folder(parent),
+        _ => Ok(()),
     }
 }
 

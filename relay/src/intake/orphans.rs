@@ -11,7 +11,7 @@ use formats::wire::SubmissionId;
 use time::OffsetDateTime;
 
 use crate::config::Retention;
-use crate::containers::{ContainerError, Containers};
+use crate::containers::{ContainerError, Containers, GOING};
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::retention::outlived;
@@ -110,10 +110,11 @@ pub(crate) async fn end(containers: &Containers, retention: &Retention, now: Off
     let mut failed = None;
     for (name, since) in containers.orphans().await? {
         let over = OffsetDateTime::from(since) + retention.containers <= now;
-        if !over && !outlived(&name, retention.account, now) {
+        if !over && !outlived(&name, retention.account, now) && !name.starts_with(GOING) {
             continue;
         }
         match containers.drop_aside(&name).await {
+            Ok(()) if name.starts_with(GOING) => {}
             Ok(()) => tracing::info!(name, "a container that no record names was removed: its time was over"),
             Err(error) => drop(failed.get_or_insert(error)),
         }
@@ -197,5 +198,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(&aside).unwrap().count(), 0);
         assert!(!data.path().join("containers").join(&old).exists());
         assert!(!data.path().join("containers/orphans").join(&old).exists());
+        // Of what a crash left half removed the rest goes, however young it is.
+        std::fs::create_dir(aside.join("going.refused.ab")).unwrap();
+        end(&containers, &retention, clock::now()).await.unwrap();
+        assert_eq!(std::fs::read_dir(&aside).unwrap().count(), 0);
     }
 }
