@@ -24,7 +24,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, LogKey, checkpoint_in, sign_el
 pub use commitment::commitment;
 pub use cosignature::{Cosignature, WitnessKey, cosignatures, with_cosignatures};
 pub use export::{EXPORT_LINE, Entry, EntryKind, ExportError, ExportHead, ExportLine, Skipped};
-pub use facts::{CodeText, Destroyed, Facts, NotARecord, Said, Time};
+pub use facts::{CodeText, Destroyed, Facts, Month, NotARecord, Said, Time};
 pub use frontier::{Frontier, cover, subtree};
 pub use kind::Kind;
 pub use proof::{InclusionProof, ProofError, Proven};
@@ -48,6 +48,9 @@ pub enum RecordError {
 
 /// Largest body of a record in bytes: an envelope of 1 MiB and what the relay adds.
 pub const MAX_BODY: usize = 4 << 20;
+
+/// What is not kept for ever is kept for so many days after its month, at least.
+pub const KEPT_DAYS: u64 = 365;
 
 /// One record: what happened, when, by whom. Its body is this, as canonical JSON (RFC 8785).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

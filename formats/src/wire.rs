@@ -63,13 +63,7 @@ string_id!(
     /// Submission id: a UUIDv7 in lower case.
     SubmissionId,
     "submission id (UUIDv7, lower case)",
-    |text| {
-        uuid::Uuid::try_parse(text).is_ok_and(|id| {
-            id.get_version_num() == 7
-                && id.get_variant() == uuid::Variant::RFC4122
-                && id.hyphenated().to_string() == text
-        })
-    }
+    |text| submission_id(text.as_bytes())
 );
 string_id!(
     /// Institution code: ten digits, or `x-` and up to 32 of `a-z0-9-` for an institution without one.
@@ -81,31 +75,37 @@ string_id!(
     /// A device of a facility: 1–32 of `a-z0-9-`.
     DeviceId,
     "device id (1 to 32 of a-z0-9-)",
-    small_id
+    |text| small_id(text.as_bytes())
 );
 string_id!(
     /// A named person of a facility: 1–32 of `a-z0-9-`.
     MemberId,
     "member id (1 to 32 of a-z0-9-)",
-    small_id
+    |text| small_id(text.as_bytes())
 );
 
-/// Whether a text is a [`FacilityCode`].
-pub(crate) fn facility_code(text: &[u8]) -> bool {
-    (text.len() == 10 && text.iter().all(u8::is_ascii_digit))
-        || text.strip_prefix(b"x-").is_some_and(|rest| {
-            (1..=32).contains(&rest.len())
-                && rest
-                    .iter()
-                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || *b == b'-')
+/// Whether a text is a [`SubmissionId`]: [RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.7) UUIDv7, variant `10`.
+pub(crate) fn submission_id(text: &[u8]) -> bool {
+    const FORM: &[u8; 36] = b"xxxxxxxx-xxxx-7xxx-vxxx-xxxxxxxxxxxx";
+    text.len() == FORM.len()
+        && text.iter().zip(FORM).all(|(byte, form)| match form {
+            b'x' => byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'),
+            b'v' => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+            form => byte == form,
         })
 }
 
-fn small_id(text: &str) -> bool {
+/// Whether a text is a [`FacilityCode`].
+pub(crate) fn facility_code(text: &[u8]) -> bool {
+    (text.len() == 10 && text.iter().all(u8::is_ascii_digit)) || text.strip_prefix(b"x-").is_some_and(small_id)
+}
+
+/// Whether a text is a [`DeviceId`] or [`MemberId`].
+pub(crate) fn small_id(text: &[u8]) -> bool {
     (1..=32).contains(&text.len())
         && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-')
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || *byte == b'-')
 }
 
 /// What has become of a submission.
@@ -424,4 +424,31 @@ pub struct EnrolmentAnswer {
     pub api: String,
     /// Until when the certificate is valid, RFC 3339.
     pub not_after: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submission_id_is_a_uuid_of_its_version() {
+        let id = "0193569a-7c00-7000-8000-000000000001";
+        assert!(id.parse::<SubmissionId>().is_ok());
+        for place in 0..=id.len() {
+            for byte in *b"07189acfgAF-x " {
+                let mut changed = id.as_bytes().to_vec();
+                match changed.get_mut(place) {
+                    Some(old) => *old = byte,
+                    None => changed.push(byte),
+                }
+                let text = String::from_utf8(changed).unwrap();
+                let expected = uuid::Uuid::try_parse(&text).is_ok_and(|id| {
+                    id.get_version_num() == 7
+                        && id.get_variant() == uuid::Variant::RFC4122
+                        && id.hyphenated().to_string() == text
+                });
+                assert_eq!(text.parse::<SubmissionId>().is_ok(), expected, "{text}");
+            }
+        }
+    }
 }

@@ -112,7 +112,7 @@ pub struct Archive {
 }
 
 /// Accounts of who saw what are kept so long at least.
-pub const SHORTEST_ACCOUNT: Duration = Duration::from_secs(365 * 86_400);
+pub const SHORTEST_ACCOUNT: Duration = Duration::from_secs(formats::trail::KEPT_DAYS * 86_400);
 
 /// How long records and containers are kept.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@
 
 use super::{CodeText, Facts, NotARecord, Said, Time};
 use crate::trail::run;
+use crate::wire::{small_id, submission_id};
 
 /// What is left to read.
 struct Cursor<'a>(&'a [u8]);
@@ -39,11 +40,16 @@ impl<'a> Cursor<'a> {
     }
 
     fn text_or_null(&mut self) -> Option<()> {
-        if self.is(b"null") {
-            Some(())
-        } else {
-            self.text().map(drop)
-        }
+        self.id_or_null(|_| true)
+    }
+
+    /// A text that is such an id.
+    fn id(&mut self, valid: fn(&[u8]) -> bool) -> Option<()> {
+        valid(self.text()?).then_some(())
+    }
+
+    fn id_or_null(&mut self, valid: fn(&[u8]) -> bool) -> Option<()> {
+        if self.is(b"null") { Some(()) } else { self.id(valid) }
     }
 
     fn code(&mut self) -> Option<CodeText> {
@@ -309,7 +315,9 @@ impl<'a> Read<'a> {
             b"categories" => cursor.each(LIST, |cursor| cursor.one_of(&CATEGORIES)),
             b"scope" | b"hc_roles" => cursor.each(LIST, |cursor| cursor.text().map(drop)),
             b"documents" => cursor.each(LIST, document),
-            b"in_reply_to" | b"signed_at" | b"signer" => cursor.text_or_null(),
+            b"submission" => cursor.id(submission_id),
+            b"in_reply_to" => cursor.id_or_null(submission_id),
+            b"signed_at" | b"signer" => cursor.text_or_null(),
             b"size" | b"stamps" => cursor.number().map(drop),
             // The others are texts.
             _ => cursor.text().map(drop),
@@ -344,13 +352,13 @@ fn actor(cursor: &mut Cursor<'_>) -> Option<()> {
         cursor.must(b"\"asserted-by-device\"")?;
     }
     cursor.must(b",\"device\":")?;
-    cursor.text_or_null()?;
+    cursor.id_or_null(small_id)?;
     cursor.must(b",\"facility\":")?;
     if !cursor.is(b"null") {
         cursor.code()?;
     }
     cursor.must(b",\"person_id\":")?;
-    cursor.text_or_null()?;
+    cursor.id_or_null(small_id)?;
     cursor.must(b",\"person_name\":")?;
     cursor.text_or_null()?;
     cursor.must(b"}")

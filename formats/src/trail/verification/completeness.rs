@@ -1,15 +1,19 @@
 //! Whether the records of an export are all there are: each facility's numbers follow each other, and where some are missing, a
-//! record shown later says that their key was destroyed, of so many and no more. Times never fall.
+//! record shown later says that their key was destroyed, of so many and no more, and of a month that was over long before and fits
+//! the times of what is shown around them. Times never fall.
 //!
 //! What it keeps grows with facilities, and with the gaps that erased months leave between what stands for ever, not with records.
 
+mod counter;
+
 use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::hash_map::Entry;
 
 use super::{Finding, FindingKind};
-use crate::trail::{CodeText, Destroyed, Erased, Facts, Said, Time};
+use crate::trail::{CodeText, Destroyed, Facts, KEPT_DAYS, Month, Said, Time};
+use counter::{Counter, Gap, Lost};
 
-/// No more gaps and erasures are kept: a hundred years of a thousand facilities.
+/// No more facilities, gaps and erasures are kept: a hundred years of a thousand facilities.
 const MOST: usize = 1 << 22;
 
 /// Of what the export is.
@@ -23,29 +27,27 @@ pub(super) enum Of {
     Extract,
 }
 
-/// Numbers that are not shown, and the positions between which their records lie.
+/// Times of the records shown before and behind what is not shown.
 #[derive(Debug, Clone, Copy)]
-struct Gap {
-    first: u64,
-    last: u64,
-    after: u64,
-    before: u64,
+struct Between {
+    since: Time,
+    until: Time,
 }
 
-/// The numbers of one facility.
-#[derive(Debug, Default)]
-struct Counter {
-    /// The first number shown.
+impl Between {
+    /// Whether what is of this month can lie there.
+    fn holds(self, month: Month) -> bool {
+        self.since.month() <= month && month <= self.until.month()
+    }
+}
+
+/// Erased records one behind the other.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
     first: u64,
-    /// The last.
-    last: u64,
-    /// Position after its record.
-    after: u64,
-    /// Erased records before it.
-    erased: u64,
-    gaps: Vec<Gap>,
-    /// What it lost, and the position of the record that says so.
-    lost: Vec<(Erased, u64)>,
+    /// Position behind it.
+    end: u64,
+    times: Between,
 }
 
 /// Records under a key that was destroyed.
@@ -53,6 +55,7 @@ struct Counter {
 struct Gone {
     first: u64,
     last: u64,
+    month: Month,
     records: u64,
 }
 
@@ -63,11 +66,13 @@ pub(super) struct Completeness {
     time: Time,
     begun: Option<Time>,
     counters: HashMap<CodeText, Counter>,
-    /// Positions of erased records.
-    erased: Vec<Range<u64>>,
+    erased: Vec<Stretch>,
+    /// Nothing was shown yet behind the last of them.
+    ends_erased: bool,
     erased_count: u64,
     gone: Vec<Gone>,
     kept: usize,
+    most: usize,
 }
 
 /// What the whole shows.
@@ -87,9 +92,11 @@ impl Completeness {
             begun: None,
             counters: HashMap::new(),
             erased: Vec::new(),
+            ends_erased: false,
             erased_count: 0,
             gone: Vec::new(),
             kept: 0,
+            most: MOST,
         }
     }
 
@@ -107,11 +114,21 @@ impl Completeness {
     /// An erased record.
     pub(super) fn erased(&mut self, position: u64) -> Result<(), Finding> {
         self.erased_count += 1;
-        match self.erased.last_mut().filter(|range| range.end == position) {
-            Some(range) => range.end += 1,
+        match self.erased.last_mut().filter(|stretch| stretch.end == position) {
+            Some(stretch) => stretch.end += 1,
             None => {
                 self.keep(position)?;
-                self.erased.push(position..position + 1);
+                // Until when they are, the next record that is shown says.
+                let times = Between {
+                    since: self.time,
+                    until: self.time,
+                };
+                self.erased.push(Stretch {
+                    first: position,
+                    end: position + 1,
+                    times,
+                });
+                self.ends_erased = true;
             }
         }
         Ok(())
@@ -124,31 +141,39 @@ impl Completeness {
         }
         self.time = facts.time;
         self.begun.get_or_insert(facts.time);
+        if let Some(stretch) = self.erased.last_mut().filter(|_| self.ends_erased) {
+            stretch.times.until = facts.time;
+            self.ends_erased = false;
+        }
         for (code, number) in &facts.numbers {
             self.count(position, *code, *number)?;
         }
         match &facts.said {
-            Said::Destroyed(destroyed) => self.destroyed(position, destroyed),
+            Said::Destroyed(destroyed) => self.destroyed(position, destroyed, facts.time),
             Said::Nothing | Said::Head(..) | Said::Read(..) => Ok(()),
         }
     }
 
     fn count(&mut self, position: u64, code: CodeText, number: u64) -> Result<(), Finding> {
-        let erased = self.erased_count;
-        let counter = self.counters.entry(code).or_default();
+        let (of, erased, time) = (self.of, self.erased_count, self.time);
+        let counter = self.counter(position, code)?;
         let due = counter.last + 1;
         if number < due || number == u64::MAX {
             return Err(Finding::at(FindingKind::Misnumbered, position));
         }
-        let gap = (number > due && self.of != Of::Extract).then_some(Gap {
+        let gap = (number > due && of != Of::Extract).then_some(Gap {
             first: due,
             last: number - 1,
             after: counter.after,
             before: position,
+            times: Between {
+                since: counter.time,
+                until: time,
+            },
         });
         if let Some(gap) = gap {
             // Where all is shown, so many erased records must lie between.
-            if self.of == Of::All && number - due > erased - counter.erased {
+            if of == Of::All && number - due > erased - counter.erased {
                 return Err(Finding::between(FindingKind::Misnumbered, gap.after, gap.before));
             }
             counter.gaps.push(gap);
@@ -156,26 +181,54 @@ impl Completeness {
         if counter.last == 0 {
             counter.first = number;
         }
-        (counter.last, counter.after, counter.erased) = (number, position + 1, erased);
+        (counter.last, counter.after, counter.time, counter.erased) = (number, position + 1, time, erased);
         if gap.is_some() { self.keep(position) } else { Ok(()) }
     }
 
-    fn destroyed(&mut self, position: u64, destroyed: &Destroyed) -> Result<(), Finding> {
-        let Destroyed { first, last, .. } = *destroyed;
-        let records = destroyed.records;
-        if first > last || last >= position || records > last - first + 1 {
+    /// Numbers of a facility, of which nothing may have been known before.
+    fn counter(&mut self, position: u64, code: CodeText) -> Result<&mut Counter, Finding> {
+        let kept = self.kept;
+        match self.counters.entry(code) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(_) if kept >= self.most => Err(Finding::at(FindingKind::Concealed, position)),
+            Entry::Vacant(new) => {
+                self.kept += 1;
+                Ok(new.insert(Counter::default()))
+            }
+        }
+    }
+
+    fn destroyed(&mut self, position: u64, destroyed: &Destroyed, time: Time) -> Result<(), Finding> {
+        let Destroyed {
+            month,
+            first,
+            last,
+            records,
+            ..
+        } = *destroyed;
+        let early = !month.ended_before(time, KEPT_DAYS);
+        if early || first > last || last >= position || records > last - first + 1 {
             return Err(Finding::at(FindingKind::Concealed, position));
         }
         // One erasure may speak in several records, each of other facilities.
-        let gone = Gone { first, last, records };
+        let gone = Gone {
+            first,
+            last,
+            month,
+            records,
+        };
         if self.gone.last() != Some(&gone) {
             self.keep(position)?;
             self.gone.push(gone);
         }
         for (code, erased) in &destroyed.erased {
             self.keep(position)?;
-            let counter = self.counters.entry(*code).or_default();
-            counter.lost.push((*erased, position));
+            let counter = self.counter(position, *code)?;
+            counter.lost.push(Lost {
+                erased: *erased,
+                month,
+                said: position,
+            });
         }
         Ok(())
     }
@@ -183,7 +236,7 @@ impl Completeness {
     /// Bounds what is kept.
     fn keep(&mut self, position: u64) -> Result<(), Finding> {
         self.kept += 1;
-        if self.kept > MOST {
+        if self.kept > self.most {
             return Err(Finding::at(FindingKind::Concealed, position));
         }
         Ok(())
@@ -216,31 +269,41 @@ impl Completeness {
         }
     }
 
-    /// Each erased record lies among those whose key was destroyed, and there are no more of them.
+    /// Each erased record lies among those whose key was destroyed, at a time of their month, and there are no more of them.
     fn positions(&self, shown: &mut Shown) -> Result<(), Finding> {
         let mut gone = self.gone.clone();
         gone.sort_unstable();
         gone.dedup();
-        let mut erased = self.erased.iter().cloned().peekable();
+        let mut erased = self.erased.iter().copied();
         let mut left = erased.next();
-        let mut before = 0;
-        for Gone { first, last, records } in gone {
-            if first < before {
+        let mut before: Option<Gone> = None;
+        for one in gone {
+            let Gone {
+                first,
+                last,
+                month,
+                records,
+            } = one;
+            // Times never fall, and a key is destroyed once.
+            if before.is_some_and(|before| first <= before.last || month <= before.month) {
                 return Err(Finding::at(FindingKind::Concealed, first));
             }
-            before = last + 1;
+            before = Some(one);
             let mut count = 0;
-            while let Some(range) = left.take() {
-                if range.start < first {
-                    return Err(Finding::at(FindingKind::Concealed, range.start));
-                }
-                if range.start > last {
-                    left = Some(range);
+            while let Some(stretch) = left.take() {
+                if stretch.first > last {
+                    left = Some(stretch);
                     break;
                 }
-                count += range.end.min(last + 1) - range.start;
-                left = if range.end > last + 1 {
-                    Some(last + 1..range.end)
+                if stretch.first < first || !stretch.times.holds(month) {
+                    return Err(Finding::at(FindingKind::Concealed, stretch.first));
+                }
+                count += stretch.end.min(last + 1) - stretch.first;
+                left = if stretch.end > last + 1 {
+                    Some(Stretch {
+                        first: last + 1,
+                        ..stretch
+                    })
                 } else {
                     erased.next()
                 };
@@ -254,58 +317,67 @@ impl Completeness {
             }
         }
         match left {
-            Some(range) => Err(Finding::at(FindingKind::Concealed, range.start)),
+            Some(stretch) => Err(Finding::at(FindingKind::Concealed, stretch.first)),
             None => Ok(()),
         }
     }
 }
 
-impl Counter {
-    /// How many numbers are missing, if each is of what was lost; and whether it lost more than is missing.
-    fn explained(&self, of: Of) -> Result<(u64, bool), Finding> {
-        let kind = if of == Of::All {
-            FindingKind::Misnumbered
-        } else {
-            FindingKind::Removed
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trail::Erased;
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let (a, b) = ("x-a".parse().unwrap(), "x-b".parse().unwrap());
+        let read = |text: &str| Facts::read(text).unwrap();
+        let of = |kind: &str, seq: &str| {
+            read(&format!(
+                r#"{{"facility_seq":{seq},"kind":"{kind}","time":"2026-11-22T01:00:00.000Z","v":1}}"#
+            ))
         };
-        let mut lost = self.lost.clone();
-        lost.sort_unstable_by_key(|(lost, _)| lost.first);
-        let mut gaps = self.gaps.iter();
-        let mut left = gaps.next().copied();
-        let (mut missing, mut doubtful, mut before) = (0, false, 0);
-        for (lost, said) in lost {
-            if lost.first <= before || lost.last < lost.first || lost.last == u64::MAX {
-                return Err(Finding::at(FindingKind::Misnumbered, said));
-            }
-            before = lost.last;
-            let mut count = 0;
-            while let Some(gap) = left.take() {
-                if gap.first < lost.first {
-                    return Err(Finding::between(kind, gap.after, gap.before));
-                }
-                if gap.first > lost.last {
-                    left = Some(gap);
-                    break;
-                }
-                count += gap.last.min(lost.last) - gap.first + 1;
-                if count > lost.records {
-                    return Err(Finding::between(kind, gap.after, gap.before));
-                }
-                left = if gap.last > lost.last {
-                    Some(Gap {
-                        first: lost.last + 1,
-                        ..gap
-                    })
-                } else {
-                    gaps.next().copied()
-                };
-            }
-            missing += count;
-            doubtful |= count < lost.records;
-        }
-        match left {
-            Some(gap) => Err(Finding::between(kind, gap.after, gap.before)),
-            None => Ok((missing, doubtful)),
-        }
+        // A kind that came later is numbered for whom it likes.
+        let few = || Completeness {
+            most: 2,
+            ..Completeness::new(Of::All)
+        };
+        let mut seen = few();
+        assert_eq!(seen.record(0, &of("Zoomed", r#"{"x-a":1,"x-b":1}"#)), Ok(()));
+        assert_eq!(seen.record(1, &of("Zoomed", r#"{"x-a":2,"x-b":2}"#)), Ok(()));
+        let more = seen.record(2, &of("Zoomed", r#"{"x-c":1}"#));
+        assert_eq!(more, Err(Finding::at(FindingKind::Concealed, 2)));
+        let erased = |code| {
+            let lost = Erased {
+                records: 1,
+                first: 1,
+                last: 1,
+            };
+            (CodeText::from(code), lost)
+        };
+        let destroyed = Destroyed {
+            month: read_month(),
+            first: 0,
+            last: 0,
+            records: 1,
+            erased: vec![erased(&a), erased(&b)],
+        };
+        let mut seen = few();
+        let time = of("Zoomed", "{}").time;
+        let more = seen.destroyed(7, &destroyed, time);
+        assert_eq!(more, Err(Finding::at(FindingKind::Concealed, 7)));
+        seen.most = 5;
+        (seen.kept, seen.gone) = (0, Vec::new());
+        seen.counters.clear();
+        assert_eq!(seen.destroyed(7, &destroyed, time), Ok(()));
+        assert_eq!(
+            seen.kept, 5,
+            "the key, and for each facility its counter and what it lost"
+        );
+    }
+
+    fn read_month() -> Month {
+        let time = Facts::read(r#"{"facility_seq":{},"kind":"Zoomed","time":"2021-11-22T01:00:00.000Z","v":1}"#);
+        time.unwrap().time.month()
     }
 }

@@ -143,9 +143,13 @@ impl TrailVerdict {
             ]);
             return;
         };
+        let [but_ja, but_en] = match self.erased {
+            0 => ["", ""],
+            _ => ["消去されたものを除き、", " but those erased"],
+        };
         told.push([
-            format!("医療機関 {facility} の記録 {first} 番から {last} 番まで、欠番はありません。"),
-            format!("records {first} to {last} of facility {facility}: no number is missing"),
+            format!("医療機関 {facility} の記録 {first} 番から {last} 番まで、{but_ja}欠番はありません。"),
+            format!("records {first} to {last} of facility {facility}: no number is missing{but_en}"),
         ]);
         let age = self.head_age().unwrap_or_default();
         told.push(match &self.head {

@@ -4,22 +4,38 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// A log that says at 38, a record of `b`, that the key of 9 to 20 is destroyed, of six records, two of them of `a`.
+/// When what is up to 20 was recorded.
+const THEN: &str = "2021-11-22T01:00:00.000Z";
+
+/// A log that says at 38, a record of `b`, that the key of 9 to 20 is destroyed, of six records, two of them of `a`. What is up to 20
+/// is of that month, what is after it five years younger.
 fn destroyed(change: impl Fn(&mut Event)) -> Log {
+    dated(|position| position <= 20, change)
+}
+
+/// The same, where what `old` says is as old.
+fn dated(old: impl Fn(u64) -> bool, change: impl Fn(&mut Event)) -> Log {
     Log::new(SIZE, |position, record| {
+        if old(position) {
+            record.time = THEN.into();
+        }
         if position == 38 {
-            let lost = |records, first, last| Erased { records, first, last };
-            record.event = Event::KeyDestroyed {
-                class: Class::Account,
-                month: "2021-11".into(),
-                first: 9,
-                last: 20,
-                records: 6,
-                erased: BTreeMap::from([(facility("a"), lost(2, 4, 6)), (facility("b"), lost(4, 7, 14))]),
-            };
+            record.event = erasure("2021-11");
             change(&mut record.event);
         }
     })
+}
+
+fn erasure(month: &str) -> Event {
+    let lost = |records, first, last| Erased { records, first, last };
+    Event::KeyDestroyed {
+        class: Class::Account,
+        month: month.into(),
+        first: 9,
+        last: 20,
+        records: 6,
+        erased: BTreeMap::from([(facility("a"), lost(2, 4, 6)), (facility("b"), lost(4, 7, 14))]),
+    }
 }
 
 /// Numbers 4 and 6 of `a`, and of `b` 7, 8, 9 and 14.
@@ -116,6 +132,130 @@ fn what_is_said_to_be_erased_and_is_not_is_found() {
         },
         FindingKind::Misnumbered,
     );
+}
+
+/// The same of another month.
+fn of_month(log_of: impl Fn(&dyn Fn(&mut Event)) -> Log, name: &str) -> Log {
+    log_of(&|event| {
+        if let Event::KeyDestroyed { month, .. } = event {
+            *month = name.into();
+        }
+    })
+}
+
+#[test]
+fn only_a_month_that_was_over_a_year_before_can_have_gone() {
+    // All of it is of one month, the youngest that may be gone on that day, and of the one after.
+    let said = |name: &str, now: &str| {
+        let log = Log::new(SIZE, |position, record| {
+            record.time = if position < 38 { THEN.into() } else { now.into() };
+            if position == 38 {
+                record.event = erasure(name);
+            }
+        });
+        log.verify(&log.erasing(&ERASED), Vec::new())
+            .map(|verdict| verdict.erased)
+            .map_err(|finding| (finding.kind, finding.position))
+    };
+    assert_eq!(said("2021-11", "2022-12-01T00:00:00.000Z"), Ok(6));
+    for (month, now) in [
+        ("2021-11", "2022-11-30T23:59:59.999Z"),
+        ("2021-11", "2021-12-01T00:00:00.000Z"),
+        ("2021-11", THEN),
+        ("2026-11", "2022-12-01T00:00:00.000Z"),
+    ] {
+        assert_eq!(said(month, now), Err((FindingKind::Concealed, 38)), "{month} {now}");
+    }
+}
+
+#[test]
+fn what_is_erased_lies_where_its_month_was() {
+    // All is of yesterday, and its key said to be of years ago.
+    let young = |change: &dyn Fn(&mut Event)| dated(|_| false, change);
+    let log = of_month(young, "2021-11");
+    assert_eq!(
+        found(log.verify(&log.erasing(&ERASED), Vec::new())),
+        (FindingKind::Concealed, 9)
+    );
+    let finding = log.verify(&log.without(&[9, 15]), Vec::new()).unwrap_err();
+    assert_eq!(
+        (finding.kind, finding.position, finding.until),
+        (FindingKind::Concealed, 7, Some(12))
+    );
+    // What was shown before is of that month, what is behind the last of them, too, or younger.
+    for last in [8, 20, 21] {
+        let log = dated(|position| position <= last, |_| ());
+        assert_eq!(
+            log.verify(&log.erasing(&ERASED), Vec::new()).is_ok(),
+            last >= 19,
+            "{last}"
+        );
+        assert_eq!(
+            log.verify(&log.without(&[9, 15]), Vec::new()).is_ok(),
+            last >= 12,
+            "{last}"
+        );
+    }
+    // Another month of those years does not fit what is shown around them.
+    let old = |change: &dyn Fn(&mut Event)| destroyed(change);
+    for (month, fits) in [("2021-10", false), ("2021-11", true), ("2021-12", false)] {
+        let log = of_month(old, month);
+        assert_eq!(log.verify(&log.erasing(&ERASED), Vec::new()).is_ok(), fits, "{month}");
+        assert_eq!(log.verify(&log.without(&[9, 15]), Vec::new()).is_ok(), fits, "{month}");
+    }
+}
+
+#[test]
+fn a_month_goes_once_and_those_that_go_follow_each_other() {
+    // 9 to 11 of one month, 12 and 13 of the next, told by 36 and 38.
+    let said = |months: [&str; 2]| {
+        let lost = |records, first, last| Erased { records, first, last };
+        let erasure = |month: &str, first, last, a, b| Event::KeyDestroyed {
+            class: Class::Account,
+            month: month.into(),
+            first,
+            last,
+            records: last - first + 1,
+            erased: BTreeMap::from([(facility("a"), a), (facility("b"), b)]),
+        };
+        let log = Log::new(SIZE, |position, record| {
+            match position {
+                0..=11 => record.time = THEN.into(),
+                12..=13 => record.time = "2021-12-22T01:00:00.000Z".into(),
+                _ => {}
+            }
+            if position == 37 {
+                record.event = erasure(months[0], 9, 11, lost(1, 4, 4), lost(2, 7, 8));
+            }
+            if position == 38 {
+                record.event = erasure(months[1], 12, 13, lost(1, 5, 5), lost(1, 9, 9));
+            }
+        });
+        let whole = log.verify(&log.erasing(&[9, 10, 11, 12, 13]), Vec::new());
+        let own = log.verify(&log.without(&[9, 12]), Vec::new());
+        [whole, own].map(|verdict| verdict.map(|verdict| verdict.erased).map_err(|finding| finding.kind))
+    };
+    assert_eq!(said(["2021-11", "2021-12"]), [Ok(5), Ok(2)]);
+    for months in [["2021-12", "2021-11"], ["2021-11", "2021-11"], ["2021-12", "2021-12"]] {
+        assert_eq!(said(months), [Err(FindingKind::Concealed); 2], "{months:?}");
+    }
+}
+
+#[test]
+fn where_numbers_are_erased_it_is_not_said_that_none_is_missing() {
+    let log = destroyed(|_| ());
+    let told = |hidden: &[u64]| {
+        let verdict = log.verify(&log.without(hidden), Vec::new()).unwrap();
+        verdict.sentences().concat().join("\n")
+    };
+    let whole = told(&[]);
+    assert!(
+        whole.contains("no number is missing\n") && whole.contains("まで、欠番はありません"),
+        "{whole}"
+    );
+    let gone = told(&[9, 15]);
+    assert!(gone.contains("no number is missing but those erased\n"), "{gone}");
+    assert!(gone.contains("まで、消去されたものを除き、欠番はありません"), "{gone}");
 }
 
 #[test]
