@@ -2,13 +2,11 @@
 
 mod export;
 mod lines;
+mod proof;
 
 use std::path::{Path, PathBuf};
 
-use formats::trail::{
-    Checkpoint, Earlier, InclusionProof, Record, TrailVerdict, Verification, WitnessKey, checkpoint_in, cosignatures,
-};
-use serde_json::json;
+use formats::trail::{Checkpoint, Earlier, TrailVerdict, Verification, WitnessKey, checkpoint_in};
 
 use crate::context::Context;
 use crate::error::{Code, Exit, Failure};
@@ -84,7 +82,7 @@ pub fn run(context: &Context, options: &Options) -> Result<Exit, Failure> {
         .extension()
         .is_some_and(|extension| extension == "tlog-proof")
     {
-        return proof(context.output, &options.file, &log_key, &witnesses, &earlier);
+        return proof::verify(context.output, &options.file, &log_key, &witnesses, &earlier);
     }
     match export(&options.file, &log_key, &witnesses, earlier) {
         Ok(verdict) => {
@@ -123,97 +121,6 @@ pub fn export(
     let mut verification = Verification::new(&head, log_key, witnesses, earlier)?;
     lines::each(rest, head.facility.as_ref(), &mut verification, (log_key, witnesses))?;
     Ok(verification.finish()?)
-}
-
-fn proof(
-    output: Output,
-    path: &Path,
-    log_key: &str,
-    witnesses: &[WitnessKey],
-    earlier: &[(String, Checkpoint)],
-) -> Result<Exit, Failure> {
-    let text = String::from_utf8(files::read_small(path)?).map_err(|_| malformed(path, "not UTF-8"))?;
-    let proof = InclusionProof::parse(&text).map_err(|error| malformed(path, &error.to_string()))?;
-    let refused = |reason: String| {
-        let value = json!({ "version": 1, "valid": false, "position": proof.index, "reason": reason });
-        let text = format!(
-            "{}: {reason}",
-            output.pick("証明は成り立ちません", "the proof does not hold")
-        );
-        output.print_lines(&value, &[Line::new(Tone::Bad, text)]);
-        Ok(Exit::Refused)
-    };
-    let proven = match proof.verify_record(log_key) {
-        Ok(proven) => proven,
-        Err(error) => return refused(error.to_string()),
-    };
-    let cosigned = match cosignatures(&proof.checkpoint, witnesses) {
-        Ok(cosigned) => cosigned,
-        Err(error) => return refused(error.to_string()),
-    };
-    // One record's proof shows nothing of a shorter log; one as long must be the same, and a longer one has lost its end.
-    let newest = &proven.checkpoint;
-    if let Some((name, _)) = earlier.iter().find(|(_, earlier)| earlier.size > newest.size) {
-        return refused(format!(
-            "its log is shorter than the earlier checkpoint {name}: the end was cut off"
-        ));
-    }
-    let same = |earlier: &Checkpoint| earlier.size == newest.size;
-    let forked = |(_, earlier): &&(String, Checkpoint)| same(earlier) && earlier.root != newest.root;
-    if let Some((name, _)) = earlier.iter().find(forked) {
-        return refused(format!(
-            "its log contradicts the earlier checkpoint {name}: history was rewritten"
-        ));
-    }
-    let compared = earlier.iter().map(|(name, earlier)| {
-        let agrees = (earlier.size == newest.size).then_some(true);
-        json!({ "name": name, "size": earlier.size, "agrees": agrees })
-    });
-    let compared: Vec<_> = compared.collect();
-    let record = Record::parse(&proven.body).ok();
-    let kind = record.as_ref().map_or("?", |record| record.event.kind());
-    let time = record.as_ref().map_or("?", |record| record.time.as_str());
-    let missing = witnesses
-        .iter()
-        .filter(|key| cosigned.iter().all(|one| one.witness != key.name()));
-    let missing: Vec<&str> = missing.map(WitnessKey::name).collect();
-    let (position, size, log) = (proof.index, proven.checkpoint.size, &proven.checkpoint.origin);
-    let value = json!({
-        "version": 1, "valid": true, "log": log, "position": position, "size": size, "kind": kind, "time": time,
-        "witnesses": cosigned.iter().map(|one| json!({ "name": one.witness, "time": one.time })).collect::<Vec<_>>(),
-        "missing_witnesses": missing, "earlier": compared,
-    });
-    let mut told = vec![Line::new(
-        Tone::Good,
-        output
-            .pick(
-                "ログ {log} の {size} 件のうち位置 {position} に記録があります: {kind}、{time}",
-                "the log {log} of {size} records has at position {position}: {kind}, {time}",
-            )
-            .replace("{log}", log)
-            .replace("{size}", &size.to_string())
-            .replace("{position}", &position.to_string())
-            .replace("{kind}", kind)
-            .replace("{time}", time),
-    )];
-    for name in &missing {
-        let text = output.pick("証人 {} の連署がありません。", "witness {} has not cosigned it");
-        told.push(Line::new(Tone::Doubt, text.replace("{}", name)));
-    }
-    let shorter: Vec<_> = earlier.iter().filter(|(_, earlier)| !same(earlier)).collect();
-    for (name, _) in &shorter {
-        let text = output.pick(
-            "以前のチェックポイント {} とは、この証明では比べられません。",
-            "cannot be compared with the earlier checkpoint {} by one record's proof: compare an export",
-        );
-        told.push(Line::new(Tone::Doubt, text.replace("{}", name)));
-    }
-    output.print_lines(&value, &told);
-    Ok(if missing.is_empty() && shorter.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Indeterminate
-    })
 }
 
 fn shown(output: Output, verdict: &TrailVerdict) {
