@@ -1,6 +1,8 @@
 //! The trail proves itself: exports, proofs, tiles, stamps and witnesses of a real relay, judged by the client, by a judge in Python
 //! that follows the definitions, and every manner of tampering found.
 
+#[path = "trail_proof/shown.rs"]
+mod shown;
 #[path = "trail_proof/tampering.rs"]
 mod tampering;
 #[path = "trail_proof/token.rs"]
@@ -413,6 +415,25 @@ fn a_witness_that_fails_holds_nothing_up_and_one_that_signs_wrongly_is_not_belie
             .text("/v1/trail/checkpoint/witnessed")
             .contains("— one.example/w")
     );
+
+    // While what each gave cannot be read nobody is asked, and nothing is written over it.
+    let file = watched.stage.relay.folder().join("data/log/witnesses.json");
+    let whole = fs::read(&file).unwrap();
+    let said = || watched.stage.relay.log().matches("witnesses.json holds what").count();
+    until("the relay says that it cannot read them", || {
+        // A round that was under way may have put its own there.
+        fs::write(&file, "torn").unwrap();
+        watched.send();
+        (said() > 0).then_some(())
+    });
+    let (asked, before) = ((one.asked(), two.asked()), said());
+    watched.send();
+    until("it has said so twice more", || (said() > before + 1).then_some(()));
+    assert_eq!((one.asked(), two.asked()), asked);
+    assert_eq!(fs::read(&file).unwrap(), b"torn");
+    fs::write(&file, whole).unwrap();
+    two.fault(None);
+    watched.cosigned();
     watched.stage.relay.assert_log_keeps_quiet(&[]);
 }
 

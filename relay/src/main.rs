@@ -379,7 +379,7 @@ fn verify(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
 
 fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Vec<String>> {
     let kept = relay::log::Kept::open(config)?;
-    Ok(runtime()?.block_on(kept.witnessed(log_vkey)))
+    Ok(runtime()?.block_on(kept.witnessed(log_vkey))?)
 }
 
 fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {

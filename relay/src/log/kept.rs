@@ -1,6 +1,7 @@
 //! Where what binds the log to the world is kept, beside the trail: in the data folder, or where every relay finds it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
@@ -80,24 +81,47 @@ impl Kept {
     }
 
     /// Of each witness the newest checkpoint that it has cosigned, each once.
-    pub async fn witnessed(&self, log_vkey: &str) -> Vec<String> {
-        let mut notes: Vec<String> = self.by_witness(log_vkey).await.into_values().collect();
+    ///
+    /// # Errors
+    /// What each witness has cosigned is there and cannot be read: what says it, and what to do.
+    pub async fn witnessed(&self, log_vkey: &str) -> io::Result<Vec<String>> {
+        let mut notes: Vec<String> = self.by_witness(log_vkey).await?.into_values().collect();
         notes.sort_unstable();
         notes.dedup();
         if notes.is_empty() {
             notes.extend(self.newest_witnessed(log_vkey).await);
         }
-        notes
+        Ok(notes)
     }
 
-    /// The same by the witness's name.
-    pub(super) async fn by_witness(&self, log_vkey: &str) -> BTreeMap<String, String> {
-        let read = self.read(WITNESSES, NOTES).await.ok();
-        let kept = read.filter(|kept| kept.len() as u64 <= NOTES);
-        let kept = kept.and_then(|kept| serde_json::from_slice::<BTreeMap<String, String>>(&kept).ok());
-        let mut kept = kept.unwrap_or_default();
+    /// The same by the witness's name. Where nothing was kept yet there is none.
+    ///
+    /// # Errors
+    /// It is there and cannot be read: what says it, and what to do.
+    pub(super) async fn by_witness(&self, log_vkey: &str) -> io::Result<BTreeMap<String, String>> {
+        let kept = match self.read(WITNESSES, NOTES).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(self.unreadable(&error)),
+            Ok(kept) if kept.len() as u64 > NOTES => {
+                return Err(self.unreadable(&format!("it is larger than {NOTES} bytes")));
+            }
+            Ok(kept) => kept,
+        };
+        let mut kept: BTreeMap<String, String> =
+            serde_json::from_slice(&kept).map_err(|error| self.unreadable(&error))?;
         kept.retain(|_, note| of_log(note, log_vkey));
-        kept
+        Ok(kept)
+    }
+
+    fn unreadable(&self, what: &dyn Display) -> io::Error {
+        let place = match self {
+            Self::Disk(folder) => folder.join(WITNESSES).display().to_string(),
+            Self::Bucket(_) => format!("{} in the bucket", key(WITNESSES)),
+        };
+        io::Error::other(format!(
+            "{place} holds what each witness has cosigned and cannot be read ({what}): put it back from a backup; if there is none, \
+             remove it, and each witness is asked anew"
+        ))
     }
 
     /// Keeps what witnesses have cosigned.
@@ -116,4 +140,49 @@ fn of_log(note: &str, log_vkey: &str) -> bool {
 
 fn key(name: &str) -> Key {
     Key::from_iter(std::iter::once(FOLDER).chain(name.split('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_taken_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::Disk(folder.path().to_owned());
+        let key = formats::trail::LogKey::from_seed("relay.example/trail", &[5; 32])
+            .unwrap()
+            .0;
+        let note = key.sign(7, &[7; 32]).unwrap();
+        let file = folder.path().join(WITNESSES);
+        assert_eq!(kept.by_witness(key.vkey()).await.unwrap(), BTreeMap::new(), "none yet");
+        let all = BTreeMap::from([("one".to_owned(), note.clone())]);
+        kept.put_witnesses(&all).await.unwrap();
+        assert_eq!(kept.by_witness(key.vkey()).await.unwrap(), all);
+        assert_eq!(kept.witnessed(key.vkey()).await.unwrap(), [note]);
+        let whole = std::fs::read(&file).unwrap();
+        for torn in [
+            &whole[..whole.len() / 2],
+            b"",
+            b"[]",
+            &[b' '; NOTES as usize + 1],
+            b"{\"one\": 7}",
+        ] {
+            std::fs::write(&file, torn).unwrap();
+            let said = kept.by_witness(key.vkey()).await.unwrap_err().to_string();
+            assert!(
+                said.contains(file.to_str().unwrap()) && said.contains("remove it"),
+                "{said}"
+            );
+            assert!(kept.witnessed(key.vkey()).await.is_err());
+        }
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(kept.by_witness(key.vkey()).await.is_err(), "what the disk says");
+        let bucket = Kept::Bucket(Objects::in_memory());
+        assert_eq!(bucket.by_witness(key.vkey()).await.unwrap(), BTreeMap::new());
+        bucket.put(WITNESSES, b"{".to_vec()).await.unwrap();
+        let said = bucket.by_witness(key.vkey()).await.unwrap_err().to_string();
+        assert!(said.contains("log/witnesses.json in the bucket"), "{said}");
+    }
 }

@@ -84,6 +84,10 @@ async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
     if all.iter().all(|asked| asked.size == checkpoint.size) {
         return Ok(());
     }
+    // One that is silent this time keeps what it gave before. Before anybody is asked: who cosigned what could not be kept would not be
+    // asked again for it.
+    let kept = context.kept.by_witness(&context.log_vkey).await;
+    let mut by_witness = kept.map_err(|error| error.to_string())?;
     let answers = join_all(all.iter_mut().map(|asked| ask(context, asked, &note, &checkpoint))).await;
     let mut cosigned = note.clone();
     for (asked, lines) in all.iter().zip(answers) {
@@ -94,8 +98,6 @@ async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
         return Ok(());
     }
     metrics::gauge!(observe::WITNESSED_SIZE).set(checkpoint.size as f64);
-    // One that was silent this time keeps what it gave before.
-    let mut by_witness = context.kept.by_witness(&context.log_vkey).await;
     remember(&mut by_witness, all.iter().map(|asked| &asked.witness.key), &cosigned);
     let kept = context.kept.put_witnesses(&by_witness).await;
     kept.map_err(|error| error.to_string())?;

@@ -64,7 +64,7 @@ pub(super) async fn account(
             after: query.after,
             held: sizes(query.held.as_deref())?,
             witnessed: if format == Format::Jsonl {
-                context.kept.witnessed(&context.log_vkey).await
+                by_witness(&context).await
             } else {
                 Vec::new()
             },
@@ -99,6 +99,18 @@ pub(super) async fn checkpoint(State(context): State<Context>, _peer: Peer) -> R
 /// `GET /v1/trail/checkpoint/witnessed`: the newest checkpoint that witnesses have cosigned.
 pub(super) async fn witnessed(State(context): State<Context>, _peer: Peer) -> Result<Response, Problem> {
     cosigned(&context).await.map(note).ok_or_else(|| Code::NotFound.into())
+}
+
+/// What each witness has cosigned. Where that cannot be read an account goes out with what is known beside it: its reader hears whose
+/// is missing.
+async fn by_witness(context: &Context) -> Vec<String> {
+    match context.kept.witnessed(&context.log_vkey).await {
+        Ok(notes) => notes,
+        Err(error) => {
+            tracing::warn!(%error, "an account goes out without what each witness has cosigned");
+            cosigned(context).await.into_iter().collect()
+        }
+    }
 }
 
 async fn cosigned(context: &Context) -> Option<String> {
