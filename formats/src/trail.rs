@@ -11,7 +11,7 @@ mod frontier;
 mod kind;
 mod proof;
 mod receipt;
-mod run;
+pub mod run;
 mod tile;
 pub mod tree;
 mod verification;

@@ -382,7 +382,7 @@ mod tests {
     }
 
     fn body(record: &SealedRecord) -> String {
-        record.open(&key()).unwrap().body
+        record.clone().open(&key()).unwrap().body
     }
 
     fn replay(folder: &Path, from: u64) -> Result<Vec<(u64, Place)>, TrailError> {

@@ -14,7 +14,8 @@ pub(super) fn of_word(word: &[u8; 8]) -> usize {
 }
 
 /// So many bytes of a text.
-pub(super) fn of(text: &[u8]) -> usize {
+#[must_use]
+pub fn of(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
         let run = of_word(word);

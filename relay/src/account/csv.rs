@@ -3,7 +3,7 @@
 //! A cell that begins as a formula does and is no plain number is led by an apostrophe. In Shift_JIS (Windows-31J) a character
 //! that encoding lacks is written as its number, `&#134071;`, so that none is lost unseen.
 
-use std::io::Write as _;
+use std::ops::Range;
 
 use time::{Date, Month};
 
@@ -68,10 +68,20 @@ pub(super) fn shift_jis(utf8: &[u8]) -> Vec<u8> {
 
 fn number(out: &mut Vec<u8>, number: Option<u64>) {
     if let Some(number) = number {
-        // Writing to memory does not fail.
-        let _ = write!(out, "{number}");
+        digits(out, number, 1);
     }
     out.push(b',');
+}
+
+/// Writes a number with so many digits at least.
+fn digits(out: &mut Vec<u8>, mut number: u64, least: usize) {
+    let start = out.len();
+    while number > 0 || out.len() < start + least {
+        // A digit.
+        out.push(b'0' + (number % 10) as u8);
+        number /= 10;
+    }
+    out.get_mut(start..).unwrap_or_default().reverse();
 }
 
 fn cell(out: &mut Vec<u8>, text: &str) {
@@ -94,7 +104,9 @@ fn list(out: &mut Vec<u8>, list: &List<'_>) {
 /// Ends the cell that begins at `start`: as it is, or quoted, or kept from being a formula.
 fn finish(out: &mut Vec<u8>, start: usize) {
     let cell = out.get(start..).unwrap_or_default();
-    let quoted = cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'));
+    // To the end of it, whatever is found: many bytes are looked at in one step then.
+    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
+    let quoted = cell.iter().fold(false, |found, byte| found | special(byte));
     if !quoted && !formula(cell) {
         out.push(b',');
         return;
@@ -144,8 +156,14 @@ fn plain_number(cell: &[u8]) -> bool {
 fn japan(out: &mut Vec<u8>, utc: &str) {
     if let Some((date, hour)) = in_japan(utc) {
         let (year, month, day) = date.to_calendar_date();
-        let rest = utc.get(13..23).unwrap_or_default();
-        let _ = write!(out, "{year:04}-{:02}-{day:02}T{hour:02}{rest}+09:00", u8::from(month));
+        // It was read from four digits.
+        digits(out, u64::from(year.unsigned_abs()), 4);
+        for (before, part) in [(b'-', u8::from(month)), (b'-', day), (b'T', hour)] {
+            out.push(before);
+            digits(out, part.into(), 2);
+        }
+        out.extend_from_slice(utc.get(13..23).unwrap_or_default().as_bytes());
+        out.extend_from_slice(b"+09:00");
     }
     out.push(b',');
 }
@@ -163,7 +181,12 @@ pub(super) fn japan_text(utc: &str) -> String {
 }
 
 fn in_japan(utc: &str) -> Option<(Date, u8)> {
-    let part = |range| utc.get(range).and_then(|digits: &str| digits.parse::<u16>().ok());
+    let part = |range: Range<usize>| {
+        let mut digits = utc.as_bytes().get(range)?.iter();
+        digits.try_fold(0_u16, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + u16::from(digit - b'0'))
+        })
+    };
     if utc.len() != 24 || !utc.ends_with('Z') {
         return None;
     }
@@ -214,6 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_with_their_digits() {
+        for wanted in [0, 1, 9, 10, 99, 100, 12_345, u64::MAX] {
+            let mut out = b"7".to_vec();
+            number(&mut out, Some(wanted));
+            assert_eq!(out, format!("7{wanted},").into_bytes());
+            out.clear();
+            digits(&mut out, wanted, 4);
+            assert_eq!(out, format!("{wanted:04}").into_bytes());
+        }
+    }
+
+    #[test]
     fn an_erased_record_has_a_row_of_as_many_columns() {
         let mut row = Vec::new();
         push_erased(&mut row, 17);
@@ -227,6 +262,8 @@ mod tests {
     #[test]
     fn japan_is_nine_hours_ahead_over_every_end_of_day_month_and_year() {
         for (utc, there) in [
+            ("0007-02-03T04:05:06.007Z", "0007-02-03T13:05:06.007+09:00"),
+            ("+026-11-22T01:02:03.004Z", ""),
             ("2026-11-22T01:02:03.004Z", "2026-11-22T10:02:03.004+09:00"),
             ("2026-12-31T15:00:00.000Z", "2027-01-01T00:00:00.000+09:00"),
             ("2028-02-28T23:59:59.999Z", "2028-02-29T08:59:59.999+09:00"),

@@ -3,6 +3,8 @@
 //! It reads what it knows and lets the rest be: a kind of record that is new still has its row, with position, time, kind,
 //! facilities, person and address.
 
+mod scan;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -12,6 +14,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// What a body says. What is absent or null is empty.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(PartialEq))]
 #[serde(default)]
 pub(super) struct Entry<'a> {
     v: u32,
@@ -60,6 +63,7 @@ pub(super) struct Entry<'a> {
 
 /// Who did it.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(PartialEq))]
 #[serde(default)]
 pub(super) struct Who<'a> {
     #[serde(borrow)]
@@ -73,6 +77,7 @@ pub(super) struct Who<'a> {
 
 /// A document of a submission.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(PartialEq))]
 #[serde(default)]
 pub(super) struct Document<'a> {
     #[serde(borrow)]
@@ -82,6 +87,7 @@ pub(super) struct Document<'a> {
 
 /// A later verdict.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(PartialEq))]
 #[serde(default)]
 pub(super) struct Revision<'a> {
     #[serde(borrow)]
@@ -93,6 +99,7 @@ pub(super) struct Revision<'a> {
 
 /// What a reading of the trail was narrowed to.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(PartialEq))]
 #[serde(default)]
 pub(super) struct Filter<'a> {
     #[serde(borrow)]
@@ -107,7 +114,9 @@ pub(super) struct Filter<'a> {
 impl<'a> Entry<'a> {
     /// Reads a body; `None` if it is none of version 1.
     pub(super) fn read(body: &'a str) -> Option<Self> {
-        serde_json::from_str::<Self>(body).ok().filter(|entry| entry.v == 1)
+        scan::read(body)
+            .or_else(|| serde_json::from_str(body).ok())
+            .filter(|entry: &Self| entry.v == 1)
     }
 
     /// Whose record it is first of all: who sent, who looked, who did it.
@@ -186,6 +195,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// A facility, as its code or as the party of an envelope, whose code alone counts.
 #[derive(Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Party<'a>(pub(super) Text<'a>);
 
 struct PartyVisitor;
@@ -223,6 +233,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Party<'a> {
 
 /// The number of the record for each facility it concerns.
 #[derive(Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Sequences<'a>(pub(super) Vec<(Text<'a>, u64)>);
 
 struct SequencesVisitor;

@@ -172,7 +172,7 @@ pub(super) fn replay_one(
     sealed: &SealedRecord,
     place: Option<Place>,
 ) -> Result<Option<Record>, StoreError> {
-    let record = open(keys, sealed)?.record()?;
+    let record = open(keys, sealed.clone())?.record()?;
     apply(
         index,
         &Entry {

@@ -63,11 +63,12 @@ pub(super) fn replay(table: &SealedTable, keys: &MonthKeys, reader: &TrailReader
 fn read(keys: &MonthKeys, reader: &TrailReader, from: u64, to: &SyncSender<Vec<Ready>>) -> Result<(), OpenError> {
     let mut together = Vec::with_capacity(TOGETHER);
     let ended = reader.replay(from, |sealed: SealedRecord, place| {
+        let (key, stored) = (sealed.key, open(keys, sealed)?);
         together.push(Ready {
-            position: sealed.position,
-            commitment: sealed.commitment,
-            key: sealed.key,
-            record: open(keys, &sealed)?.record()?,
+            position: stored.position,
+            commitment: stored.commitment,
+            key,
+            record: stored.record()?,
             place,
         });
         if together.len() == TOGETHER {

@@ -142,7 +142,7 @@ impl Replica {
             let mut index = Pending::new(&below);
             let record = match replay_one(&mut index, keys, &stored, place) {
                 // A file has a check of its own; a row has not.
-                Err(_) if place.is_none() && open(keys, &stored).and_then(|found| found.record()).is_err() => {
+                Err(_) if place.is_none() && open(keys, stored.clone()).and_then(|found| found.record()).is_err() => {
                     return Err(End::Failed(ReplicaError::Trail(TrailError::Damaged {
                         file: RECORDS.into(),
                         offset: 0,

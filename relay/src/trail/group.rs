@@ -5,7 +5,7 @@
 //! frame  = length of what follows the CRC (u32 LE) ‖ CRC-32 of it (u32 LE) ‖ sealed record
 //! ```
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read as _};
 
 use formats::trail::MAX_BODY;
 use sha2::{Digest as _, Sha256};
@@ -17,8 +17,10 @@ pub(super) const MAGIC: &[u8; 8] = b"HKGROUP1";
 const HEAD: usize = 8 + 4 + 4 + 32;
 /// Largest frames of a group in bytes.
 pub const MAX_GROUP: usize = 64 << 20;
+/// Bytes of a frame before the sealed record.
+pub(super) const FRAME_HEAD: usize = 4 + 4;
 /// Largest frame in bytes.
-pub(super) const MAX_FRAME: u64 = (8 + OVERHEAD + MAX_BODY) as u64;
+pub(super) const MAX_FRAME: u64 = (FRAME_HEAD + OVERHEAD + MAX_BODY) as u64;
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,9 +142,35 @@ pub(super) const fn head() -> usize {
     HEAD
 }
 
-/// Reads one frame; `None` if it is none. Never takes more memory than what is there.
-pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<SealedRecord>> {
-    let mut head = [0; 8];
+/// Length and CRC-32 of a frame's sealed record; `None` if no record is so long.
+fn frame_head(head: [u8; FRAME_HEAD]) -> Option<(usize, u32)> {
+    let [a, b, c, d, crc @ ..] = head;
+    let length = u32::from_le_bytes([a, b, c, d]);
+    let fits = u64::from(length) + FRAME_HEAD as u64 <= MAX_FRAME;
+    Some((usize::try_from(length).ok().filter(|_| fits)?, u32::from_le_bytes(crc)))
+}
+
+fn sealed_record(bytes: &[u8], crc: u32) -> Option<SealedRecord> {
+    (crc32fast::hash(bytes) == crc)
+        .then(|| SealedRecord::parse(bytes))
+        .flatten()
+}
+
+/// Reads one frame, which is [`FRAME_HEAD`] and the record's length long; `None` if it is none. Never takes more memory than what
+/// is there.
+pub(super) fn read_frame(from: &mut impl BufRead) -> io::Result<Option<SealedRecord>> {
+    // Most lie whole in what is read already.
+    if let Some((head, rest)) = from.fill_buf()?.split_first_chunk() {
+        let Some((length, crc)) = frame_head(*head) else {
+            return Ok(None);
+        };
+        if let Some(bytes) = rest.get(..length) {
+            let record = sealed_record(bytes, crc);
+            from.consume(FRAME_HEAD + length);
+            return Ok(record);
+        }
+    }
+    let mut head = [0; FRAME_HEAD];
     if let Err(error) = from.read_exact(&mut head) {
         return if error.kind() == io::ErrorKind::UnexpectedEof {
             Ok(None)
@@ -150,15 +178,10 @@ pub(super) fn read_frame(from: &mut impl Read) -> io::Result<Option<SealedRecord
             Err(error)
         };
     }
-    let [a, b, c, d, crc @ ..] = head;
-    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-    if length + 8 > MAX_FRAME {
+    let Some((length, crc)) = frame_head(head) else {
         return Ok(None);
-    }
-    let mut payload = Vec::new();
-    from.take(length).read_to_end(&mut payload)?;
-    if payload.len() as u64 != length || crc32fast::hash(&payload) != u32::from_le_bytes(crc) {
-        return Ok(None);
-    }
-    Ok(SealedRecord::parse(&payload))
+    };
+    let mut bytes = Vec::new();
+    from.take(length as u64).read_to_end(&mut bytes)?;
+    Ok(sealed_record(&bytes, crc).filter(|_| bytes.len() == length))
 }

@@ -85,23 +85,14 @@ impl<'a> Walk<'a> {
 
     fn record(&mut self) -> Result<SealedRecord, TrailError> {
         self.seek_frame()?;
-        let before = self.offset;
-        let mut counted = Counted {
-            inner: &mut self.file,
-            read: 0,
-        };
-        let frame = group::read_frame(&mut counted);
-        let read = counted.read;
-        self.offset = before + read;
-        match frame
-            .map_err(|error| self.io(error))?
-            .filter(|record| record.position == self.next)
-        {
+        let frame = group::read_frame(&mut self.file).map_err(|error| self.io(error))?;
+        match frame.filter(|record| record.position == self.next) {
             Some(record) => {
                 self.next += 1;
+                self.offset += (group::FRAME_HEAD + record.length()) as u64;
                 Ok(record)
             }
-            None => Err(self.damaged(before)),
+            None => Err(self.damaged(self.offset)),
         }
     }
 
@@ -152,19 +143,5 @@ impl<'a> Walk<'a> {
             position: self.next,
             what: "the record there is not the one written",
         }
-    }
-}
-
-/// Counts what is read.
-struct Counted<'a> {
-    inner: &'a mut BufReader<File>,
-    read: u64,
-}
-
-impl io::Read for Counted<'_> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(to)?;
-        self.read += read as u64;
-        Ok(read)
     }
 }

@@ -106,12 +106,18 @@ impl SealedRecord {
         Ok(record)
     }
 
-    /// What it says; `None` if it does not open, or is not what the log committed to.
-    pub(crate) fn open(&self, key: &OpenKey) -> Option<Content> {
-        let mut content = open(&key.records, &self.clear(), &self.sealed)?;
+    /// What it says, in the memory it lay sealed in; `None` if it does not open, or is not what the log committed to.
+    pub(crate) fn open(self, key: &OpenKey) -> Option<Content> {
+        let bound = Aad::from(self.clear());
+        let mut bytes = self.sealed;
+        let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>()?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let content = key.records.open_in_place(nonce, bound, sealed).ok()?;
         let salt = *content.first_chunk::<32>()?;
-        content.drain(..32);
-        let body = String::from_utf8(content).ok()?;
+        let end = NONCE_LEN + content.len();
+        bytes.truncate(end);
+        bytes.drain(..NONCE_LEN + salt.len());
+        let body = String::from_utf8(bytes).ok()?;
         (commitment(&salt, body.as_bytes()) == self.commitment).then_some(Content { body, salt })
     }
 
@@ -201,7 +207,7 @@ mod tests {
             bytes,
             "a nonce is never used twice"
         );
-        assert_eq!(sealed.open(&OpenKey::new(&[8; 32]).unwrap()), None);
+        assert_eq!(sealed.clone().open(&OpenKey::new(&[8; 32]).unwrap()), None);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
@@ -212,9 +218,9 @@ mod tests {
             key: other,
             ..sealed.clone()
         };
+        assert_eq!(format!("{sealed:?}"), "SealedRecord(3, 2026-11.account)");
         assert_eq!(renamed.open(&key), None);
         assert!(SealedRecord::parse(&bytes[..OVERHEAD - 1]).is_none());
-        assert_eq!(format!("{sealed:?}"), "SealedRecord(3, 2026-11.account)");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(in crate::store) struct Query<'a> {
 }
 
 /// What a record says, where its key is there.
-pub(in crate::store) fn open(keys: &MonthKeys, sealed: &SealedRecord) -> Result<StoredRecord, StoreError> {
+pub(in crate::store) fn open(keys: &MonthKeys, sealed: SealedRecord) -> Result<StoredRecord, StoreError> {
     let mut stored = sealed.erased();
     if let Some(key) = keys.of(sealed.key)? {
         let (position, id) = (sealed.position, sealed.key);
@@ -230,29 +230,30 @@ impl Query<'_> {
         }
         let end = self.size()?.min(from.saturating_add(limit as u64));
         let positions: Vec<u64> = (from..end).collect();
-        self.opened(&self.bodies.run(self.table, &positions, MOST)?)
+        self.opened(self.bodies.run(self.table, &positions, MOST)?)
     }
 
     /// The same as [`Query::bodies_of`], and no more once they have [`MOST`] bytes.
     fn run_of(&self, rows: &[Row]) -> Result<Vec<StoredRecord>, StoreError> {
         let positions: Option<Vec<u64>> = rows.iter().map(|row| position(&row.key)).collect();
-        self.opened(&self.bodies.run(self.table, &positions.ok_or_else(unreadable)?, MOST)?)
+        self.opened(self.bodies.run(self.table, &positions.ok_or_else(unreadable)?, MOST)?)
     }
 
     /// The records at these positions. One whose key is not there was erased, and the index knows that.
     fn open(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
-        self.opened(&self.bodies.bodies(self.table, positions)?)
+        self.opened(self.bodies.bodies(self.table, positions)?)
     }
 
-    fn opened(&self, sealed: &[SealedRecord]) -> Result<Vec<StoredRecord>, StoreError> {
-        let open = |sealed: &SealedRecord| {
+    fn opened(&self, sealed: Vec<SealedRecord>) -> Result<Vec<StoredRecord>, StoreError> {
+        let open = |sealed: SealedRecord| {
+            let key = sealed.key;
             let stored = open(self.keys, sealed)?;
-            if stored.content.is_none() && !destroyed(self.table, sealed.key)? {
-                return Err(missing(sealed.key));
+            if stored.content.is_none() && !destroyed(self.table, key)? {
+                return Err(missing(key));
             }
             Ok(stored)
         };
-        sealed.iter().map(open).collect()
+        sealed.into_iter().map(open).collect()
     }
 
     pub(in crate::store) fn months(&self) -> Result<Vec<Month>, StoreError> {
