@@ -33,7 +33,7 @@ use crate::keys::{DataKey, Keys, KeysError, Rotated};
 use crate::objects::Objects;
 use crate::seal::{Seal, SealedReader};
 use bucket::Bucket;
-pub(crate) use carrying::{Carried, CarriedFile, Pieces};
+pub(crate) use carrying::{Carried, CarriedFile, LONGEST, Pieces};
 use disk::Disk;
 #[cfg(test)]
 pub(crate) use parts::parts_of;

@@ -225,7 +225,8 @@ async fn bring(target: &Target, entry: &Entry, staging: &Path, pace: &mut Pace<'
 #[derive(Default)]
 pub(super) struct Whole {
     digest: Sha256,
-    size: u64,
+    /// Bytes so far.
+    pub(super) size: u64,
 }
 
 impl Whole {

@@ -8,7 +8,7 @@ use super::listing::Entry;
 use super::making::{KEYS, io, names};
 use super::restoring::{Own, Whole, remove};
 use super::{BackupError, Target};
-use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, Carried, sealed_name};
+use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, Carried, LONGEST, sealed_name};
 use crate::pace::Pace;
 use crate::store::{PostgresAddress, PostgresStore};
 use crate::trail::TrailReader;
@@ -38,11 +38,22 @@ pub(super) async fn bring(
         whole.is(entry)?;
         return Ok(filling.end(key).await?);
     }
+    // It is gathered whole: no more of it is read than any such file has, and than its list says.
+    if entry.content.size > LONGEST {
+        return Err(BackupError::Object {
+            object: entry.content.sha256.clone(),
+            what: "larger than any file beside a container",
+            of: entry.path.clone(),
+        });
+    }
     let mut content = Vec::new();
     for object in entry.content.objects() {
         let bytes = target.object(object, &entry.path).await?;
         pace.spend("restoring", bytes.len() as u64);
         whole.add(&bytes);
+        if whole.size > entry.content.size {
+            break;
+        }
         content.extend_from_slice(&bytes);
     }
     whole.is(entry)?;
@@ -118,4 +129,49 @@ pub(super) fn rest(staging: &Path, data: &Path) -> Result<(), BackupError> {
         std::fs::rename(staging.join(&name), &to).map_err(io(&to))?;
     }
     remove(staging)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::backup::Content;
+    use crate::containers::Containers;
+    use crate::keys::for_tests;
+    use crate::objects::Objects;
+
+    #[tokio::test]
+    async fn no_more_of_a_file_is_gathered_than_there_can_be() {
+        let place = tempfile::tempdir().unwrap();
+        let target = Target::open(place.path().to_str().unwrap(), true, None).unwrap();
+        let containers = Containers::shared(Objects::in_memory(), for_tests());
+        let carried = containers.carried().unwrap();
+        let (object, _) = target.put(Bytes::from_static(b"four")).await.unwrap();
+        let absent = "00".repeat(32);
+        let said = async |size, parts: [&String; 2]| {
+            let folder = "0193569a-7c00-7000-8000-000000000001.0193569a7c0070008000000000000001";
+            let entry = Entry {
+                path: format!("containers/{folder}/report.json.sealed"),
+                modified: 0,
+                content: Content {
+                    size,
+                    sha256: "11".repeat(32),
+                    parts: parts.into_iter().cloned().collect(),
+                },
+            };
+            let watch = |_: &str, _| {};
+            let mut pace = Pace::new(None, &watch);
+            let file = (folder, "report.json.sealed");
+            let brought = bring(&target, &target, &entry, &carried, file, &mut pace).await;
+            brought.unwrap_err().to_string()
+        };
+        let large = said(LONGEST + 1, [&absent, &absent]).await;
+        assert!(large.contains("larger than any file beside a container"), "{large}");
+        assert!(said(LONGEST, [&absent, &absent]).await.contains("missing"));
+        // What its objects make beyond what the list says is not read any more.
+        let more = said(3, [&object, &absent]).await;
+        assert!(more.contains("not what its objects make"), "{more}");
+        assert!(said(4, [&object, &absent]).await.contains("missing"));
+    }
 }

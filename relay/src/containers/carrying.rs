@@ -31,7 +31,7 @@ const LOG: &str = "log";
 /// There while a bucket is being filled: what it holds then may be cleared.
 const FILLING: &str = "restoring";
 /// A file beside a container, or of the log, is no larger.
-const LONGEST: u64 = 64 << 20;
+pub(crate) const LONGEST: u64 = 64 << 20;
 
 /// A bucket as files.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ pub(super) async fn rewrap(bucket: &Bucket, keys: &Keys) -> Result<Rotated, Cont
     if !bucket.0.compares().await.map_err(from_store)? {
         return Err(ContainerError::Store(
             "the bucket puts over what is another by now (it does not know If-Match): keys that are erased meanwhile could come \
-             back. No key was changed"
+             back. No key in the bucket was changed; those in the data folder and in the database, which come first, were"
                 .into(),
         ));
     }
