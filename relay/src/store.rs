@@ -18,6 +18,7 @@ mod redb;
 mod replay;
 mod replica;
 mod round;
+mod scribe;
 mod sled;
 mod uploads;
 

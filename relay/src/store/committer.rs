@@ -10,8 +10,9 @@ use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::oneshot;
 
-use super::index::{Changes, Key, Pending, Swept, Table, node, sweep};
+use super::index::{Changes, Key, Pending, SealedTable, Swept, Table, node, sweep};
 use super::round::Round;
+use super::scribe::Scribe;
 use super::{Batch, Committed, StoreError};
 use crate::log::LogSigner;
 use crate::month_keys::{KeyId, MonthKeys};
@@ -50,8 +51,8 @@ pub(super) trait Journal: Send + 'static {
 /// The committer.
 pub(super) struct Committer {
     pub(super) journal: Box<dyn Journal>,
-    pub(super) table: Arc<dyn Table>,
-    pub(super) key: LogSigner,
+    pub(super) table: Arc<SealedTable>,
+    pub(super) scribe: Scribe,
     pub(super) keys: Arc<MonthKeys>,
     /// Whether rows of erased records may be left in the index.
     pub(super) sweeping: bool,
@@ -152,7 +153,7 @@ impl Committer {
         let mut answers = Vec::new();
         let mut next = Some(first);
         while let Some(Job { batch, answer: to }) = next {
-            let result = round.take(&batch);
+            let result = round.take(batch);
             answers.push(Answer { to, result });
             let more = answers.len() < GROUP_BATCHES && round.group.length() < GROUP_BYTES;
             next = if more { jobs.try_recv().ok() } else { None };
@@ -167,7 +168,7 @@ impl Committer {
         let written = if records.is_empty() {
             Ok(())
         } else {
-            self.write(group, &records, index.changes)
+            self.write(group, &records, index.into_changes())
         };
         if erases && written.is_ok() {
             self.sweeping = true;
@@ -182,11 +183,13 @@ impl Committer {
         }
     }
 
-    fn write(&mut self, group: Group, records: &[SealedRecord], mut changes: Changes) -> Result<(), StoreError> {
-        self.journal
-            .append(group, records)
-            .map_err(|error| self.failed(error))?;
-        let indexed = seal(&*self.table, &self.key, &mut changes).and_then(|()| self.table.write(changes));
+    fn write(&mut self, group: Group, records: &[SealedRecord], changes: Changes) -> Result<(), StoreError> {
+        self.scribe.begin(changes);
+        let appended = self.journal.append(group, records);
+        // Taken also where the disk failed: nobody sees it then.
+        let ready = self.scribe.end();
+        appended.map_err(|error| self.failed(error))?;
+        let indexed = ready.and_then(|changes| self.table.write_sealed(changes));
         indexed.map_err(|error| {
             // The trail has it, the index not: the next start replays it. Until then nothing may build upon the gap.
             self.failed(AppendError::Broken(format!("index: {error}")))
@@ -212,15 +215,14 @@ pub(crate) fn format_time(time: OffsetDateTime) -> Option<String> {
 
 /// Adds the signed checkpoint of the tree with these changes.
 pub(super) fn seal(table: &dyn Table, key: &LogSigner, changes: &mut Changes) -> Result<(), StoreError> {
-    let mut index = Pending::new(table);
-    std::mem::swap(&mut index.changes, changes);
+    let index = Pending::upon(table, std::mem::take(changes));
     let size = super::index::number(&index, &Key::applied())?;
     let root = tree::root(size, |number| node(&index, number))
         .map_err(|_| StoreError::Broken("the index lacks a node of the tree; run `hikyaku-relay rebuild`".into()))?;
     let note = key
         .sign(size, &root)
         .map_err(|error| StoreError::Broken(error.to_string()))?;
-    std::mem::swap(&mut index.changes, changes);
+    *changes = index.into_changes();
     changes
         .0
         .insert(Key::checkpoint().into_bytes(), Some(note.into_bytes()));

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::committer::{Committer, Job, Journal, seal};
-use super::index::{Bodies, Changes, Entry, Key, Pending, Query, Table, apply, open};
+use super::index::{Bodies, Changes, Entry, Key, Pending, Query, SealedTable, Table, apply, open};
+use super::scribe::Scribe;
 use super::{
     Batch, ClockGuard, Code, Device, Due, Facility, Member, Month, NamedContainer, Notes, Read, RetentionStep, Row,
     Stamped, Store, StoreError, StoredRecord, SubmissionRow, Ticket, UploadRows,
@@ -71,7 +72,7 @@ pub trait Embedded {
 
 impl Engine {
     pub(super) fn start(
-        table: Arc<dyn Table>,
+        table: Arc<SealedTable>,
         bodies: Arc<dyn Bodies>,
         journal: Box<dyn Journal>,
         key: LogSigner,
@@ -81,7 +82,7 @@ impl Engine {
         let committer = Committer {
             journal,
             table: Arc::clone(&table),
-            key,
+            scribe: Scribe::start(Arc::clone(&table), key)?,
             keys: Arc::clone(&keys),
             sweeping: true,
             undestroyed: Vec::new(),

@@ -27,10 +27,10 @@ use super::{StoreError, SubmissionRow};
 use crate::month_keys::KeyId;
 
 /// How rows are laid out; raised where a release reads them otherwise.
-const LAYOUT: &[u8] = b"2";
+const LAYOUT: &[u8] = b"3";
 
 /// Bytes of a submission's row, as most are.
-const ROW: usize = 2048;
+const ROW: usize = 1024;
 
 /// A row of the index.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,19 +70,28 @@ impl Changes {
     pub(super) fn merge(&mut self, later: Changes) {
         self.0.extend(later.0);
     }
+
+    /// Bytes of keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+        self.0.iter().map(bytes).sum()
+    }
 }
 
 /// A table with changes that are not yet written: what later records of the same group see.
 pub(super) struct Pending<'a> {
     below: &'a dyn Fetch,
-    pub(super) changes: Changes,
+    changes: Changes,
+    /// Those of rows that nearly every record writes anew: few, so that they are found at once.
+    often: Changes,
     /// Submissions as they stand in `changes`, read already.
     read: HashMap<SubmissionId, SubmissionRow>,
 }
 
 impl Fetch for Pending<'_> {
     fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.changes.0.get(key) {
+        let often = if keys::often(key) { self.often.0.get(key) } else { None };
+        match often.or_else(|| self.changes.0.get(key)) {
             Some(value) => Ok(value.clone()),
             None => self.below.fetch(key),
         }
@@ -91,9 +100,15 @@ impl Fetch for Pending<'_> {
 
 impl<'a> Pending<'a> {
     pub(super) fn new(below: &'a dyn Fetch) -> Self {
+        Self::upon(below, Changes::default())
+    }
+
+    /// With changes that are there already.
+    pub(super) fn upon(below: &'a dyn Fetch, changes: Changes) -> Self {
         Self {
             below,
-            changes: Changes::default(),
+            changes,
+            often: Changes::default(),
             read: HashMap::new(),
         }
     }
@@ -101,11 +116,39 @@ impl<'a> Pending<'a> {
     /// The changes so far, to be written below; from here on it is as new.
     pub(super) fn take(&mut self) -> Changes {
         self.read.clear();
-        std::mem::take(&mut self.changes)
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.merge(std::mem::take(&mut self.often));
+        changes
+    }
+
+    /// The same at its end.
+    pub(super) fn into_changes(mut self) -> Changes {
+        self.take()
+    }
+
+    /// Adds later changes.
+    pub(super) fn merge(&mut self, later: Changes) {
+        for (key, value) in later.0 {
+            self.change(key, value);
+        }
+    }
+
+    /// Bytes of its changes, but for the few that are written often.
+    pub(super) fn bytes(&self) -> usize {
+        self.changes.bytes()
     }
 
     fn put(&mut self, key: Key, value: Vec<u8>) {
-        self.changes.0.insert(key.into_bytes(), Some(value));
+        self.change(key.into_bytes(), Some(value));
+    }
+
+    fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let changes = if keys::often(&key) {
+            &mut self.often
+        } else {
+            &mut self.changes
+        };
+        changes.0.insert(key, value);
     }
 
     fn put_row(&mut self, key: Key, row: &impl Serialize) -> Result<(), StoreError> {
@@ -118,8 +161,11 @@ impl<'a> Pending<'a> {
     fn put_sealed(&mut self, key: Key, under: KeyId, row: &impl Serialize) -> Result<(), StoreError> {
         let mut value = Vec::with_capacity(ROW);
         value.extend_from_slice(under.as_bytes());
-        serde_json::to_writer(&mut value, row).map_err(|_| StoreError::Broken("index row cannot be written".into()))?;
-        self.put(key, value);
+        let value = postcard::to_extend(row, value);
+        self.put(
+            key,
+            value.map_err(|_| StoreError::Broken("index row cannot be written".into()))?,
+        );
         Ok(())
     }
 
@@ -148,7 +194,7 @@ impl<'a> Pending<'a> {
     }
 
     fn remove(&mut self, key: Key) {
-        self.changes.0.insert(key.into_bytes(), None);
+        self.change(key.into_bytes(), None);
     }
 }
 
@@ -174,12 +220,11 @@ pub(super) fn is_of_this_layout(from: &(impl Fetch + ?Sized)) -> Result<bool, St
 
 /// Reads the value of a row with this key.
 pub(super) fn parse<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StoreError> {
-    let json = if sealed::is_sealed(key) {
-        value.get(sealed::KEY_ID..).ok_or_else(unreadable)?
-    } else {
-        value
-    };
-    serde_json::from_slice(json).map_err(|_| unreadable())
+    if sealed::is_sealed(key) {
+        let row = value.get(sealed::KEY_ID..).ok_or_else(unreadable)?;
+        return postcard::from_bytes(row).map_err(|_| unreadable());
+    }
+    serde_json::from_slice(value).map_err(|_| unreadable())
 }
 
 pub(super) fn lacks_a_node() -> StoreError {

@@ -25,7 +25,7 @@ pub(super) const FILE: &str = "index.redb";
 /// Bytes redb may keep in memory.
 const CACHE: usize = 64 << 20;
 /// Bytes of keys and values that are written together.
-const LAYER: usize = 8 << 20;
+pub(super) const LAYER: usize = 8 << 20;
 /// Layers that wait beside the one being written.
 const WAITING: usize = 1;
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -241,8 +241,7 @@ impl Table for RedbTable {
         let full = {
             let mut known = change(&self.known);
             known.good()?;
-            let bytes = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-            known.bytes += changes.0.iter().map(bytes).sum::<usize>();
+            known.bytes += changes.bytes();
             if known.newest.0.is_empty() {
                 known.newest = changes;
             } else {

@@ -8,14 +8,15 @@ use formats::trail::Record;
 use super::StoreError;
 use super::file::OpenError;
 use super::index::{Entry, Pending, SealedTable, Table as _, apply, open};
+use super::redb::LAYER;
 use crate::month_keys::{KeyId, MonthKeys};
 use crate::trail::{Place, SealedRecord, TrailError, TrailReader};
 
 /// Records handed over together, and how often before they must be taken.
 const TOGETHER: usize = 256;
 const WAITING: usize = 8;
-/// Records applied with one write of the index.
-const WRITTEN: usize = 4096;
+/// Records applied before it is looked how much has come together for one write of the index.
+const LOOK: usize = 4096;
 
 /// A record as it was read.
 struct Ready {
@@ -106,12 +107,15 @@ fn write(table: &SealedTable, ready: Receiver<Vec<Ready>>, from: u64) -> Result<
             )?;
             next = one.position + 1;
         }
-        if unwritten >= WRITTEN {
+        if unwritten >= LOOK {
             unwritten = 0;
-            table.write(index.take())?;
+            // What is written as a whole layer is sorted into nothing else.
+            if index.bytes() >= LAYER {
+                table.write(index.take())?;
+            }
         }
     }
-    table.write(index.changes)?;
+    table.write(index.into_changes())?;
     table.flush()?;
     Ok(next)
 }

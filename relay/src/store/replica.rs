@@ -137,8 +137,7 @@ impl Replica {
             if stored.position >= until {
                 return Err(End::There);
             }
-            let mut below = Pending::new(table as &dyn Fetch);
-            std::mem::swap(&mut below.changes, &mut changes);
+            let mut below = Pending::upon(table as &dyn Fetch, std::mem::take(&mut changes));
             let mut index = Pending::new(&below);
             let record = match replay_one(&mut index, keys, &stored, place) {
                 // A file has a check of its own; a row has not.
@@ -152,15 +151,15 @@ impl Replica {
                 }
                 applied => applied?,
             };
-            let own = index.changes;
+            let own = index.into_changes();
             each(Applied {
                 position: stored.position,
                 bytes: stored.length() as u64,
                 record: record.as_ref(),
                 changes: &own,
             });
-            below.changes.merge(own);
-            std::mem::swap(&mut below.changes, &mut changes);
+            below.merge(own);
+            changes = below.into_changes();
             (next, unwritten) = (stored.position + 1, unwritten + 1);
             if unwritten >= BATCH {
                 unwritten = 0;

@@ -1,6 +1,6 @@
 //! A group in the making: judges the conditions of each batch, makes its records, and applies them to the rows of the index.
 
-use formats::trail::{Event, Record};
+use formats::trail::{Actor, Event, Record};
 
 use super::committer::format_time;
 use super::index::{Entry, Fetch, Key, Pending, apply, holds, next_sequence};
@@ -34,7 +34,7 @@ impl<'a> Round<'a> {
     }
 
     /// Takes a batch in: all of it, or nothing.
-    pub(super) fn take(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+    pub(super) fn take(&mut self, batch: Batch) -> Result<Committed, StoreError> {
         let (records, count, length) = (self.records.len(), self.group.count(), self.group.length());
         let result = self.add(batch);
         if result.is_err() {
@@ -44,21 +44,22 @@ impl<'a> Round<'a> {
         result
     }
 
-    fn add(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
-        for condition in &batch.conditions {
-            if !holds(&self.index, condition)? {
-                return Err(StoreError::Conflict(condition.clone()));
+    fn add(&mut self, batch: Batch) -> Result<Committed, StoreError> {
+        for condition in batch.conditions {
+            if !holds(&self.index, &condition)? {
+                return Err(StoreError::Conflict(condition));
             }
         }
+        let now = format_time(batch.time).ok_or_else(out_of_range)?;
         let mut index = Pending::new(&self.index);
-        let mut positions = Vec::new();
-        for event in &batch.events {
-            let record = record(&index, batch, event)?;
+        let (mut positions, mut erases) = (Vec::with_capacity(batch.events.len()), false);
+        for event in batch.events {
+            erases |= matches!(event, Event::KeyDestroyed { .. });
+            let record = record(&index, &now, &batch.actor, event)?;
             let body = record.encode().map_err(|_| StoreError::TooLarge)?;
             let mut salt = [0; 32];
             aws_lc_rs::rand::fill(&mut salt).map_err(|_| StoreError::Broken("no random bytes".into()))?;
-            let id = KeyId::of(event.class(), &record.time)
-                .ok_or_else(|| StoreError::Broken("the clock is out of range".into()))?;
+            let id = KeyId::of(record.event.class(), &record.time).ok_or_else(out_of_range)?;
             // Durable before the first record under it.
             let key = self.keys.of_or_new(id)?;
             let sealed = SealedRecord::seal(self.group.next(), &Content { body, salt }, id, &key)
@@ -80,27 +81,27 @@ impl<'a> Round<'a> {
         if self.group.length() > MAX_GROUP {
             return Err(StoreError::TooLarge);
         }
-        let changes = index.changes;
-        self.index.changes.merge(changes);
-        self.erases |= batch
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::KeyDestroyed { .. }));
+        let changes = index.into_changes();
+        self.index.merge(changes);
+        self.erases |= erases;
         Ok(Committed { positions })
     }
 }
 
 /// The record of an event: its number for each facility, and a time not before the record before.
-fn record(index: &Pending<'_>, batch: &Batch, event: &Event) -> Result<Record, StoreError> {
+fn record(index: &Pending<'_>, now: &str, actor: &Actor, event: Event) -> Result<Record, StoreError> {
     let earlier = index
         .fetch(Key::time().as_bytes())?
         .and_then(|time| String::from_utf8(time).ok());
-    let now = format_time(batch.time).ok_or_else(|| StoreError::Broken("the clock is out of range".into()))?;
     Ok(Record {
         v: 1,
-        time: earlier.into_iter().fold(now, Ord::max),
-        facility_seq: next_sequence(index, event)?,
-        actor: batch.actor.clone(),
-        event: event.clone(),
+        time: earlier.into_iter().fold(now.to_owned(), Ord::max),
+        facility_seq: next_sequence(index, &event)?,
+        actor: actor.clone(),
+        event,
     })
+}
+
+fn out_of_range() -> StoreError {
+    StoreError::Broken("the clock is out of range".into())
 }

@@ -84,7 +84,7 @@ pub(in crate::store) fn sweep(table: &dyn Table, most: usize) -> Result<Swept, S
         Some(next) => index.put(Key::erasure(id, &facility), next.to_be_bytes().to_vec()),
         None => index.remove(Key::erasure(id, &facility)),
     }
-    table.write(index.changes)?;
+    table.write(index.into_changes())?;
     Ok(Swept::Part)
 }
 
@@ -97,7 +97,7 @@ fn unfinished(table: &dyn Table) -> Result<Swept, StoreError> {
     row.state = State::Gone;
     let mut index = Pending::new(table);
     index.put_month(id, row);
-    table.write(index.changes)?;
+    table.write(index.into_changes())?;
     Ok(Swept::All(id))
 }
 

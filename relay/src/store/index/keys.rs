@@ -193,6 +193,11 @@ impl Key {
     }
 }
 
+/// Whether the row of this key is one of the few that nearly every record writes anew.
+pub(super) fn often(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(SEQUENCE | MONTH | STORED | META)))
+}
+
 /// Whether rows of this space carry personal data: persons, patients.
 pub(super) fn personal(space: u8) -> bool {
     matches!(space, MEMBER | SUBMISSION)

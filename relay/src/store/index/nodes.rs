@@ -79,12 +79,12 @@ mod tests {
                 let left_out = Pending::new(&index).put_node(next + 2, &value(0));
                 assert!(left_out.is_err() || seat(next + 2).1 == 0, "one is left out");
                 assert!(Pending::new(&index).put_node(next, &value(0)).is_err(), "it is there");
-                let changes = index.changes;
-                below.changes.merge(changes);
+                let changes = index.into_changes();
+                below.merge(changes);
                 next += 1;
                 assert_eq!(node(&below, next - 1), Some(value(next - 1)));
             }
-            table.write(below.changes).unwrap();
+            table.write(below.into_changes()).unwrap();
             assert_eq!(
                 (node(&table, next - 1), node(&table, next)),
                 (Some(value(next - 1)), None)

@@ -1,7 +1,7 @@
 //! Rows with personal data at rest: sealed under the key of the month of the record they begin with, so that they end with it.
 //!
 //! ```text
-//! value = key id (8) ‖ nonce (12) ‖ AES-256-GCM(row as JSON, associated data: the row's key) ‖ tag (16)
+//! value = key id (8) ‖ nonce (12) ‖ AES-256-GCM(row in postcard, associated data: the row's key) ‖ tag (16)
 //! ```
 //!
 //! Everything else in the index (positions, times, tree, ids, facilities) is plain.
@@ -32,8 +32,21 @@ impl SealedTable {
         Self { below, keys }
     }
 
-    fn seal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        seal_row(&self.keys, key, value)
+    /// Changes as they lie below.
+    pub(in crate::store) fn seal(&self, mut changes: Changes) -> Result<Changes, StoreError> {
+        for (key, value) in &mut changes.0 {
+            if is_sealed(key)
+                && let Some(row) = value
+            {
+                *row = seal_row(&self.keys, key, row)?;
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Writes what [`SealedTable::seal`] made.
+    pub(in crate::store) fn write_sealed(&self, sealed: Changes) -> Result<(), StoreError> {
+        self.below.write(sealed)
     }
 
     fn open(&self, key: &[u8], value: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
@@ -110,15 +123,8 @@ impl Table for SealedTable {
         Ok(rows)
     }
 
-    fn write(&self, mut changes: Changes) -> Result<(), StoreError> {
-        for (key, value) in &mut changes.0 {
-            if is_sealed(key)
-                && let Some(row) = value
-            {
-                *row = self.seal(key, row)?;
-            }
-        }
-        self.below.write(changes)
+    fn write(&self, changes: Changes) -> Result<(), StoreError> {
+        self.write_sealed(self.seal(changes)?)
     }
 
     fn flush(&self) -> Result<(), StoreError> {

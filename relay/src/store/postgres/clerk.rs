@@ -402,9 +402,9 @@ impl Clerk {
                 break;
             }
             let timed = time.map_or(Ok(()), |(now, limit)| one.timed(now, limit));
-            let result = timed.and_then(|()| round.take(&one.batch));
-            hot.answered()?;
             let id = one.id;
+            let result = timed.and_then(|()| round.take(one.batch));
+            hot.answered()?;
             writing.answers.push((id, proposal::encode_answer(&result)));
             if one.row {
                 rows.push(id);
@@ -418,7 +418,7 @@ impl Clerk {
         let Round {
             index, records, erases, ..
         } = round;
-        writing.changes = index.changes;
+        writing.changes = index.into_changes();
         writing.proposals.extend(&rows);
         for record in &records {
             writing.frames.push((signed(record.position)?, record.encode()));

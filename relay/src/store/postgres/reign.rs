@@ -318,7 +318,7 @@ pub(super) fn reindex(
             let record = table::record(position, frame)?;
             replay_one(&mut index, keys, &record, None)?;
         }
-        let changes = index.changes;
+        let changes = index.into_changes();
         drop(hot);
         put(link, session, keys, &changes)?;
         rows.apply(changes);
