@@ -1,6 +1,8 @@
 //! The store that several relays share: the suite of every store, several at once, and what a database, a network and a
 //! frozen relay do to it. Skipped by name where PostgreSQL is missing.
 
+#[path = "postgres/clocks.rs"]
+mod clocks;
 #[path = "postgres/erased.rs"]
 mod erased;
 #[path = "postgres/faults.rs"]

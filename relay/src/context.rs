@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::ca::RelayCa;
-use crate::clock;
 use crate::config::Config;
 use crate::containers::Containers;
 use crate::enrol::Throttle;
@@ -74,16 +73,7 @@ impl Context {
         if let Some(reason) = self.guard.doubt().or_else(|| self.stamps.drift_beyond(limit)) {
             return Some(reason);
         }
-        let stored = self.store.now().await.ok()??;
-        let here = clock::now();
-        ((here - stored).unsigned_abs() > limit).then(|| {
-            format!(
-                "the clock here says {} when the database's says {}: {} s are allowed",
-                clock::rfc3339(here),
-                clock::rfc3339(stored),
-                limit.as_secs()
-            )
-        })
+        self.guard.apart(self.store.now().await.ok()??)
     }
 
     /// Why the relay cannot work now; empty if it can.

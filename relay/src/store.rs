@@ -62,8 +62,8 @@ pub trait Store: Send + Sync + 'static {
     /// Wraps the keys of months that lie in the store itself to the recipients of now; answers how many.
     fn rewrap(&self) -> Read<'_, u64>;
 
-    /// From now on nothing is committed while this guard doubts the clock here. Where several relays share the store, what comes
-    /// from one whose clock runs ahead of the store's is refused, and the time of records is the store's own.
+    /// From now on nothing is committed while this guard doubts the clock here. Where several relays share the store, the time of
+    /// records is the store's own, what comes from a relay whose clock differs from it is refused, and such a relay writes nothing.
     fn guard(&self, guard: Arc<ClockGuard>);
 
     /// The store's own clock, where several relays share it.

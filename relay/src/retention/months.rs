@@ -102,7 +102,7 @@ pub(super) async fn erase(
         match gather(&*context.store, &month).await? {
             Ok(found) => {
                 if erase_stopped(context, &found.stopped, left).await? {
-                    destroy(context, &month, found, seen, now, left).await?;
+                    destroy(context, &month, found, seen, left).await?;
                 }
             }
             Err((id, waiting)) => waits.note(&month.month, id, waiting),
@@ -209,7 +209,6 @@ async fn destroy(
     month: &Month,
     found: Found,
     seen: u64,
-    now: OffsetDateTime,
     left: &mut Leftovers,
 ) -> Result<(), Problem> {
     let (records, facilities): (_, Vec<_>) = (found.records, found.erased.into_iter().collect());
@@ -227,7 +226,8 @@ async fn destroy(
     }
     let batch = Batch {
         actor: Actor::default(),
-        time: now,
+        // What went before may have taken long.
+        time: clock::now(),
         events,
         conditions: vec![Condition::MonthClosed {
             class: month.class,

@@ -44,6 +44,20 @@ impl ClockGuard {
         self.limit
     }
 
+    /// Why one of two clocks must be wrong, this one and one that says `stored` now, in words with both times; `None` if they agree.
+    #[must_use]
+    pub(crate) fn apart(&self, stored: OffsetDateTime) -> Option<String> {
+        let here = clock::now();
+        ((here - stored).unsigned_abs() > self.limit).then(|| {
+            format!(
+                "the clock here says {} when the database's says {}: {} s are allowed",
+                clock::rfc3339(here),
+                clock::rfc3339(stored),
+                self.limit.as_secs()
+            )
+        })
+    }
+
     /// Why the clock is in doubt, in words with both times; `None` if it is not.
     #[must_use]
     pub fn doubt(&self) -> Option<String> {

@@ -19,6 +19,7 @@ mod reign;
 mod schema;
 mod shelf;
 mod table;
+mod timing;
 mod tls;
 mod trouble;
 mod uploads;

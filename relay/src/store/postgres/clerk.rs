@@ -16,8 +16,8 @@ use super::link::{ANSWERED, Link, News, PROPOSED, Session};
 use super::newer::{Meeting, Newer};
 use super::proposal;
 use super::reign::{LENGTH, Reign, SEQUENCER, Writing, signed};
+use super::timing::timed;
 use super::trouble::Trouble;
-use crate::clock;
 use crate::log::LogSigner;
 use crate::month_keys::MonthKeys;
 use crate::store::committer::{GROUP_BATCHES, GROUP_BYTES, Job, seal};
@@ -85,7 +85,7 @@ pub(super) struct Clerk {
     forgot: Option<Instant>,
     /// How long to wait after trouble.
     pause: Option<Duration>,
-    /// By how much a relay's clock may run ahead of the database's, once it is told.
+    /// By how much clocks may differ, once it is told.
     guard: Arc<OnceLock<Arc<ClockGuard>>>,
     /// What the database's clock said, and when.
     clock: Option<(OffsetDateTime, Instant)>,
@@ -94,6 +94,8 @@ pub(super) struct Clerk {
     newer: Newer,
     /// Until then the lease is left to others.
     abstain: Option<Instant>,
+    /// Why this relay neither writes the trail nor asks for it to be written, for now.
+    stopped: Option<StoreError>,
 }
 
 /// A batch that is being judged.
@@ -104,23 +106,6 @@ struct Taken {
     row: bool,
     /// It was never sent anywhere: if it is not written now, it is nowhere.
     fresh: bool,
-}
-
-impl Taken {
-    /// At the database's time; refused if its relay's clock runs ahead of that.
-    fn timed(&mut self, now: OffsetDateTime, limit: Duration) -> Result<(), StoreError> {
-        let claimed = self.batch.time;
-        if claimed > now + limit {
-            return Err(StoreError::Clock(format!(
-                "the relay's clock said {} when the database's said {}: {} s are allowed",
-                clock::rfc3339(claimed),
-                clock::rfc3339(now),
-                limit.as_secs()
-            )));
-        }
-        self.batch.time = now;
-        Ok(())
-    }
 }
 
 impl Clerk {
@@ -157,6 +142,7 @@ impl Clerk {
             alone: 0,
             newer: Newer::default(),
             abstain: None,
+            stopped: None,
         }
     }
 
@@ -242,6 +228,10 @@ impl Clerk {
         if self.leased.is_none_or(|at| at.elapsed() >= RENEW) {
             self.ask_for_lease()?;
         }
+        if let Some(why) = self.stopped.clone() {
+            self.refuse(&why);
+            return Ok(false);
+        }
         if self.reign.is_none() {
             // The sequencer destroys keys; what is opened here must not outlive them by much.
             if self.keyed.elapsed() >= KEYS {
@@ -278,7 +268,20 @@ impl Clerk {
             self.leased = Some(Instant::now());
             return Ok(());
         }
-        self.clock = Some((self.link.run(lease::now(session))?, Instant::now()));
+        let now = self.link.run(lease::now(session))?;
+        self.clock = Some((now, Instant::now()));
+        let apart = self.guard.get().and_then(|guard| guard.apart(now));
+        if let Some(why) = apart {
+            if self.stopped.is_none() {
+                tracing::error!(why, "this relay writes nothing while the clocks differ");
+            }
+            // Even if it is not held: whoever held it before a connection was lost does not know.
+            self.link.run(lease::give_up_one(session, SEQUENCER, self.me))?;
+            (self.reign, self.leased) = (None, Some(Instant::now()));
+            self.stopped = Some(StoreError::Clock(why));
+            return Ok(());
+        }
+        self.stopped = None;
         let epoch = self.link.run(lease::take(session, SEQUENCER, self.me, LENGTH))?;
         self.leased = Some(Instant::now());
         match (epoch, &self.reign) {
@@ -401,7 +404,7 @@ impl Clerk {
                 more = true;
                 break;
             }
-            let timed = time.map_or(Ok(()), |(now, limit)| one.timed(now, limit));
+            let timed = time.map_or(Ok(()), |(now, limit)| timed(&mut one.batch, now, limit, PATIENCE));
             let id = one.id;
             let result = timed.and_then(|()| round.take(one.batch));
             hot.answered()?;
@@ -552,6 +555,16 @@ impl Clerk {
             }
         }
         Ok(self.waiting.values().any(|own| !own.proposed))
+    }
+
+    /// Refuses what was never sent. What was may have been written, or will be by another relay: its answer is looked for when this
+    /// one goes on.
+    fn refuse(&mut self, why: &StoreError) {
+        let fresh = self.waiting.iter().filter(|(_, own)| !own.doubtful).map(|(id, _)| *id);
+        for id in fresh.collect::<Vec<_>>() {
+            self.answer(id, Err(why.clone()));
+        }
+        self.looked = Some(Instant::now());
     }
 
     fn answer(&mut self, id: Uuid, result: Result<Committed, StoreError>) {

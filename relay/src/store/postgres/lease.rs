@@ -15,12 +15,14 @@ use crate::store::engine::Lease;
 
 const KNOWN: &str = "INSERT INTO hikyaku_leases (name, holder, epoch, expires) \
      VALUES ($1, NULL, 0, now() - interval '1 second') ON CONFLICT (name) DO NOTHING";
+/// No lease is for hours: one that ends so late was taken while the clock ran ahead.
 const TAKE: &str = "UPDATE hikyaku_leases SET epoch = CASE WHEN holder = $2 THEN epoch ELSE epoch + 1 END, \
      holder = $2, expires = now() + $3 * interval '1 millisecond' \
-     WHERE name = $1 AND (holder = $2 OR expires < now()) RETURNING epoch";
-const GIVE_UP: &str = "UPDATE hikyaku_leases SET expires = now() - interval '1 second' WHERE holder = $1";
+     WHERE name = $1 AND (holder = $2 OR expires < now() OR expires > now() + interval '2 hours') RETURNING epoch";
+/// Over by any clock: it may be given up because the database's is wrong.
+const GIVE_UP: &str = "UPDATE hikyaku_leases SET expires = timestamptz '1970-01-01 00:00:00Z' WHERE holder = $1";
 const GIVE_UP_ONE: &str =
-    "UPDATE hikyaku_leases SET expires = now() - interval '1 second' WHERE holder = $1 AND name = $2";
+    "UPDATE hikyaku_leases SET expires = timestamptz '1970-01-01 00:00:00Z' WHERE holder = $1 AND name = $2";
 /// Milliseconds since 1970.
 const NOW: &str = "SELECT CAST(extract(epoch FROM now()) * 1000 AS bigint)";
 const EXISTS: &str = "SELECT 1 FROM hikyaku_leases WHERE name = $1";
