@@ -4,10 +4,12 @@
 //! objects/AB/ABCD…     at most 8 MiB of a file, named by its SHA-256; written once, never changed
 //! generations/NAME     one backup: time, checkpoint, and which objects hold its list of files; written last
 //! keys/PATH            the keys of months and containers, apart: what a relay says it has destroyed goes with the next run
+//! lock, runs/ID        who is at work there
 //! ```
 //! A generation is consistent because the trail only grows and everything it names was there before it was named: files are
 //! copied, the trail's length is noted, then what is new since is copied too, until nothing that was copied has changed.
 
+mod alone;
 mod apart;
 mod listing;
 mod making;
@@ -17,16 +19,18 @@ mod restoring;
 mod shared;
 mod target;
 mod trail;
+mod verifying;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use making::{Made, make};
+pub use making::{How, Made, make};
 pub use pruning::{Pruned, prune};
-pub use restoring::{Destination, Own, Restored, restore, verify};
+pub use restoring::{Destination, Own, Restored, restore};
 pub use target::{Held, Target};
+pub use verifying::{Verified, Which, verify};
 
 use crate::check::{CheckError, Report};
 use crate::containers::ContainerError;
@@ -100,7 +104,8 @@ pub enum BackupError {
     },
     /// An object of the backup is not what its name says, or is not there.
     #[error(
-        "backup object {object} is {what}; it holds part of {of}. Use another generation, or another copy of the backup"
+        "backup object {object} is {what}; it holds part of {of}. While the relay has that file, `hikyaku-relay backup --full` writes \
+         it anew; else use another generation, or another copy of the backup"
     )]
     Object {
         /// Its name.
@@ -123,9 +128,48 @@ pub enum BackupError {
     #[error(
         "generation {0} was written, but the relay lacks keys that it has not destroyed: {keys}. The backup has them and no key was \
          removed from it: copy them back now (docs/recovery.md, Keys are lost)",
-        keys = .1.iter().cloned().collect::<Vec<_>>().join(", ")
+        keys = named(.1)
     )]
     KeysLost(String, BTreeSet<String>),
+    /// The trail has fewer records than it had.
+    #[error(
+        "the trail ends after {records} records, and {known} were there before, says {by}: it was cut off, or restored from an older \
+         backup. No generation was made; `hikyaku-relay check` says more (docs/recovery.md, The trail is damaged). After an older \
+         generation was restored on purpose: `backup --shorter-trail`, once"
+    )]
+    TrailShort {
+        /// In the trail, to the end of its last whole group.
+        records: u64,
+        /// There were once.
+        known: u64,
+        /// Who says so.
+        by: String,
+    },
+    /// Files that never change in place are not what they were when they were copied.
+    #[error(
+        "generation {0} was written, with these files as an earlier one has them: they are something else now, though nothing has \
+         written to them: {files}. `hikyaku-relay check` says whether they are damaged here. If they are not, the earlier copy is: \
+         `touch` them and run it again",
+        files = named(.1)
+    )]
+    Rotten(String, BTreeSet<String>),
+    /// The backup lacks keys of what its newest generation holds.
+    #[error(
+        "generation {0} cannot be opened whole: the backup lacks {keys}. Run `hikyaku-relay backup` while the relay has them; where \
+         keys are kept elsewhere, name that place with --keys-from",
+        keys = named(.1)
+    )]
+    KeysMissing(String, BTreeSet<String>),
+    /// Keys of the backup do not open.
+    #[error(
+        "no identity of this configuration opens these keys of the backup, or they are damaged: {keys}. Run `hikyaku-relay backup` \
+         while the relay has them, or name the identity they were sealed to in keys.identities",
+        keys = named(.0)
+    )]
+    KeysShut(BTreeSet<String>),
+    /// More than one of these, and how many more that are not told.
+    #[error("{}{}", lines(.0), more(*.1))]
+    Several(Vec<BackupError>, usize),
     /// There is something where it should be restored to.
     #[error("{0} is not empty: move it away first; nothing was changed")]
     NotEmpty(PathBuf),
@@ -156,6 +200,27 @@ pub enum BackupError {
     /// The restored store.
     #[error(transparent)]
     Store(#[from] OpenError),
+}
+
+/// Names on a line: some of them, and how many more.
+fn named(names: &BTreeSet<String>) -> String {
+    const TOLD: usize = 20;
+    let told: Vec<&str> = names.iter().take(TOLD).map(String::as_str).collect();
+    match names.len().saturating_sub(TOLD) {
+        0 => told.join(", "),
+        more => format!("{}, and {more} more", told.join(", ")),
+    }
+}
+
+fn lines(errors: &[BackupError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!("\nand {count} more"),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use relay::admin::AdminError;
-use relay::backup::{self, BackupError, Destination, Generation, Own, Target};
+use relay::backup::{self, BackupError, Destination, Generation, How, Own, Target, Which};
 use relay::check;
 use relay::config::Config;
 use relay::containers::Containers;
@@ -40,6 +40,12 @@ struct Make {
     /// Lock it for so many days (S3 object lock, compliance mode): nobody can change or remove any of it before, but the keys.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
     lock_days: Option<u16>,
+    /// Read every file anew, and what the backup has of it too: write anew what is damaged there, name what is damaged here.
+    #[arg(long)]
+    full: bool,
+    /// Even if the trail is shorter than that of the newest generation: after an older one was restored, once.
+    #[arg(long)]
+    shorter_trail: bool,
     /// Read at most so much a second, such as 50MiB; `unlimited` reads as fast as it goes.
     #[arg(long, default_value = "64MiB")]
     rate: String,
@@ -57,13 +63,19 @@ enum BackupVerb {
         #[command(flatten)]
         of: Of,
     },
-    /// Read every object of a generation and hold it against its digest.
+    /// Read every object of a generation and hold it against its digest; of the newest, also whether its keys are there.
     Verify {
         #[command(flatten)]
         of: Of,
         /// Which one; the newest if not given.
         #[arg(long)]
         generation: Option<String>,
+        /// All of them, each object once; and open every key with the identities of the configuration.
+        #[arg(long, conflicts_with = "generation")]
+        all: bool,
+        /// Where the keys are, if elsewhere.
+        #[arg(long, value_name = "PLACE")]
+        keys_from: Option<String>,
     },
     /// Remove all generations but the newest, and what no other needs.
     Prune {
@@ -90,11 +102,15 @@ struct Of {
 
 impl Of {
     fn open(&self) -> anyhow::Result<Target> {
-        let s3 = match Target::in_bucket(&self.from) {
+        self.place(&self.from)
+    }
+
+    fn place(&self, place: &str) -> anyhow::Result<Target> {
+        let s3 = match Target::in_bucket(place) {
             true => Config::load(&self.config)?.backup,
             false => None,
         };
-        Ok(Target::open(&self.from, false, s3.as_ref())?)
+        Ok(Target::open(place, false, s3.as_ref())?)
     }
 }
 
@@ -124,7 +140,19 @@ pub(crate) struct Restore {
 pub(crate) fn backup(asked: Backup) -> anyhow::Result<()> {
     match asked.verb {
         Some(BackupVerb::List { of }) => list(&of),
-        Some(BackupVerb::Verify { of, generation }) => verify(&of, generation.as_deref()),
+        Some(BackupVerb::Verify {
+            of,
+            generation,
+            all,
+            keys_from,
+        }) => {
+            let which = match generation.as_deref() {
+                _ if all => Which::All,
+                None => Which::Newest,
+                Some(name) => Which::Named(name),
+            };
+            verify(&of, which, keys_from.as_deref())
+        }
         Some(BackupVerb::Prune { of, keep }) => prune(&of, keep),
         None => make(&asked.make),
     }
@@ -164,7 +192,12 @@ fn make(asked: &Make) -> anyhow::Result<()> {
     ];
     let rate = words::rate(&asked.rate)?;
     let made = watched(json, rate, async |pace| {
-        backup::make(place, bucket.as_ref(), &also, &target, &keys, now, pace).await
+        let how = How {
+            now,
+            full: asked.full,
+            shorter: asked.shorter_trail,
+        };
+        backup::make(place, bucket.as_ref(), &also, &target, &keys, how, pace).await
     })?;
     if json {
         println!("{}", serde_json::to_string_pretty(&made)?);
@@ -216,15 +249,30 @@ fn list(of: &Of) -> anyhow::Result<()> {
     }
 }
 
-fn verify(of: &Of, generation: Option<&str>) -> anyhow::Result<()> {
+fn verify(of: &Of, which: Which<'_>, keys_from: Option<&str>) -> anyhow::Result<()> {
     let (target, scratch) = (of.open()?, Scratch::new(None)?);
-    let (name, found) = watched(of.json, None, async |pace| {
-        backup::verify(&target, generation, scratch.path(), pace).await
+    let keys = keys_from.map_or_else(|| of.open(), |place| of.place(place))?;
+    let identities = match which {
+        Which::All => Some(Keys::open(&Config::load(&of.config)?.keys)?),
+        Which::Newest | Which::Named(_) => None,
+    };
+    let whole = watched(of.json, None, async |pace| {
+        backup::verify(&target, &keys, which, identities.as_ref(), scratch.path(), pace).await
     })?;
-    if of.json {
-        println!("{}", serde_json::json!({ "name": name, "generation": found }));
-    } else {
-        println!("{name} is whole: {}", told(&found));
+    let row = |(name, found): &(String, Generation)| serde_json::json!({ "name": name, "generation": found });
+    match (of.json, whole.generations.as_slice(), whole.keys) {
+        (true, [only], None) => println!("{}", row(only)),
+        (true, all, keys) => {
+            let all: Vec<_> = all.iter().map(row).collect();
+            println!("{}", serde_json::json!({ "generations": all, "keys_opened": keys }));
+        }
+        (false, all, keys) => {
+            all.iter()
+                .for_each(|(name, found)| println!("{name} is whole: {}", told(found)));
+            if let Some(keys) = keys {
+                println!("{keys} keys were opened");
+            }
+        }
     }
     Ok(())
 }

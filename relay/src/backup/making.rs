@@ -1,19 +1,34 @@
 //! Making a backup beside a running relay: files, the trail's length, what is new since, and the generation last of all.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use formats::trail::Checkpoint;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use trust_store::report::rfc3339;
 
+use super::alone::{self, Alone};
 use super::listing::{self, Entry, Reading, Writing};
 use super::origin::{Item, Origin, Root};
 use super::{BackupError, Content, Generation, Held, Target, apart, trail};
 use crate::check::{self, Place};
 use crate::containers::Containers;
+use crate::log::remembered;
 use crate::pace::Pace;
 use crate::trail::TrailReader;
+
+/// How a backup is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct How {
+    /// Now.
+    pub now: OffsetDateTime,
+    /// Every file is read, and what the backup has of it too: damage is found, and an object that is damaged is written anew.
+    pub full: bool,
+    /// Also a trail that is shorter than that of the newest generation, after an older one was restored.
+    pub shorter: bool,
+}
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -40,11 +55,16 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(super) const KEYS: &str = "keys";
 /// Folder of sealed containers, each with its keys beside it.
 pub(super) const CONTAINERS: &str = "containers";
+
 /// A run.
 pub(super) struct Run<'a, 'p> {
     pub(super) origin: Origin<'a>,
     target: &'a Target,
     pace: &'a mut Pace<'p>,
+    alone: &'a mut Alone,
+    full: bool,
+    /// Files that are not what an earlier generation has of them, though nothing has written to them.
+    rotten: BTreeSet<String>,
     new_bytes: u64,
     files: u64,
     bytes: u64,
@@ -60,20 +80,48 @@ pub(super) struct Run<'a, 'p> {
 ///
 /// # Errors
 /// [`BackupError`]; without a generation at its end a run leaves only objects, which the next one uses. With
-/// [`BackupError::KeysLost`] there is a generation, and no key was removed.
+/// [`BackupError::KeysLost`] there is a generation, and no key was removed; with [`BackupError::Rotten`] there is one too.
 pub async fn make(
     place: Place<'_>,
     containers: Option<&Containers>,
     also: &[(String, PathBuf)],
     target: &Target,
     keys: &Target,
-    now: OffsetDateTime,
+    how: How,
     pace: &mut Pace<'_>,
 ) -> Result<Made, BackupError> {
     keys.forgets().await?;
+    let mut alone = Alone::at(target).await?;
+    let apart = match alone::same(target, keys) {
+        true => None,
+        false => match Alone::at(keys).await {
+            Ok(apart) => Some(apart),
+            Err(error) => {
+                alone.end(target).await;
+                return Err(error);
+            }
+        },
+    };
+    let made = made(place, containers, also, (target, keys, &mut alone), how, pace).await;
+    alone.end(target).await;
+    if let Some(apart) = apart {
+        apart.end(keys).await;
+    }
+    made
+}
+
+async fn made(
+    place: Place<'_>,
+    containers: Option<&Containers>,
+    also: &[(String, PathBuf)],
+    (target, keys, alone): (&Target, &Target, &mut Alone),
+    how: How,
+    pace: &mut Pace<'_>,
+) -> Result<Made, BackupError> {
     // Held to the end: where no relay runs, none starts meanwhile.
     let source = check::Source::open(place, pace)?;
     let checkpoint = source.checkpoint()?;
+    let mut known = Known::of_log(place, checkpoint.as_deref());
     let mut newest_records = 0;
     for name in target.generations().await? {
         // `backup verify` names one that is damaged.
@@ -83,13 +131,17 @@ pub async fn make(
     let mut earlier = match target.generations().await?.last() {
         None => Reading::none(),
         Some(newest) => match target.generation(newest).await {
-            Ok(newest) => {
+            Ok(found) => {
+                if !how.shorter {
+                    known.or(found.records, || format!("generation {newest}"));
+                }
+                let newest = found;
                 let list = place.scratch.join("earlier");
                 let earlier = listing::bring(target, &newest.listing, &list).await?;
                 let known = place
                     .shared
                     .and_then(|database| trail::goes_on(database, place.vkey, &newest));
-                if let Some(known) = known {
+                if let Some(known) = known.filter(|_| !how.full) {
                     segments = trail::segments(Reading::open(&list)?, known)?;
                 }
                 earlier
@@ -103,6 +155,9 @@ pub async fn make(
         origin: Origin::new(place, containers),
         target,
         pace,
+        alone,
+        full: how.full,
+        rotten: BTreeSet::new(),
         new_bytes: 0,
         files: 0,
         bytes: 0,
@@ -124,6 +179,7 @@ pub async fn make(
                 }
                 Some(database) => records = database.size()?,
             }
+            known.reached(records)?;
         }
         (run.files, run.bytes, run.changed) = (0, 0, None);
         let list = run.pass(pass, &mut earlier, &extents, records, also).await?;
@@ -135,11 +191,12 @@ pub async fn make(
             target.hold(listing.objects(), &mut locked).await?;
             let mut held = Reading::open(&list)?;
             while let Some(entry) = held.next()? {
+                run.alone.goes_on(target).await?;
                 target.hold(entry.content.objects(), &mut locked).await?;
             }
             let generation = Generation {
                 version: 1,
-                made: rfc3339(now),
+                made: rfc3339(how.now),
                 records,
                 checkpoint,
                 files,
@@ -154,6 +211,9 @@ pub async fn make(
             if !gone.lost.is_empty() {
                 return Err(BackupError::KeysLost(name, gone.lost));
             }
+            if !run.rotten.is_empty() {
+                return Err(BackupError::Rotten(name, run.rotten));
+            }
             return Ok(Made {
                 name,
                 generation,
@@ -165,6 +225,38 @@ pub async fn make(
         earlier = Reading::open(&list)?;
     }
     Err(BackupError::Restless(run.changed.unwrap_or_default()))
+}
+
+/// How many records there were once, and who says so.
+struct Known(u64, String);
+
+impl Known {
+    /// As the log has signed it: looked at before the trail is measured, which has every record that was signed for then.
+    fn of_log(place: Place<'_>, checkpoint: Option<&str>) -> Self {
+        let note = checkpoint.and_then(|note| Checkpoint::verify(note, place.vkey).ok());
+        let mut known = Self(note.map_or(0, |note| note.size), "the newest signed checkpoint".into());
+        if let Some(kept) = remembered(place.data, place.vkey).pop() {
+            known.or(kept.size, || kept.file.display().to_string());
+        }
+        known
+    }
+
+    fn or(&mut self, records: u64, by: impl FnOnce() -> String) {
+        if records > self.0 {
+            *self = Self(records, by());
+        }
+    }
+
+    fn reached(&self, records: u64) -> Result<(), BackupError> {
+        if records >= self.0 {
+            return Ok(());
+        }
+        Err(BackupError::TrailShort {
+            records,
+            known: self.0,
+            by: self.1.clone(),
+        })
+    }
 }
 
 /// How far a segment goes.
@@ -293,15 +385,17 @@ impl Run<'_, '_> {
         item: &Item,
         grows: bool,
     ) -> Result<(), BackupError> {
+        self.alone.goes_on(self.target).await?;
         let changed = &mut self.changed;
         let known = earlier.at(name, &mut |entry| *changed = Some(entry.path))?;
         let modified = item.version;
         let same = |known: &Entry| known.content.size == item.size && (known.modified == modified || grows);
         // How far the witnesses or a feed have come: as it was first seen, so that it is never ahead of the trail.
         let first = pass > 0 && !grows && !name.starts_with(CONTAINERS);
+        let whole = self.full && pass == 0;
         let entry = match known {
             // A segment of the same length is the same: the trail only grows.
-            Some(known) if same(&known) => Entry { modified, ..known },
+            Some(known) if same(&known) && !whole => Entry { modified, ..known },
             Some(known) if first => known,
             known => {
                 if known.is_some() || first {
@@ -310,10 +404,18 @@ impl Run<'_, '_> {
                 let Some(content) = self.content(item, name).await? else {
                     return Ok(());
                 };
-                Entry {
-                    path: name.to_owned(),
-                    modified,
-                    content,
+                let never = grows || name.starts_with(CONTAINERS);
+                let rotten = |known: &Entry| whole && never && same(known) && known.content != content;
+                match known.filter(rotten) {
+                    Some(known) => {
+                        self.rotten.insert(name.to_owned());
+                        Entry { modified, ..known }
+                    }
+                    None => Entry {
+                        path: name.to_owned(),
+                        modified,
+                        content,
+                    },
                 }
             }
         };
@@ -350,7 +452,8 @@ impl Run<'_, '_> {
         copying.whole.update(&part);
         copying.size += count;
         self.pace.spend(step, count);
-        let (object, new) = self.target.put(part.into()).await?;
+        self.alone.goes_on(self.target).await?;
+        let (object, new) = self.target.put(part.into(), self.full).await?;
         copying.parts.push(object);
         self.new_bytes += if new { count } else { 0 };
         Ok(())

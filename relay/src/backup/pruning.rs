@@ -5,6 +5,7 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
+use super::alone::Alone;
 use super::{BackupError, Target, listing};
 
 /// What was removed.
@@ -24,6 +25,19 @@ const UNDER_WAY: i64 = 24 * 3600;
 /// # Errors
 /// [`BackupError`]; a generation that is kept and cannot be read stops it before anything is removed.
 pub async fn prune(target: &Target, keep: usize, scratch: &Path, now: OffsetDateTime) -> Result<Pruned, BackupError> {
+    let mut alone = Alone::at(target).await?;
+    let pruned = pruned(target, &mut alone, keep, scratch, now).await;
+    alone.end(target).await;
+    pruned
+}
+
+async fn pruned(
+    target: &Target,
+    alone: &mut Alone,
+    keep: usize,
+    scratch: &Path,
+    now: OffsetDateTime,
+) -> Result<Pruned, BackupError> {
     let mut old = target.generations().await?;
     let kept = old.split_off(old.len().saturating_sub(keep.max(1)));
     let mut needed: HashSet<[u8; 32]> = HashSet::new();
@@ -41,6 +55,7 @@ pub async fn prune(target: &Target, keep: usize, scratch: &Path, now: OffsetDate
         let mut list = listing::bring(target, &generation.listing, &scratch.join("list")).await?;
         while let Some(entry) = list.next()? {
             need(entry.content.objects());
+            alone.goes_on(target).await?;
         }
     }
     let mut pruned = Pruned::default();
@@ -52,6 +67,7 @@ pub async fn prune(target: &Target, keep: usize, scratch: &Path, now: OffsetDate
         let mut digest = [0; 32];
         let known = hex::decode_to_slice(&object, &mut digest).is_ok();
         if known && !needed.contains(&digest) && written < now.unix_timestamp() - UNDER_WAY {
+            alone.goes_on(target).await?;
             target.remove_object(&object).await?;
             pruned.objects += 1;
         }

@@ -30,27 +30,6 @@ pub struct Restored {
     pub compared: Report,
 }
 
-/// Reads every object of a generation (the newest if `None`) and holds it against its digest. Answers its name and what it is.
-///
-/// # Errors
-/// [`BackupError`] at the first that is missing or damaged.
-pub async fn verify(
-    target: &Target,
-    generation: Option<&str>,
-    scratch: &Path,
-    pace: &mut Pace<'_>,
-) -> Result<(String, Generation), BackupError> {
-    let (name, generation) = chosen(target, generation).await?;
-    let mut list = listing::bring(target, &generation.listing, &scratch.join("list")).await?;
-    while let Some(entry) = list.next()? {
-        for object in entry.content.objects() {
-            let bytes = target.object(object, &entry.path).await?;
-            pace.spend("objects", bytes.len() as u64);
-        }
-    }
-    Ok((name, generation))
-}
-
 /// With what a relay signs and what lies at rest is opened.
 pub struct Own {
     /// The log's key.
@@ -191,7 +170,7 @@ pub async fn restore(
     })
 }
 
-async fn chosen(target: &Target, name: Option<&str>) -> Result<(String, Generation), BackupError> {
+pub(super) async fn chosen(target: &Target, name: Option<&str>) -> Result<(String, Generation), BackupError> {
     let name = match name {
         Some(name) => name.to_owned(),
         None => target
@@ -205,7 +184,12 @@ async fn chosen(target: &Target, name: Option<&str>) -> Result<(String, Generati
 }
 
 /// Writes a file of the generation, each object and the whole held against their digests.
-async fn bring(target: &Target, entry: &Entry, staging: &Path, pace: &mut Pace<'_>) -> Result<(), BackupError> {
+pub(super) async fn bring(
+    target: &Target,
+    entry: &Entry,
+    staging: &Path,
+    pace: &mut Pace<'_>,
+) -> Result<(), BackupError> {
     let path = inside(staging, &entry.path)?;
     let mut file = create(&path)?;
     let io = |error| BackupError::Io(path.clone(), error);

@@ -156,6 +156,16 @@ impl Target {
         Ok(())
     }
 
+    /// The folder it is, unless it is a bucket.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.objects.is_none().then(|| Path::new(&self.place))
+    }
+
+    /// As it was named.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Names of the generations, the oldest first.
     ///
     /// # Errors
@@ -212,10 +222,19 @@ impl Target {
         }
     }
 
-    /// Writes an object under its digest, if it is not there. Answers the digest, and whether it was written.
-    pub(super) async fn put(&self, bytes: Bytes) -> Result<(String, bool), BackupError> {
+    /// Writes an object under its digest, if it is not there; with `anew`, also if what is there is something else. Answers the
+    /// digest, and whether it was written.
+    pub(super) async fn put(&self, bytes: Bytes, anew: bool) -> Result<(String, bool), BackupError> {
         let object = hex::encode(sha256(&bytes));
-        if self.has(&object).await? {
+        let good = match anew {
+            false => self.has(&object).await?,
+            true => match self.object(&object, "what is written").await {
+                Ok(_) => true,
+                Err(BackupError::Object { .. }) => false,
+                Err(error) => return Err(error),
+            },
+        };
+        if good {
             return Ok((object, false));
         }
         self.write_data(&key(&object), bytes).await?;
@@ -269,7 +288,8 @@ impl Target {
         self.remove(&apart(path)).await
     }
 
-    async fn names(&self, below: &str) -> Result<Vec<(String, i64)>, BackupError> {
+    /// Names below a folder of it, and when each was written (Unix seconds).
+    pub(super) async fn names(&self, below: &str) -> Result<Vec<(String, i64)>, BackupError> {
         let found = self.store.list(Some(&Key::from(below)));
         let found = found.try_filter_map(|meta| async move {
             let name = meta.location.filename().map(ToOwned::to_owned);
@@ -278,7 +298,7 @@ impl Target {
         found.try_collect().await.map_err(|error| self.says(&error))
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<Bytes>, BackupError> {
+    pub(super) async fn read(&self, key: &Key) -> Result<Option<Bytes>, BackupError> {
         let found = match self.store.get(key).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -292,7 +312,7 @@ impl Target {
     }
 
     /// Writes a key; where it is a bucket, what was put is looked up again.
-    async fn write(&self, key: &Key, bytes: Bytes) -> Result<(), BackupError> {
+    pub(super) async fn write(&self, key: &Key, bytes: Bytes) -> Result<(), BackupError> {
         let written = match &self.objects {
             Some(objects) => objects.put(key, bytes).await,
             None => self.store.put(key, bytes.into()).await.map(drop),
@@ -309,14 +329,14 @@ impl Target {
         locked.map_err(|error| not_locked(key.as_ref(), &error))
     }
 
-    async fn remove(&self, key: &Key) -> Result<(), BackupError> {
+    pub(super) async fn remove(&self, key: &Key) -> Result<(), BackupError> {
         match self.store.delete(key).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.says(&error)),
         }
     }
 
-    fn says(&self, error: &dyn std::error::Error) -> BackupError {
+    pub(super) fn says(&self, error: &dyn std::error::Error) -> BackupError {
         BackupError::Target {
             place: self.place.clone(),
             what: error.to_string(),

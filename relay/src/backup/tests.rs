@@ -1,9 +1,13 @@
 //! Generations share what they have in common, are whole, and say which object is damaged.
 
+mod sound;
+
 use std::path::Path;
 
 use formats::trail::{Actor, Event, LogKey};
 use time::{Duration, OffsetDateTime};
+
+use sound::looked;
 
 use super::*;
 use crate::check::Place;
@@ -48,6 +52,16 @@ async fn back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Made {
 }
 
 async fn try_back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Result<Made, BackupError> {
+    let (full, shorter) = (false, false);
+    run(data, target, How { now, full, shorter }).await
+}
+
+async fn full(data: &Path, target: &Target, now: OffsetDateTime) -> Result<Made, BackupError> {
+    let (full, shorter) = (true, false);
+    run(data, target, How { now, full, shorter }).await
+}
+
+async fn run(data: &Path, target: &Target, how: How) -> Result<Made, BackupError> {
     let (scratch, key) = (Scratch::new(None).unwrap(), key());
     let place = Place {
         data,
@@ -60,7 +74,7 @@ async fn try_back_up(data: &Path, target: &Target, now: OffsetDateTime) -> Resul
     };
     let watch = |_: &str, _| {};
     let mut pace = Pace::new(None, &watch);
-    make(place, None, &[], target, target, now, &mut pace).await
+    make(place, None, &[], target, target, how, &mut pace).await
 }
 
 async fn back(target: &Target, generation: Option<&str>, to: &Path) -> Result<Restored, BackupError> {
@@ -166,13 +180,7 @@ async fn a_flipped_byte_in_any_object_is_named_and_nothing_is_put_in_place() {
         let said = back(&target, Some(&made.name), &to).await.unwrap_err().to_string();
         assert!(said.contains(name) && said.contains("damaged"), "{said}");
         assert!(!to.exists());
-        let verified = verify(
-            &target,
-            Some(&made.name),
-            scratch.path(),
-            &mut Pace::new(None, &|_, _| {}),
-        )
-        .await;
+        let verified = looked(&target, Which::Named(&made.name), scratch.path()).await;
         assert_eq!(verified.unwrap_err().to_string(), said);
         std::fs::write(&path, good).unwrap();
     }
@@ -212,7 +220,7 @@ async fn a_backup_that_leads_out_of_its_folder_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let target = Target::open(root.path().join("backup").to_str().unwrap(), true, None).unwrap();
     let line = r#"{"path":"../outside","modified":1,"content":{"size":0,"sha256":""}}"#;
-    let (object, _) = target.put(line.as_bytes().into()).await.unwrap();
+    let (object, _) = target.put(line.as_bytes().into(), false).await.unwrap();
     let generation = Generation {
         version: 1,
         made: "2026-11-25T00:00:00Z".into(),
