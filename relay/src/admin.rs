@@ -12,6 +12,7 @@ mod trust;
 
 use std::sync::Arc;
 
+use formats::digest::sha256;
 use formats::trail::{Actor, Checkpoint, Event};
 use formats::wire::{DeviceId, FacilityCode, MemberId, SubmissionId};
 use serde::{Deserialize, Serialize};
@@ -77,8 +78,9 @@ pub enum Command {
     HoldList {},
     /// The newest signed checkpoint.
     Checkpoint {},
-    /// Rows of the index from this key (hex) on, for `check`.
-    IndexRows { from: String, limit: u64 },
+    /// Rows of the index from this key (hex) on, for `check`: their keys and the SHA-256 of their values. What they say is not handed
+    /// out: that would be a reading of the trail.
+    IndexDigests { from: String, limit: u64 },
     /// The proof of one record, as a `.tlog-proof` file.
     TrailProve { position: u64 },
     /// All of the trail against its checkpoint, and against earlier ones, each with a name.
@@ -201,11 +203,13 @@ pub async fn execute(
         Command::HoldLift { submission, reason } => hold::lift(store, submission, reason).await,
         Command::HoldList {} => hold::list(store).await,
         Command::Checkpoint {} => Ok(json!({ "checkpoint": store.checkpoint().await? })),
-        Command::IndexRows { from, limit } => {
+        Command::IndexDigests { from, limit } => {
             let from = hex::decode(&from).map_err(|_| AdminError::Argument("from must be hex".into()))?;
             let limit = usize::try_from(limit).unwrap_or(MAX_ROWS).min(MAX_ROWS);
             let rows = store.rows(&from, limit).await?;
-            let rows = rows.iter().map(|row| [hex::encode(&row.key), hex::encode(&row.value)]);
+            let rows = rows
+                .iter()
+                .map(|row| [hex::encode(&row.key), hex::encode(sha256(&row.value))]);
             Ok(json!(rows.collect::<Vec<_>>()))
         }
         Command::TrailProve { position } => export::prove(store, position).await,

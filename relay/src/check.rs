@@ -87,6 +87,8 @@ pub enum Code {
     Checkpoint,
     /// The index says something else than the trail, or cannot be read.
     Index,
+    /// The key of a month's records, of a container or of what lies beside it is not there, and nothing says that it was destroyed.
+    KeyMissing,
     /// A container, or what lies beside it, is not there.
     FileMissing,
     /// A container, or what lies beside it, has another digest than its record states, or cannot be read.
@@ -148,6 +150,8 @@ pub struct Place<'a> {
 const MOST: usize = 10_000;
 
 const RESTORE: &str = "restore this file from a backup (docs/recovery.md)";
+const KEY: &str = "copy this key back from the newest backup of the keys (docs/recovery.md, Keys are lost) before the relay stops: without \
+                   it the relay does not start, and `rebuild` loses what it opens";
 const REBUILD: &str = "stop the relay and run `hikyaku-relay rebuild`";
 
 /// Compares everything.
@@ -166,13 +170,21 @@ pub async fn check(place: Place<'_>, containers: &Containers, pace: &mut Pace<'_
     } else {
         Source::Absent
     };
+    // Before the trail is read: it has every record that was signed for then.
+    let signed = crate::log::remembered(place.data, place.vkey);
     let mut refused = Vec::new();
     trail::compare(place, &source, &mut replica, pace, &mut refused, &mut report)?;
-    index::compare(place, &source, &mut replica, &mut report)?;
+    let keys = keys(place, &replica, &mut report)?;
+    if keys {
+        index::compare(place, &source, &mut replica, &mut report)?;
+    }
     // An index that stands still may lack the newest records, which the next start gives it.
     trail::read(place, None, &mut replica, pace, &mut refused, &mut report)?;
+    trail::remembered(place, &signed, &replica, &mut report)?;
     files::refused(containers, refused, &mut report).await?;
-    files::compare(place, containers, &mut replica, pace, &mut report).await?;
+    // Where records cannot be read, what belongs to them is not left over.
+    let whole = keys && !report.differences.iter().any(|found| found.code == Code::TrailDamaged);
+    files::compare(place, containers, &mut replica, whole, pace, &mut report).await?;
     report.bytes = pace.bytes();
     Ok(report)
 }
@@ -196,6 +208,27 @@ impl Report {
             self.differences.push(difference);
         }
     }
+}
+
+/// Whether every month of the trail has its key, or rightly none. Where one is lost, rows and files made from its records are not
+/// wrong: the key is what must come back.
+fn keys(place: Place<'_>, replica: &Replica, report: &mut Report) -> Result<bool, CheckError> {
+    let missing = replica.keys_missing()?;
+    for id in &missing {
+        let file = match place.shared {
+            None => place.data.join("keys").join(format!("{id}.key")),
+            Some(_) => PathBuf::from(format!("hikyaku_keys/{id}")),
+        };
+        report.differs(Difference {
+            code: Code::KeyMissing,
+            file,
+            position: None,
+            offset: None,
+            what: format!("the key of the records of {id} is not there, and nothing says that it was destroyed"),
+            remedy: KEY,
+        });
+    }
+    Ok(missing.is_empty())
 }
 
 /// Follows the trail to its end; damage that was told already is not told again.

@@ -179,3 +179,34 @@ async fn a_proof_that_shows_a_record_is_a_reading_of_it() {
     assert!(absent.is_err());
     assert_eq!(store.size().await.unwrap(), size + 1, "nothing was shown, nothing read");
 }
+
+#[tokio::test]
+async fn what_check_is_told_of_the_index_shows_no_content() {
+    let store = store();
+    let mut none = |_: &[u8]| Ok(());
+    let sent = crate::store::conformance::submission(1, "x-a", &["x-b"]);
+    let batch = crate::store::conformance::acceptance(&sent);
+    store.commit(batch).committed().await.unwrap();
+    let (from, limit) = (String::new(), 1000);
+    let size = store.size().await.unwrap();
+    let answer = execute(&store, "PIN", Command::IndexDigests { from, limit }, &mut none);
+    let rows: Vec<[String; 2]> = serde_json::from_value(answer.await.unwrap()).unwrap();
+    let stored = store.rows(&[], 1000).await.unwrap();
+    assert!(rows.len() == stored.len() && rows.len() > 5);
+    let mut with_patient = 0;
+    for ([key, value], row) in rows.iter().zip(&stored) {
+        assert_eq!((key, value), (&hex::encode(&row.key), &hex::encode(sha256(&row.value))));
+        let patient = sent.patient.as_bytes();
+        assert!(
+            !row.key.windows(patient.len()).any(|part| part == patient),
+            "no key names a patient"
+        );
+        with_patient += usize::from(row.value.windows(patient.len()).any(|part| part == patient));
+    }
+    assert!(with_patient > 0, "rows do");
+    assert_eq!(
+        store.size().await.unwrap(),
+        size,
+        "and nothing was recorded, for nothing was read"
+    );
+}

@@ -137,14 +137,19 @@ async fn made(
                 }
                 let newest = found;
                 let list = place.scratch.join("earlier");
-                let earlier = listing::bring(target, &newest.listing, &list).await?;
-                let known = place
-                    .shared
-                    .and_then(|database| trail::goes_on(database, place.vkey, &newest));
-                if let Some(known) = known.filter(|_| !how.full) {
-                    segments = trail::segments(Reading::open(&list)?, known)?;
+                match listing::bring(target, &newest.listing, &list).await {
+                    Ok(earlier) => {
+                        let known = place
+                            .shared
+                            .and_then(|database| trail::goes_on(database, place.vkey, &newest));
+                        if let Some(known) = known.filter(|_| !how.full) {
+                            segments = trail::segments(Reading::open(&list)?, known)?;
+                        }
+                        earlier
+                    }
+                    Err(BackupError::Object { .. }) => Reading::none(),
+                    Err(error) => return Err(error),
                 }
-                earlier
             }
             // What cannot be read is copied again; `backup verify` names it.
             Err(BackupError::Generation(_)) => Reading::none(),

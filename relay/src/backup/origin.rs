@@ -20,7 +20,16 @@ const LOG: &str = "log";
 /// What came with a generation this relay was restored from.
 const RESTORED: &str = "restored-config";
 /// What is no state, or belongs to one run of the relay, or is made anew from the rest; keys and trail, which are seen to apart.
-const LEFT_OUT: [&str; 8] = ["index", "uploads", "evidence", "admin.sock", "clock", "trail", KEYS, RESTORED];
+const LEFT_OUT: [&str; 8] = [
+    "index",
+    "uploads",
+    "evidence",
+    "admin.sock",
+    "clock",
+    "trail",
+    KEYS,
+    RESTORED,
+];
 
 /// Where it is copied from.
 pub(super) struct Origin<'a> {

@@ -114,7 +114,9 @@ async fn lacking(wanted: BTreeSet<String>, keys: &Target) -> Result<BTreeSet<Str
 async fn open(keys: &Target, identities: &Keys, pace: &mut Pace<'_>) -> Result<(u64, BTreeSet<String>), BackupError> {
     let (mut count, mut shut) = (0, BTreeSet::new());
     for name in keys.keys().await?.into_keys().filter(|name| name.ends_with(".key")) {
-        let Some(wrapped) = keys.key(&name).await? else { continue };
+        let Some(wrapped) = keys.key(&name).await? else {
+            continue;
+        };
         pace.spend("keys", wrapped.len() as u64);
         count += 1;
         if identities.unwrap(&wrapped).is_err() {

@@ -10,9 +10,9 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::trail::Refused;
-use super::{Apart, CheckError, Code, Difference, Leftover, Place, RESTORE, Report, follow};
+use super::{Apart, CheckError, Code, Difference, KEY, Leftover, Place, RESTORE, Report, follow};
 use crate::archive::ARCHIVE;
-use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, Containers, ORPHANS};
+use crate::containers::{BESIDE_KEY, CONTAINER, CONTAINER_KEY, ContainerError, Containers, ORPHANS, sealed_name};
 use crate::intake::{EVIDENCE, GATHERED, REFUSED, REPORT};
 use crate::pace::Pace;
 use crate::revise::{evidence_name, report_name};
@@ -36,11 +36,12 @@ struct Named {
     position: u64,
 }
 
-/// Compares all files of all submissions and refusals.
+/// Compares all files of all submissions and refusals; and looks for what is left over, if the trail could be read as a whole.
 pub(super) async fn compare(
     place: Place<'_>,
     containers: &Containers,
     replica: &mut Replica,
+    whole: bool,
     pace: &mut Pace<'_>,
     report: &mut Report,
 ) -> Result<(), CheckError> {
@@ -54,7 +55,9 @@ pub(super) async fn compare(
         }
     }
     refusals(containers, pace, report).await?;
-    leftovers(place, containers, replica, report).await?;
+    if whole {
+        leftovers(place, containers, replica, report).await?;
+    }
     if containers.is_shared() {
         apart(report);
     }
@@ -180,7 +183,12 @@ async fn submission(
         }
         if attempt == TRIES || !place.live {
             for (named, found) in differing {
-                report.differs(difference(containers, &row, &named, found));
+                let absent = matches!(found, Err(ContainerError::Absent));
+                let name = &row.submission.stored_as;
+                match absent && keyless(containers, name, &named.file).await? {
+                    true => report.differs(no_key(containers, name, &named.file, Some(named.position))),
+                    false => report.differs(difference(containers, &row, &named, found)),
+                }
             }
             return Ok(());
         }
@@ -194,6 +202,33 @@ async fn submission(
         }
     }
     Ok(())
+}
+
+/// Whether a file is there and only its key is not.
+async fn keyless(containers: &Containers, stored_as: &str, file: &str) -> Result<bool, CheckError> {
+    match containers.folder(stored_as).await {
+        Ok(there) => {
+            let has = |file: &str| there.files.iter().any(|found| found == file);
+            Ok(has(&sealed_name(file)) && !has(key_of(file)))
+        }
+        Err(ContainerError::Absent) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn key_of(file: &str) -> &'static str {
+    if file == CONTAINER { CONTAINER_KEY } else { BESIDE_KEY }
+}
+
+fn no_key(containers: &Containers, stored_as: &str, file: &str, position: Option<u64>) -> Difference {
+    Difference {
+        code: Code::KeyMissing,
+        file: containers.shown(stored_as, file).with_file_name(key_of(file)),
+        position,
+        offset: None,
+        what: format!("the key of {file} is not there ({stored_as})"),
+        remedy: KEY,
+    }
 }
 
 fn difference(
@@ -256,7 +291,12 @@ async fn refusals(containers: &Containers, pace: &mut Pace<'_>, report: &mut Rep
         report.files += 1;
         let what = match digest(containers, &name, REPORT, pace).await {
             Ok(found) if found == expected => continue,
-            Err(ContainerError::Absent) => continue,
+            Err(ContainerError::Absent) => {
+                if keyless(containers, &name, REPORT).await? {
+                    report.differs(no_key(containers, &name, REPORT, None));
+                }
+                continue;
+            }
             Ok(found) => format!("SHA-256 is {found}, its name says {expected}"),
             Err(error) => format!("it cannot be read: {error}"),
         };

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use formats::digest::sha256;
+
 use super::{CheckError, Code, Difference, MOST, Place, REBUILD, Report, follow};
 use crate::pace::{Pace, STEP};
 use crate::store::{IndexCopy, PostgresReader, Replica, ReplicaError, Row};
@@ -80,32 +82,49 @@ impl Source {
         }
     }
 
-    fn rows(&self, from: &[u8], limit: usize) -> Result<Vec<Row>, CheckError> {
-        match self {
+    fn rows(&self, from: &[u8], limit: usize) -> Result<Vec<Said>, CheckError> {
+        let rows = match self {
             Self::Running(socket) => {
                 let (from, limit) = (hex::encode(from), limit as u64);
-                let answer = crate::admin::question(socket, &crate::admin::Command::IndexRows { from, limit })?;
-                serde_json::from_value::<Vec<(String, String)>>(answer)
+                let answer = crate::admin::question(socket, &crate::admin::Command::IndexDigests { from, limit })?;
+                return serde_json::from_value::<Vec<(String, String)>>(answer)
                     .ok()
-                    .and_then(|rows| rows.into_iter().map(row).collect())
-                    .ok_or_else(|| CheckError::Relay("its rows cannot be read".into()))
+                    .and_then(|rows| rows.into_iter().map(said).collect())
+                    .ok_or_else(|| CheckError::Relay("its rows cannot be read".into()));
             }
-            Self::Stopped(index, _) => Ok(index.rows(from, limit)?),
-            Self::Database(database) => Ok(database.rows(from, limit)?),
-            Self::Unreadable(..) | Self::Absent => Ok(Vec::new()),
-        }
+            Self::Stopped(index, _) => index.rows(from, limit)?,
+            Self::Database(database) => database.rows(from, limit)?,
+            Self::Unreadable(..) | Self::Absent => Vec::new(),
+        };
+        Ok(rows.into_iter().map(Said::of).collect())
     }
 
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, CheckError> {
+    fn value(&self, key: &[u8]) -> Result<Option<[u8; 32]>, CheckError> {
         let found = self.rows(key, 1)?.into_iter().next();
         Ok(found.filter(|row| row.key == key).map(|row| row.value))
     }
 }
 
-fn row((key, value): (String, String)) -> Option<Row> {
-    Some(Row {
+/// A row as it is compared: what it says never leaves the relay that is asked.
+struct Said {
+    key: Vec<u8>,
+    /// SHA-256 of its value.
+    value: [u8; 32],
+}
+
+impl Said {
+    fn of(row: Row) -> Self {
+        Self {
+            key: row.key,
+            value: sha256(&row.value),
+        }
+    }
+}
+
+fn said((key, value): (String, String)) -> Option<Said> {
+    Some(Said {
         key: hex::decode(key).ok()?,
-        value: hex::decode(value).ok()?,
+        value: hex::decode(value).ok()?.try_into().ok()?,
     })
 }
 
@@ -183,7 +202,7 @@ fn walk(source: &Source, replica: &Replica, suspects: &mut Vec<Vec<u8>>) -> Resu
             .last()
             .filter(|_| theirs.len() == PAGE)
             .map(|row| row.key.clone());
-        let mut theirs: BTreeMap<Vec<u8>, Vec<u8>> = theirs.into_iter().map(|row| (row.key, row.value)).collect();
+        let mut theirs: BTreeMap<Vec<u8>, [u8; 32]> = theirs.into_iter().map(|row| (row.key, row.value)).collect();
         // Of our rows those up to the last of theirs, page by page.
         let mut ours_from = from.clone();
         loop {
@@ -195,7 +214,7 @@ fn walk(source: &Source, replica: &Replica, suspects: &mut Vec<Vec<u8>>) -> Resu
                 if end.as_ref().is_some_and(|end| row.key > *end) {
                     break;
                 }
-                if theirs.remove(&row.key).as_ref() != Some(&row.value) {
+                if theirs.remove(&row.key) != Some(sha256(&row.value)) {
                     suspects.push(row.key);
                 }
             }
@@ -216,11 +235,11 @@ fn after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
-/// What both say of one key.
+/// What both say of one key, by its SHA-256.
 #[derive(Default)]
 struct Values {
-    ours: Option<Vec<u8>>,
-    theirs: Option<Vec<u8>>,
+    ours: Option<[u8; 32]>,
+    theirs: Option<[u8; 32]>,
 }
 
 /// Asks again for what differs, until it was seen to agree.
@@ -241,7 +260,7 @@ fn confirm(
         let mut agreed = Vec::new();
         for (key, values) in &mut open {
             *values = Values {
-                ours: replica.value(key)?,
+                ours: replica.value(key)?.map(|value| sha256(&value)),
                 theirs: source.value(key)?,
             };
             if values.ours == values.theirs {
@@ -251,7 +270,7 @@ fn confirm(
         if running {
             let caught_up = replica.follow(u64::MAX, |applied| {
                 for (key, value) in applied.rows() {
-                    if open.get(key).is_some_and(|both| both.theirs.as_deref() == value) {
+                    if open.get(key).is_some_and(|both| both.theirs == value.map(sha256)) {
                         agreed.push(key.to_vec());
                     }
                 }

@@ -131,6 +131,52 @@ async fn another_log_key_is_told() {
     assert_eq!(codes(&report), [Code::Checkpoint], "{report:?}");
 }
 
+#[tokio::test]
+async fn a_lost_key_of_a_month_is_what_must_come_back() {
+    let data = tempfile::tempdir().unwrap();
+    fill(data.path(), "TEST", 2).await;
+    let left = data.path().join("containers/0193569a-7c00-7000-8000-000000000001.x");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("container.key"), "").unwrap();
+    std::fs::File::open(&left)
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH)
+        .unwrap();
+    let key_file = data.path().join("keys/2024-10.standing.key");
+    let kept = std::fs::read(&key_file).unwrap();
+    assert_eq!(look(data.path(), key().vkey()).await.leftovers.len(), 1);
+    std::fs::remove_file(&key_file).unwrap();
+    let report = look(data.path(), key().vkey()).await;
+    assert_eq!(codes(&report), [Code::KeyMissing], "{report:?}");
+    assert_eq!(report.differences[0].file, key_file);
+    assert!(report.differences[0].remedy.contains("backup of the keys"));
+    assert!(
+        report.leftovers.is_empty(),
+        "what belongs to that month is not left over"
+    );
+    std::fs::write(&key_file, kept).unwrap();
+    assert!(look(data.path(), key().vkey()).await.differences.is_empty());
+}
+
+#[tokio::test]
+async fn a_trail_cut_short_is_told_by_what_is_kept_of_the_log() {
+    let data = tempfile::tempdir().unwrap();
+    fill(data.path(), "TEST", 2).await;
+    let segment = data.path().join("trail/00000000000000000000.seg");
+    let two = std::fs::read(&segment).unwrap();
+    let store = FileStore::open(data.path(), key(), &keys()).unwrap();
+    store.commit(added("TEST", 7)).committed().await.unwrap();
+    std::fs::create_dir_all(data.path().join("log/stamps")).unwrap();
+    let note = store.checkpoint().await.unwrap();
+    std::fs::write(data.path().join("log/stamps/3.checkpoint"), note).unwrap();
+    drop(store);
+    assert!(look(data.path(), key().vkey()).await.differences.is_empty());
+    std::fs::remove_dir_all(data.path().join("index")).unwrap();
+    std::fs::write(&segment, two).unwrap();
+    let report = look(data.path(), key().vkey()).await;
+    assert_eq!(codes(&report), [Code::TrailShort], "{report:?}");
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_relay_writes_on_and_nothing_differs() {

@@ -4,12 +4,17 @@ use formats::trail::{Checkpoint, Event};
 
 use super::index::Source;
 use super::{CheckError, Code, Difference, Place, RESTORE, Report};
+use crate::log::Remembered;
 use crate::pace::{Pace, STEP};
 use crate::store::{Replica, ReplicaError};
 use crate::trail::{TrailError, TrailReader};
 
 const RESTORE_DATABASE: &str = "restore the database to a moment at which it was whole (docs/postgresql.md)";
 const LOST: &str = "restore the trail from a backup that has these records (docs/recovery.md); they were acknowledged";
+
+const CHANGED: &str = "do not serve; compare with a backup and with the receipts of clinics: records were changed";
+/// Damaged records of a database that are told one by one.
+const TOLD: u64 = 1000;
 
 /// Replays the trail into the replica, and compares its tree with the checkpoint.
 pub(super) fn compare(
@@ -80,10 +85,53 @@ pub(super) fn read(
         Ok(_) => Ok(()),
         Err(ReplicaError::Store(error)) => Err(error.into()),
         Err(ReplicaError::Trail(error)) => {
-            damaged(place, error, report)?;
-            later(place, replica.size(), pace, report)
+            if damaged(place, error, report)? {
+                later(place, replica.size(), pace, report)?;
+            }
+            Ok(())
         }
     }
+}
+
+/// Compares with what is kept of the log beside the trail.
+pub(super) fn remembered(
+    place: Place<'_>,
+    signed: &[Remembered],
+    replica: &Replica,
+    report: &mut Report,
+) -> Result<(), CheckError> {
+    let Some(last) = signed.last() else { return Ok(()) };
+    let told = |found: &Difference| matches!(found.code, Code::TrailShort | Code::TrailDamaged | Code::Checkpoint);
+    if report.differences.iter().any(told) {
+        return Ok(());
+    }
+    let (code, what, remedy) = if last.size > replica.size() {
+        let what = format!(
+            "{} is signed for {} records, the trail has {}",
+            last.file.display(),
+            last.size,
+            replica.size()
+        );
+        (Code::TrailShort, what, LOST)
+    } else if replica.root(last.size)? != last.root {
+        let what = format!(
+            "the first {} records are not those {} is signed for",
+            last.size,
+            last.file.display()
+        );
+        (Code::Checkpoint, what, CHANGED)
+    } else {
+        return Ok(());
+    };
+    report.differs(Difference {
+        code,
+        file: place.trail(),
+        position: (code == Code::TrailShort).then(|| replica.size()),
+        offset: None,
+        what,
+        remedy,
+    });
+    Ok(())
 }
 
 fn checkpoint(place: Place<'_>, note: &str, replica: &Replica, report: &mut Report) -> Result<(), CheckError> {
@@ -117,17 +165,37 @@ fn checkpoint(place: Place<'_>, note: &str, replica: &Replica, report: &mut Repo
             "the first {} records are not those the checkpoint is signed for",
             head.size
         );
-        let remedy = "do not serve; compare with a backup and with the receipts of clinics: records were changed";
-        differs(Code::Checkpoint, None, what, remedy);
+        differs(Code::Checkpoint, None, what, CHANGED);
     }
     report.checkpoint = Some(head.size);
     Ok(())
 }
 
-/// Looks at the segments behind a damaged one, each by itself.
+/// Looks at what is behind the damage: the segments behind a damaged one, or the records behind a damaged one, each by itself.
 fn later(place: Place<'_>, reached: u64, pace: &mut Pace<'_>, report: &mut Report) -> Result<(), CheckError> {
-    if place.shared.is_some() {
-        return Ok(());
+    if let Some(database) = place.shared {
+        let (mut told, mut more, mut failed) = (1, 0u64, None);
+        database.each(reached.saturating_add(1), |found| match found {
+            Ok(record) => pace.spend("trail", record.length() as u64),
+            Err(_) if told >= TOLD => more += 1,
+            Err(error) => {
+                told += 1;
+                if let Err(error) = damaged(place, error, report) {
+                    failed = Some(error);
+                }
+            }
+        })?;
+        if more > 0 {
+            report.differs(Difference {
+                code: Code::TrailDamaged,
+                file: place.trail(),
+                position: None,
+                offset: None,
+                what: format!("{more} more records are damaged or missing"),
+                remedy: RESTORE_DATABASE,
+            });
+        }
+        return failed.map_or(Ok(()), Err);
     }
     let reader = TrailReader::new(&place.data.join("trail"));
     let files = reader.files().map_err(CheckError::Trail)?;
@@ -139,13 +207,14 @@ fn later(place: Place<'_>, reached: u64, pace: &mut Pace<'_>, report: &mut Repor
         }
         match reader.extent(file.first, Some(file.first) == newest) {
             Ok(_) => {}
-            Err(error) => damaged(place, error, report)?,
+            Err(error) => drop(damaged(place, error, report)?),
         }
     }
     Ok(())
 }
 
-fn damaged(place: Place<'_>, error: TrailError, report: &mut Report) -> Result<(), CheckError> {
+/// Tells of damage, unless it was told already; whether it was new. In a file everything behind it is of one damage.
+fn damaged(place: Place<'_>, error: TrailError, report: &mut Report) -> Result<bool, CheckError> {
     let TrailError::Damaged {
         file,
         offset,
@@ -158,14 +227,18 @@ fn damaged(place: Place<'_>, error: TrailError, report: &mut Report) -> Result<(
     let known = report
         .differences
         .iter()
-        .any(|other| other.file == file && other.code == Code::TrailDamaged);
+        .filter(|other| other.file == file && other.code == Code::TrailDamaged)
+        .any(|other| place.shared.is_none() || other.position == Some(position));
     if !known {
         report.differs(Difference {
             code: Code::TrailDamaged,
             file,
             position: Some(position),
             offset: (offset > 0).then_some(offset),
-            what: format!("{what}; the records before it are good"),
+            what: match place.shared {
+                None => format!("{what}; the records before it are good"),
+                Some(_) => what.to_owned(),
+            },
             remedy: if place.shared.is_some() {
                 RESTORE_DATABASE
             } else {
@@ -173,5 +246,5 @@ fn damaged(place: Place<'_>, error: TrailError, report: &mut Report) -> Result<(
             },
         });
     }
-    Ok(())
+    Ok(!known)
 }

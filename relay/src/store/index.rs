@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 pub(super) use apply::{Entry, apply, holds, next_sequence};
 pub(super) use erasure::{Swept, sweep};
 pub(super) use keys::Key;
-pub(super) use months::months;
+pub(super) use months::{State, months};
 pub(super) use nodes::node;
 pub(super) use query::{Bodies, Query, open, place};
 pub(super) use sealed::{SealedTable, open_row, seal_row};

@@ -10,12 +10,12 @@ use formats::trail::{Record, tree};
 use formats::wire::SubmissionId;
 
 use super::engine::replay_one;
-use super::index::{Changes, Fetch, Key, Pending, Row, SealedTable, Table, node, number, open, row};
-use super::postgres::RECORDS;
+use super::index::{Changes, Fetch, Key, Pending, Row, SealedTable, State, Table, months, node, number, open, row};
+use super::postgres::{NOT_COMMITTED, RECORDS};
 use super::redb::RedbTable;
 use super::{IndexKind, OpenError, PostgresReader, StoreError, SubmissionRow};
 use crate::keys::Keys;
-use crate::month_keys::MonthKeys;
+use crate::month_keys::{KeyId, MonthKeys};
 use crate::trail::{Place, SealedRecord, TrailError, TrailReader};
 
 /// An index made from the trail.
@@ -146,7 +146,7 @@ impl Replica {
                         file: RECORDS.into(),
                         offset: 0,
                         position: stored.position,
-                        what: "it does not open, or is not what the log has committed to",
+                        what: NOT_COMMITTED,
                     })));
                 }
                 applied => applied?,
@@ -173,6 +173,21 @@ impl Replica {
             Ok(()) | Err(End::There) => Ok(next),
             Err(End::Failed(error)) => Err(error),
         }
+    }
+
+    /// Keys of months of the trail that are not there although nothing says that they were destroyed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if scratch folder or keys cannot be read.
+    pub(crate) fn keys_missing(&self) -> Result<Vec<KeyId>, StoreError> {
+        let months = months(&self.table)?.into_iter();
+        let unread: Vec<KeyId> = months
+            .filter(|(_, row)| matches!(row.state, State::Unread | State::Mixed))
+            .map(|(id, _)| id)
+            .collect();
+        // What was destroyed while the trail was read is marked by now.
+        let destroyed = self.keys.destroyed()?;
+        Ok(unread.into_iter().filter(|id| !destroyed.contains(id)).collect())
     }
 
     /// Number of records in it.

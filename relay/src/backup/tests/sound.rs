@@ -142,7 +142,14 @@ async fn a_trail_that_is_shorter_than_it_was_makes_no_generation() {
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let short = |said: &BackupError, by: &str| {
-        matches!(said, BackupError::TrailShort { records: 2, known: 3, .. }) && said.to_string().contains(by)
+        matches!(
+            said,
+            BackupError::TrailShort {
+                records: 2,
+                known: 3,
+                ..
+            }
+        ) && said.to_string().contains(by)
     };
     let said = try_back_up(&data, &target, day(2)).await.unwrap_err();
     assert!(short(&said, "the newest signed checkpoint"), "{said}");

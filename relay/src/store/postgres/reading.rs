@@ -18,7 +18,7 @@ use super::{PostgresError, month_keys, schema};
 use crate::keys::Keys;
 use crate::month_keys::MonthKeys;
 use crate::store::StoreError;
-use crate::store::index::{Fetch as _, Key, Row, SealedTable, Table as _, node};
+use crate::store::index::{Fetch as _, Key, Row, SealedTable, Table as _, node, open};
 use crate::trail::{SealedRecord, TrailError};
 
 const SIZE: &str = "SELECT size FROM hikyaku_log WHERE id = 1";
@@ -28,6 +28,8 @@ const UPLOAD: &str = "SELECT 1 FROM hikyaku_uploads WHERE id = $1";
 const PAGE: u64 = 200;
 /// What stands for a file where the trail is a table.
 pub(in crate::store) const RECORDS: &str = "hikyaku_records";
+/// What is said of a record that is not the one the log knows.
+pub(in crate::store) const NOT_COMMITTED: &str = "it does not open, or is not what the log has committed to";
 
 /// A database that relays share, for reading. Everything here blocks.
 pub struct PostgresReader {
@@ -122,6 +124,37 @@ impl PostgresReader {
         Ok(page)
     }
 
+    /// Hands each record from `from` on to `each`, or what is wrong with it: it is missing, is another, does not open, or is not what
+    /// the log has committed to. To the end of the trail as it is now.
+    pub(crate) fn each(
+        &self,
+        from: u64,
+        mut each: impl FnMut(Result<SealedRecord, TrailError>),
+    ) -> Result<(), StoreError> {
+        let (size, mut first) = (self.size()?, from);
+        while first < size {
+            let end = size.min(first.saturating_add(PAGE));
+            let [low, high] = [first, end].map(|bound| i64::try_from(bound).unwrap_or(i64::MAX));
+            let values: [&(dyn ToSql + Sync); 2] = [&low, &high];
+            let rows = self
+                .link
+                .read(async |session: &Session| session.query(READ_RECORDS, &values).await)?;
+            let mut rows = rows.iter().peekable();
+            for position in first..end {
+                let at = |row: &&DatabaseRow| row.try_get::<_, i64>(0).ok().and_then(|at| u64::try_from(at).ok());
+                let row = rows.next_if(|row| at(row) == Some(position));
+                each(
+                    record(position, row).and_then(|found| match opened(&self.keys, &found) {
+                        true => Ok(found),
+                        false => Err(damaged(position, NOT_COMMITTED)),
+                    }),
+                );
+            }
+            first = end;
+        }
+        Ok(())
+    }
+
     /// The keys of the months as they lie in the database: name and wrapped key, which is empty for a destroyed one.
     pub(crate) fn wrapped(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let rows = self
@@ -146,14 +179,23 @@ impl fmt::Debug for PostgresReader {
     }
 }
 
-/// The record of a row, which must be the one of this position.
-fn record(position: u64, row: Option<&DatabaseRow>) -> Result<SealedRecord, TrailError> {
-    let damaged = |what| TrailError::Damaged {
+fn damaged(position: u64, what: &'static str) -> TrailError {
+    TrailError::Damaged {
         file: PathBuf::from(RECORDS),
         offset: 0,
         position,
         what,
-    };
+    }
+}
+
+/// Whether a record says what the log has committed to; what is erased says nothing.
+fn opened(keys: &MonthKeys, record: &SealedRecord) -> bool {
+    open(keys, record).and_then(|found| found.record()).is_ok()
+}
+
+/// The record of a row, which must be the one of this position.
+fn record(position: u64, row: Option<&DatabaseRow>) -> Result<SealedRecord, TrailError> {
+    let damaged = |what| damaged(position, what);
     let row = row.ok_or_else(|| damaged("it is missing"))?;
     match row.try_get::<_, i64>(0) {
         Ok(found) if u64::try_from(found) == Ok(position) => {}
