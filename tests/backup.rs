@@ -371,50 +371,6 @@ fn lost_index_containers_and_segments_come_back_as_documented() {
 }
 
 #[test]
-fn a_backup_is_verified_with_its_keys_and_made_again_in_full() {
-    let house = House::new(1);
-    house.rests();
-    let place = house.place("backup");
-    let first = house.backup(&place);
-    let verify = |more: &[&str]| house.ask(&[&["backup", "verify", "--from", &place], more].concat());
-    let (exit, all, said) = verify(&["--all"]);
-    assert_eq!(exit, 0, "{said}");
-    assert_eq!(all["generations"][0]["name"], first["name"]);
-    assert!(all["keys_opened"].as_u64().unwrap() > 3, "{all}");
-    // A key that is damaged lies there all the same: only who opens it sees.
-    let keys = Path::new(&place)
-        .join("keys/containers")
-        .join(house.stored(0).file_name().unwrap());
-    let good = flip(&keys.join("container.key"));
-    assert_eq!(verify(&[]).0, 0);
-    let (exit, _, said) = verify(&["--all"]);
-    assert!(exit == 1 && said.contains("container.key"), "{said}");
-    // The next run mends it: keys are compared as they are.
-    house.backup(&place);
-    assert_eq!(fs::read(keys.join("container.key")).unwrap(), good);
-    fs::remove_file(keys.join("beside.key")).unwrap();
-    let (exit, _, said) = verify(&[]);
-    assert!(
-        exit == 1 && said.contains("beside.key") && said.contains("--keys-from"),
-        "{said}"
-    );
-    house.backup(&place);
-    assert_eq!(verify(&["--all"]).0, 0);
-
-    // Objects that generations share are mended by reading everything again.
-    for (name, _) in files_below(&Path::new(&place).join("objects")) {
-        flip(&Path::new(&place).join("objects").join(name));
-    }
-    assert_eq!(verify(&["--all"]).0, 1);
-    let (exit, _, said) = house.ask(&["backup", "--to", &place, "--full", "--rate", "unlimited"]);
-    assert_eq!(exit, 0, "{said}");
-    let (exit, _, said) = verify(&[]);
-    assert_eq!(exit, 0, "{said}");
-    let (exit, _, said) = house.ask(&["restore", "--from", &place, "--to", &house.place("restored")]);
-    assert_eq!(exit, 0, "{said}");
-}
-
-#[test]
 fn a_damaged_backup_is_named_and_puts_nothing_in_place() {
     let house = House::new(1);
     let place = house.place("backup");

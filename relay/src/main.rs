@@ -378,7 +378,11 @@ fn verify(place: &Place, files: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 fn witnessed(config: &Config, log_vkey: &str) -> anyhow::Result<Vec<String>> {
-    let kept = relay::log::Kept::open(config)?;
+    let notes = match (&config.containers, &config.store) {
+        (None, Some(address)) => Some(store::notes(address)?),
+        _ => None,
+    };
+    let kept = relay::log::Kept::open(config, notes)?;
     Ok(runtime()?.block_on(kept.witnessed(log_vkey))?)
 }
 

@@ -35,6 +35,7 @@ pub use index::Row;
 pub use memory::MemoryStore;
 pub use notes::Notes;
 pub use open::{StoreOpenError, open};
+pub use postgres::notes;
 pub use postgres::{PostgresAddress, PostgresError, PostgresReader, PostgresStore};
 pub use replica::{Applied, IndexCopy, Replica, ReplicaError};
 pub use uploads::{Grown, UploadRow, UploadRows};

@@ -14,7 +14,6 @@ use formats::trail::{Checkpoint, WitnessKey, cosignatures, with_cosignatures};
 use futures_util::future::join_all;
 use http::StatusCode;
 
-use super::kept::WITNESSED;
 use super::prove_consistency;
 use crate::config::Witness;
 use crate::context::Context;
@@ -99,14 +98,14 @@ async fn round(context: &Context, all: &mut [Asked]) -> Result<(), String> {
     }
     metrics::gauge!(observe::WITNESSED_SIZE).set(checkpoint.size as f64);
     remember(&mut by_witness, all.iter().map(|asked| &asked.witness.key), &cosigned);
-    let kept = context.kept.put_witnesses(&by_witness).await;
+    let kept = context.kept.put_witnesses(checkpoint.size, &by_witness).await;
     kept.map_err(|error| error.to_string())?;
     // One that another relay has kept meanwhile, and that says more, stays.
     let newest = context.kept.newest_witnessed(&context.log_vkey).await;
     if newest.is_some_and(|newest| says_more(&newest, &cosigned, &context.log_vkey)) {
         return Ok(());
     }
-    let kept = context.kept.put(WITNESSED, cosigned.into_bytes()).await;
+    let kept = context.kept.put_witnessed(checkpoint.size, cosigned).await;
     kept.map_err(|error| error.to_string())
 }
 

@@ -171,7 +171,7 @@ impl Relay {
         let fetcher = Arc::new(Fetcher::open(kept, config.trust.clone(), rest, Arc::clone(&news))?);
         let context = Context::new(Rooms {
             log_vkey,
-            kept: log::Kept::open(&config)?,
+            kept: log::Kept::open(&config, store.notes())?,
             containers,
             uploads,
             store: Arc::clone(&store),

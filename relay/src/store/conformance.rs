@@ -18,6 +18,7 @@ mod archived;
 pub mod erased;
 mod held;
 mod log;
+pub mod model;
 mod revised;
 
 /// Runs all of it on an empty store whose log has this verification key.

@@ -2,7 +2,7 @@
 
 mod erased;
 mod histories;
-mod model;
+mod strategy;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use formats::trail::LogKey;
 
-use super::conformance::{acceptance, all, submission};
+use super::conformance::{acceptance, all, model, submission};
 use super::index::{Changes, Table as _};
 use super::sled::SledTable;
 use super::{Embedded as _, Fault, FaultyStore, FileStore, IndexKind, MemoryStore, OpenError, Store, StoreError};

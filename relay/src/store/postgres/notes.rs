@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::PostgresError;
+use super::address::PostgresAddress;
 use super::link::{Link, Session};
 use super::trouble::Trouble;
 use crate::store::{Notes, StoreError};
@@ -10,6 +12,14 @@ const READ: &str = "SELECT content FROM hikyaku_notes WHERE name = $1";
 const PUT: &str = "INSERT INTO hikyaku_notes (name, number, content) VALUES ($1, $2, $3) \
      ON CONFLICT (name) DO UPDATE SET number = excluded.number, content = excluded.content \
      WHERE hikyaku_notes.number <= excluded.number";
+
+/// The notes alone, for who needs nothing else of the database. Blocks.
+///
+/// # Errors
+/// [`PostgresError`] if it cannot be reached.
+pub fn notes(address: &PostgresAddress) -> Result<Arc<dyn Notes>, PostgresError> {
+    Ok(Arc::new(NoteTable(Arc::new(Link::open(address)?))))
+}
 
 /// The table.
 pub(super) struct NoteTable(pub(super) Arc<Link>);

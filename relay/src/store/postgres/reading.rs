@@ -190,7 +190,7 @@ fn damaged(position: u64, what: &'static str) -> TrailError {
 
 /// Whether a record says what the log has committed to; what is erased says nothing.
 fn opened(keys: &MonthKeys, record: &SealedRecord) -> bool {
-    open(keys, record).and_then(|found| found.record()).is_ok()
+    open(keys, record.clone()).and_then(|found| found.record()).is_ok()
 }
 
 /// The record of a row, which must be the one of this position.

@@ -9,55 +9,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{RngSeed, TestRunner};
 
+use super::super::conformance::model::{Model, Turn, live};
 use super::super::{Fault, FaultyStore, FileStore, IndexKind, MemoryStore, Store, StoreError};
-use super::model::{Model, SUBMISSIONS, Step, Turn};
+use super::strategy::{histories, turn};
 use super::{Bad, Trouble, key, keys};
 use crate::trail::Disk;
-
-fn step() -> impl Strategy<Value = Step> {
-    let (number, facility, device) = (0..SUBMISSIONS, 0..3usize, 0..2usize);
-    prop_oneof![
-        1 => facility.clone().prop_map(Step::Join),
-        1 => (facility.clone(), device.clone()).prop_map(|(facility, device)| Step::Enrol(facility, device)),
-        1 => (facility.clone(), device).prop_map(|(facility, device)| Step::Revoke(facility, device)),
-        3 => (number.clone(), any::<bool>()).prop_map(|(number, all)| Step::Accept(number, all)),
-        2 => number.clone().prop_map(Step::Wait),
-        2 => (number.clone(), any::<bool>()).prop_map(|(number, accept)| Step::Decide(number, accept)),
-        4 => (number.clone(), facility.clone(), any::<bool>()).prop_map(|(number, to, view)| Step::Look(number, to, view)),
-        2 => (number.clone(), facility).prop_map(|(number, by)| Step::Acknowledge(number, by)),
-        1 => number.clone().prop_map(Step::Hold),
-        1 => number.prop_map(Step::Lift),
-    ]
-}
-
-fn turn() -> impl Strategy<Value = Turn> {
-    // Two steps about one thing in one batch would each be judged by what was before both.
-    let about = |step: &Step| match *step {
-        Step::Join(facility) => (0, facility as u64, 0),
-        Step::Enrol(facility, device) | Step::Revoke(facility, device) => (1, facility as u64, device as u64),
-        Step::Accept(number, _)
-        | Step::Wait(number)
-        | Step::Decide(number, _)
-        | Step::Look(number, ..)
-        | Step::Acknowledge(number, _)
-        | Step::Hold(number)
-        | Step::Lift(number) => (2, number, 0),
-    };
-    let steps = proptest::collection::vec(step(), 1..4).prop_map(move |mut steps| {
-        let mut seen = Vec::new();
-        steps.retain(|step| {
-            let new = !seen.contains(&about(step));
-            seen.push(about(step));
-            new
-        });
-        steps
-    });
-    (steps, proptest::bool::weighted(0.08)).prop_map(|(steps, reopen)| Turn { steps, reopen })
-}
-
-fn histories() -> impl Strategy<Value = Vec<Turn>> {
-    proptest::collection::vec(turn(), 1..60)
-}
 
 fn runner() -> TestRunner {
     let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |value| value.parse().unwrap());
@@ -73,20 +29,6 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-/// Lives `history` on a store; `reopen` closes and opens it.
-async fn live<S: Store>(mut store: S, history: &[Turn], reopen: impl Fn(S) -> S) {
-    let mut model = Model::default();
-    for turn in history {
-        if turn.reopen {
-            store = reopen(store);
-            model.agrees(&store).await;
-        }
-        let done = store.commit(turn.batch()).committed().await;
-        assert_eq!(done.map(|done| done.positions), model.take(turn), "{turn:?}");
-    }
-    model.agrees(&reopen(store)).await;
-}
-
 fn open(data: &Path) -> FileStore {
     FileStore::open(data, key(), &keys()).unwrap()
 }
@@ -94,7 +36,7 @@ fn open(data: &Path) -> FileStore {
 #[test]
 fn memory_store_does_as_the_model() {
     let lived = runner().run(&histories(), |history| {
-        runtime().block_on(live(MemoryStore::new(key()).unwrap(), &history, |store| store));
+        runtime().block_on(live(MemoryStore::new(key()).unwrap(), &history, async |store| store));
         Ok(())
     });
     assert!(lived.is_ok(), "{}", lived.unwrap_err());
@@ -114,7 +56,7 @@ fn file_store_does_as_the_model(kind: IndexKind) {
     let lived = runner().run(&histories(), |history| {
         let data = tempfile::tempdir().unwrap();
         let open = || FileStore::open_in(kind, data.path(), key(), &keys()).unwrap();
-        let reopen = |store| {
+        let reopen = async |store| {
             drop(store);
             open()
         };

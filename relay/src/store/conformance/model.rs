@@ -6,15 +6,22 @@ use formats::envelope::Category;
 use formats::trail::{Access, Event, Submission};
 use formats::wire::{FacilityCode, Purpose, RecipientState, SubmissionState};
 
-use super::super::conformance::{batch, submission};
-use super::super::{Batch, Condition, Store, StoreError};
+use super::{batch, submission};
+use crate::store::{Batch, Condition, Store, StoreError};
 
 /// Facilities of all histories.
-pub(super) const FACILITIES: [&str; 3] = ["x-a", "x-b", "x-c"];
+pub const FACILITIES: [&str; 3] = ["x-a", "x-b", "x-c"];
+
+/// Numbers of submissions in all histories.
+pub const SUBMISSIONS: u64 = 5;
 
 /// One thing that is tried.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+#[expect(
+    missing_docs,
+    reason = "each is what its record says, of a number and places in the lists"
+)]
+pub enum Step {
     Join(usize),
     Enrol(usize, usize),
     Revoke(usize, usize),
@@ -30,9 +37,11 @@ pub(super) enum Step {
 
 /// Steps that happen together or not at all, and whether the store is closed and opened before.
 #[derive(Debug, Clone)]
-pub(super) struct Turn {
-    pub(super) steps: Vec<Step>,
-    pub(super) reopen: bool,
+pub struct Turn {
+    /// What is tried.
+    pub steps: Vec<Step>,
+    /// Whether the store is closed and opened before.
+    pub reopen: bool,
 }
 
 fn code(facility: usize) -> FacilityCode {
@@ -161,7 +170,9 @@ impl Step {
 }
 
 impl Turn {
-    pub(super) fn batch(&self) -> Batch {
+    /// As a store takes it.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
         let (events, conditions) = self.steps.iter().map(Step::event).unzip();
         batch(events, conditions)
     }
@@ -180,7 +191,7 @@ struct Known {
 
 /// What must be there.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Model {
+pub struct Model {
     facilities: Vec<usize>,
     /// Revoked or not.
     devices: BTreeMap<(usize, usize), bool>,
@@ -190,12 +201,16 @@ pub(super) struct Model {
 
 impl Model {
     /// Number of records.
-    pub(super) fn size(&self) -> u64 {
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.log.len() as u64
     }
 
     /// The turn as a whole: its conditions are judged before any of it happens.
-    pub(super) fn take(&mut self, turn: &Turn) -> Result<Vec<u64>, StoreError> {
+    ///
+    /// # Errors
+    /// The condition that does not hold, as a store says it.
+    pub fn take(&mut self, turn: &Turn) -> Result<Vec<u64>, StoreError> {
         if let Some(step) = turn.steps.iter().find(|step| !self.may(step)) {
             return Err(StoreError::Conflict(step.event().1));
         }
@@ -291,7 +306,7 @@ impl Model {
     }
 
     /// Compares everything that can be asked.
-    pub(super) async fn agrees(&self, store: &impl Store) {
+    pub async fn agrees(&self, store: &impl Store) {
         assert_eq!(store.size().await.unwrap(), self.size());
         let records = store.records(None, 0, 10_000).await.unwrap();
         assert_eq!(records.len(), self.log.len());
@@ -360,5 +375,16 @@ impl Model {
     }
 }
 
-/// Numbers of submissions in all histories.
-pub(super) const SUBMISSIONS: u64 = 5;
+/// Lives `history` on a store and beside it in the model; `reopen` closes and opens the store.
+pub async fn live<S: Store>(mut store: S, history: &[Turn], reopen: impl AsyncFn(S) -> S) {
+    let mut model = Model::default();
+    for turn in history {
+        if turn.reopen {
+            store = reopen(store).await;
+            model.agrees(&store).await;
+        }
+        let done = store.commit(turn.batch()).committed().await;
+        assert_eq!(done.map(|done| done.positions), model.take(turn), "{turn:?}");
+    }
+    model.agrees(&reopen(store).await).await;
+}
