@@ -50,7 +50,7 @@ async fn erase(store: &Arc<dyn Store>) {
         seen: store.size().await.unwrap(),
     };
     let mut destroyed = batch(vec![event], vec![closed]);
-    destroyed.time = at(40 * 86_400);
+    destroyed.time = at(440 * 86_400);
     store.commit(destroyed).committed().await.unwrap();
 }
 
@@ -83,16 +83,16 @@ async fn erased_store() -> Arc<dyn Store> {
     commit(head("2026-11-24"), 1).await;
     commit(Event::Accepted(Box::new(submission(50, "x-a", &["x-b"]))), 1).await;
     for number in 200..205 {
-        commit(Event::Accepted(Box::new(submission(number, "x-a", &["x-b"]))), 39).await;
+        commit(Event::Accepted(Box::new(submission(number, "x-a", &["x-b"]))), 439).await;
     }
     erase(&store).await;
-    commit(head("2027-01-02"), 40).await;
+    commit(head("2028-02-06"), 440).await;
     store
 }
 
 async fn ask_late(store: &Arc<dyn Store>, query: Query, format: Format) -> String {
     let request = Request {
-        now: at(40 * 86_400 + 60),
+        now: at(440 * 86_400 + 60),
         ..request(query, format, Encoding::Utf8)
     };
     let export = export(Arc::clone(store), request).await.unwrap();
@@ -177,7 +177,7 @@ async fn the_printed_page_tells_what_is_erased_from_what_is_missing() {
 
 async fn ask_late_bytes(store: &Arc<dyn Store>, query: Query) -> Vec<u8> {
     let request = Request {
-        now: at(40 * 86_400 + 60),
+        now: at(440 * 86_400 + 60),
         ..request(query, Format::Pdf, Encoding::Utf8)
     };
     collected(export(Arc::clone(store), request).await.unwrap()).await
