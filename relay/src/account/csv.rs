@@ -101,12 +101,18 @@ fn list(out: &mut Vec<u8>, list: &List<'_>) {
     finish(out, start);
 }
 
+/// Whether a byte puts its cell into quotes.
+const QUOTED: [bool; 256] = {
+    let mut quoted = [false; 256];
+    (quoted[b',' as usize], quoted[b'"' as usize]) = (true, true);
+    (quoted[b'\r' as usize], quoted[b'\n' as usize]) = (true, true);
+    quoted
+};
+
 /// Ends the cell that begins at `start`: as it is, or quoted, or kept from being a formula.
 fn finish(out: &mut Vec<u8>, start: usize) {
     let cell = out.get(start..).unwrap_or_default();
-    // To the end of it, whatever is found: many bytes are looked at in one step then.
-    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
-    let quoted = cell.iter().fold(false, |found, byte| found | special(byte));
+    let quoted = cell.iter().any(|byte| QUOTED[usize::from(*byte)]);
     if !quoted && !formula(cell) {
         out.push(b',');
         return;

@@ -114,9 +114,29 @@ pub(super) struct Filter<'a> {
 impl<'a> Entry<'a> {
     /// Reads a body; `None` if it is none of version 1.
     pub(super) fn read(body: &'a str) -> Option<Self> {
-        scan::read(body)
-            .or_else(|| serde_json::from_str(body).ok())
-            .filter(|entry: &Self| entry.v == 1)
+        let mut entry = Self::default();
+        entry.take(body)?;
+        Some(entry)
+    }
+
+    /// Reads a body in the place of the one it was, and in its memory; `None` if it is none of version 1.
+    pub(super) fn take(&mut self, body: &'a str) -> Option<()> {
+        self.clear();
+        if scan::read(body, self).is_none() {
+            *self = serde_json::from_str(body).ok()?;
+        }
+        (self.v == 1).then_some(())
+    }
+
+    fn clear(&mut self) {
+        *self = Self {
+            facility_seq: Sequences(emptied(&mut self.facility_seq.0)),
+            recipients: emptied(&mut self.recipients),
+            documents: emptied(&mut self.documents),
+            scope: emptied(&mut self.scope),
+            categories: emptied(&mut self.categories),
+            ..Self::default()
+        };
     }
 
     /// Whose record it is first of all: who sent, who looked, who did it.
@@ -138,6 +158,12 @@ impl<'a> Entry<'a> {
         let found = self.facility_seq.0.iter().find(|(code, _)| code.as_str() == facility);
         found.map(|(_, number)| *number)
     }
+}
+
+fn emptied<T>(list: &mut Vec<T>) -> Vec<T> {
+    let mut list = std::mem::take(list);
+    list.clear();
+    list
 }
 
 /// Text of the body itself where it has no escapes.

@@ -157,8 +157,9 @@ impl Writer {
     /// A page of records.
     pub(super) fn page(&mut self, page: &[StoredRecord]) -> Result<Vec<u8>, StoreError> {
         let mut out = Vec::with_capacity(page.len() * 512);
+        let mut entry = Entry::default();
         for stored in page {
-            self.record(&mut out, stored)?;
+            self.record(&mut out, stored, &mut entry)?;
         }
         if (self.format, self.encoding) == (Format::Csv, Encoding::ShiftJis) {
             out = csv::shift_jis(&out);
@@ -174,13 +175,17 @@ impl Writer {
         let Some(content) = &stored.content else {
             return Ok(false);
         };
-        let entry = Entry::read(&content.body).ok_or_else(|| {
-            StoreError::Broken(format!("record {}: not a trail record of version 1", stored.position))
-        })?;
+        let entry = Entry::read(&content.body).ok_or_else(|| not_a_record(stored))?;
         Ok(self.wanted(&entry))
     }
 
-    fn record(&mut self, out: &mut Vec<u8>, stored: &StoredRecord) -> Result<(), StoreError> {
+    /// One record, read into `entry`.
+    fn record<'a>(
+        &mut self,
+        out: &mut Vec<u8>,
+        stored: &'a StoredRecord,
+        entry: &mut Entry<'a>,
+    ) -> Result<(), StoreError> {
         let Some(content) = &stored.content else {
             // What is erased cannot be told to be of a patient or person.
             self.summary.erased();
@@ -189,16 +194,14 @@ impl Writer {
             }
             return Ok(());
         };
-        let entry = Entry::read(&content.body).ok_or_else(|| {
-            StoreError::Broken(format!("record {}: not a trail record of version 1", stored.position))
-        })?;
+        entry.take(&content.body).ok_or_else(|| not_a_record(stored))?;
         let closes = stored.position == self.of_log.reading;
-        if !closes && !self.wanted(&entry) {
+        if !closes && !self.wanted(entry) {
             return Ok(());
         }
         let mut row = Row::of(
             stored.position,
-            &entry,
+            entry,
             self.query.facility.as_ref().map(|code| code.as_str()),
         );
         if closes {
@@ -244,4 +247,8 @@ impl Writer {
             _ => Vec::new(),
         })
     }
+}
+
+fn not_a_record(stored: &StoredRecord) -> StoreError {
+    StoreError::Broken(format!("record {}: not a trail record of version 1", stored.position))
 }

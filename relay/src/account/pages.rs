@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use formats::wire::FacilityCode;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::{ExportError, Query};
@@ -11,6 +12,8 @@ use crate::store::{Store, StoreError, StoredRecord};
 
 /// So many records are asked for at once; the store hands on fewer where they are large.
 const PAGE: usize = 1024;
+/// So many pages of the whole trail are read at once.
+const AT_ONCE: usize = 2;
 /// So many are looked through at once for one that still has its time.
 const PROBE: usize = 64;
 
@@ -59,7 +62,7 @@ async fn first_at(store: &dyn Store, time: &str, end: u64) -> Result<u64, StoreE
     Ok(low)
 }
 
-/// Reads pages on until the range ends or nobody wants them; then the record of the reading itself, which every export has whatever
+/// Reads pages on until the range ends or nobody wants them, of the whole trail some at once; then the record of the reading itself, which every export has whatever
 /// its period is. If the records of a month are erased meanwhile, it ends with an error: some may be missing.
 pub(super) fn ahead(
     store: Arc<dyn Store>,
@@ -70,16 +73,34 @@ pub(super) fn ahead(
     let (pages, wanted) = channel(1);
     tokio::spawn(async move {
         let before = destroyed(&*store).await;
-        let mut next = range.start;
-        while next < range.end {
-            let page = store.records(facility.as_ref(), next, PAGE).await.map(|mut page| {
-                next = page.last().map_or(range.end, |last| last.position + 1);
-                page.retain(|stored| stored.position < range.end);
-                page
-            });
-            let failed = page.is_err();
-            if pages.send(page.map_err(Into::into)).await.is_err() || failed {
-                return;
+        let read = |next: u64, end: u64| {
+            let page = store.records(facility.as_ref(), next, PAGE.min(end.saturating_sub(next) as usize));
+            async move {
+                page.await.map(|mut page| {
+                    let next = page.last().map_or(end, |last| last.position + 1);
+                    page.retain(|stored| stored.position < end);
+                    (page, next, end)
+                })
+            }
+        };
+        // Where the records of a facility lie its page before tells.
+        let step = if facility.is_some() { usize::MAX } else { PAGE };
+        let starts = range.clone().step_by(step);
+        let mut parts = stream::iter(starts)
+            .map(|start| read(start, start.saturating_add(step as u64).min(range.end)))
+            .buffered(AT_ONCE);
+        while let Some(mut part) = parts.next().await {
+            loop {
+                let rest = part.as_ref().ok().map(|(_, next, end)| (*next, *end));
+                let page = part.map(|(page, ..)| page).map_err(Into::into);
+                if pages.send(page).await.is_err() {
+                    return;
+                }
+                match rest {
+                    None => return,
+                    Some((next, end)) if next < end => part = read(next, end).await,
+                    Some(_) => break,
+                }
             }
         }
         let after = destroyed(&*store).await;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use super::{Place, SealedRecord, TrailError, TrailReader, group, segment};
 
 /// Bytes read from the file at once, at most, and for one record.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 128 << 10;
 const ROOM: usize = 16 << 10;
 /// So many records are read over to come to the next one wanted, rather than looking it up.
 const STRIDE: u64 = 16;

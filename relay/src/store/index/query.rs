@@ -82,7 +82,7 @@ pub(in crate::store) fn open(keys: &MonthKeys, sealed: SealedRecord) -> Result<S
 /// Records read together where their sizes are not known before.
 const CHUNK: usize = 128;
 /// Bytes after which a page of records ends.
-const MOST: usize = 8 << 20;
+const MOST: usize = 4 << 20;
 /// So many rows are read at once where all are asked for.
 const PAGE: usize = 1000;
 
@@ -245,15 +245,16 @@ impl Query<'_> {
     }
 
     fn opened(&self, sealed: Vec<SealedRecord>) -> Result<Vec<StoredRecord>, StoreError> {
-        let open = |sealed: SealedRecord| {
+        let mut found = Vec::with_capacity(sealed.len());
+        for sealed in sealed {
             let key = sealed.key;
             let stored = open(self.keys, sealed)?;
             if stored.content.is_none() && !destroyed(self.table, key)? {
                 return Err(missing(key));
             }
-            Ok(stored)
-        };
-        sealed.into_iter().map(open).collect()
+            found.push(stored);
+        }
+        Ok(found)
     }
 
     pub(in crate::store) fn months(&self) -> Result<Vec<Month>, StoreError> {
