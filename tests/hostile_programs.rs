@@ -17,11 +17,8 @@ use containers::{Signing, containers, large_referral};
 /// Size of a hostile part.
 const SIZE: usize = 10_000_000;
 /// What a client may have resident beside what it needs for a small letter. What a relay keeps may be twice as much in all, for its heap
-/// is in pieces after so many kinds of parts.
+/// is in pieces after so many kinds of parts; what it takes for one container beside what it had before may not.
 const MEMORY: u64 = 64 << 20;
-/// What a relay may take for one hostile container beside what it had before: the container's signature as it came, as it is judged, and
-/// as the report holds it, at once.
-const TAKEN: u64 = 96 << 20;
 /// How much longer a client may work on it than on an honest container as large. What is not optimised takes longest in parsers.
 const RATIO: u32 = if cfg!(debug_assertions) { 200 } else { 80 };
 /// Processor time is told in hundredths of a second: a shorter yardstick would measure nothing.
@@ -171,8 +168,12 @@ fn a_relay_refuses_hostile_containers_and_goes_on() {
     honest(&stage, &pair, &signing);
     let before = resident_memory(stage.relay.pid());
     let pid = stage.relay.pid();
+    let wanted = std::env::var("HIKYAKU_HOSTILE_ONLY").unwrap_or_default();
     let mut highest = 0;
     for hostile in containers(&signing, &|| pair.referral(|_, _| {})) {
+        if !hostile.name.contains(&wanted) {
+            continue;
+        }
         forget_peak(pid);
         let resident = resident_memory(pid).unwrap_or_default();
         let reply = pair.clinic.submit(&stage.relay, &hostile.bytes);
@@ -186,7 +187,7 @@ fn a_relay_refuses_hostile_containers_and_goes_on() {
             taken >> 10,
             resident >> 10
         );
-        assert!(taken < TAKEN, "{name} took {taken} bytes of the relay");
+        assert!(taken < MEMORY, "{name} took {taken} bytes of the relay");
         match reply.status {
             201 => assert!(hostile.ugly, "{name} is accepted"),
             422 => assert!(

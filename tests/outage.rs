@@ -9,6 +9,8 @@ mod answers;
 mod freshness;
 #[path = "outage/issuer.rs"]
 mod issuer;
+#[path = "outage/responders.rs"]
+mod responders;
 #[path = "outage/revocation.rs"]
 mod revocation;
 #[path = "outage/sender.rs"]
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use formats::cades::{Profile, SignedData};
 use kit::stage::{PERSON, SECRETS};
-use kit::{Card, CardSpec, ContainerOptions, Desk, Fault, Pair, RelayOptions, Services, Stage};
+use kit::{Card, CardSpec, ContainerOptions, CrlReason, Desk, Fault, Pair, RelayOptions, Services, Stage};
 use serde_json::Value;
 use time::OffsetDateTime;
 

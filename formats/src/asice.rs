@@ -20,6 +20,7 @@ pub use writer::{FilePlan, SignedManifest, WriteError, manifest_for, write};
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::digest::{DigestAlgorithm, Digests};
 use crate::envelope::Envelope;
@@ -114,8 +115,8 @@ pub struct Reference {
 pub struct SignatureFile {
     /// Entry name.
     pub name: String,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// Its bytes, held once however often the container is copied.
+    pub bytes: Arc<[u8]>,
 }
 
 /// One time-stamp token file, unparsed.
@@ -123,8 +124,8 @@ pub struct SignatureFile {
 pub struct TokenFile {
     /// Entry name.
     pub name: String,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// Its bytes, held once however often the container is copied.
+    pub bytes: Arc<[u8]>,
 }
 
 /// One file as it was found.

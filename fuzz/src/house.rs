@@ -72,7 +72,12 @@ fn signed() -> (BTreeSet<Vec<u8>>, BTreeSet<[u8; 32]>) {
     let mut manifests = BTreeSet::new();
     for container in containers {
         let container = Container::read(&mut Cursor::new(container)).expect("memory does not fail");
-        signatures.extend(container.signatures.into_iter().map(|signature| signature.bytes));
+        signatures.extend(
+            container
+                .signatures
+                .into_iter()
+                .map(|signature| signature.bytes.to_vec()),
+        );
         let digests = container.manifests.iter().map(|manifest| &manifest.digests);
         manifests.extend(digests.filter_map(|all| all.get(DigestAlgorithm::Sha256).map(<[u8]>::to_vec)));
     }

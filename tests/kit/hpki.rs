@@ -208,6 +208,15 @@ impl TestHpki {
         })
     }
 
+    /// Certificate of a CA that names its issuer's responder in place of a list.
+    #[must_use]
+    pub fn ca_by_responder(&self, ca: Ca) -> Vec<u8> {
+        self.ca_with(ca, |extensions| {
+            extensions.retain(|one| one.extn_id != rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS);
+            extensions.push(ocsp_location(&self.url(ca.issuer().ocsp_path())));
+        })
+    }
+
     /// Issues a card.
     #[must_use]
     pub fn card(&self, spec: CardSpec) -> Card {

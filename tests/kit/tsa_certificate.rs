@@ -8,7 +8,7 @@ use x509_cert::ext::pkix::KeyUsages;
 use crate::card::usage;
 use crate::hpki::{Ca, Issue, TestHpki, end_of_day_in_japan};
 use crate::keys::Key;
-use crate::x509::{distribution_points, extended_key_usage, key_usage, name, subject_key_identifier};
+use crate::x509::{distribution_points, extended_key_usage, key_usage, name, ocsp_location, subject_key_identifier};
 
 impl TestHpki {
     /// The time stamp authority's certificate, DER: extendedKeyUsage critical, timeStamping only.
@@ -27,6 +27,9 @@ impl TestHpki {
         ];
         if spec.with_crldp {
             extensions.push(distribution_points(None, &self.url(spec.ca.crl_path())));
+        }
+        if spec.with_ocsp {
+            extensions.push(ocsp_location(&self.url(spec.ca.ocsp_path())));
         }
         if !spec.purposes.is_empty() {
             extensions.push(extended_key_usage(&spec.purposes, spec.critical));
@@ -65,6 +68,8 @@ pub struct TsaSpec {
     pub critical: bool,
     /// Whether the certificate says where its CRL is.
     pub with_crldp: bool,
+    /// Whether it says where the responder is.
+    pub with_ocsp: bool,
     /// notBefore; by default three years ago.
     pub not_before: Option<OffsetDateTime>,
     /// notAfter; by default eight years ahead.
@@ -80,6 +85,7 @@ impl Default for TsaSpec {
             purposes: vec![rfc5280::ID_KP_TIME_STAMPING],
             critical: true,
             with_crldp: true,
+            with_ocsp: false,
             not_before: None,
             not_after: None,
         }

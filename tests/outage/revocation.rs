@@ -1,7 +1,6 @@
 //! A card that is revoked on the way: what was stamped before stays good, what was not is refused, also after waiting.
 
 use super::*;
-use kit::CrlReason;
 use kit::desk::append;
 
 /// Sends the first half of `container`; where the rest goes.

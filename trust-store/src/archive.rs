@@ -50,7 +50,7 @@ pub fn embed(
     let applied = archive.applied(container)?;
     for file in &applied.signatures {
         let bytes = embedded(&file.bytes, anchors, evidence)?;
-        if bytes != file.bytes {
+        if *bytes != *file.bytes {
             archive.put(&file.name, bytes)?;
         }
     }

@@ -124,7 +124,7 @@ impl Archive {
                     |file| &file.name,
                     SignatureFile {
                         name: name.clone(),
-                        bytes: bytes.clone(),
+                        bytes: bytes.as_slice().into(),
                     },
                 ),
                 Own::Token => replace(
@@ -132,7 +132,7 @@ impl Archive {
                     |file| &file.name,
                     TokenFile {
                         name: name.clone(),
-                        bytes: bytes.clone(),
+                        bytes: bytes.as_slice().into(),
                     },
                 ),
                 Own::Archive => {
@@ -159,7 +159,7 @@ impl Archive {
         let applied = self.applied(container)?;
         let newest = applied.archives.iter().find(|archive| archive.name == NEWEST);
         let token = newest.and_then(|newest| applied.tokens.iter().find(|token| token.name == newest.token));
-        Ok(token.map(|token| (token.name.clone(), token.bytes.clone())))
+        Ok(token.map(|token| (token.name.clone(), token.bytes.to_vec())))
     }
 
     /// The next archive manifest: over every file, manifest, signature file, and all archive manifests and tokens there are.

@@ -203,7 +203,7 @@ impl Container {
                     let (bytes, _) = whole(reader, entry, MAX_SIGNATURE_SIZE as u64)?;
                     self.signatures.push(SignatureFile {
                         name: name.to_owned(),
-                        bytes,
+                        bytes: bytes.into(),
                     });
                 }
                 Own::Envelope => {
@@ -232,7 +232,7 @@ impl Container {
                     let (bytes, _) = whole(reader, entry, MAX_SIGNATURE_SIZE as u64)?;
                     self.tokens.push(TokenFile {
                         name: name.to_owned(),
-                        bytes,
+                        bytes: bytes.into(),
                     });
                 }
                 Own::Other => {

@@ -21,7 +21,7 @@ use crate::tlv::{self, Cursor};
 /// id-ce-expiredCertsOnCRL, X.509 §9.5.2.9
 const EXPIRED_CERTS_ON_CRL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.60");
 /// Issuers named in one indirect CRL.
-const MAX_ISSUERS: usize = 1_024;
+const MAX_ISSUERS: u16 = 1_024;
 
 /// Signatures verified for one validation. An archive of daily lists stays far below.
 const MAX_VERIFICATIONS: usize = 16_384;
@@ -123,14 +123,18 @@ pub struct Crl {
 /// One line. There may be hundreds of thousands: small, and without anything of its own on the heap.
 #[derive(Clone)]
 struct Entry {
-    issuer: usize,
+    issuer: u16,
+    reason: Reason,
     /// Where the serial number stands.
     serial: Range<u32>,
     /// Seconds since 1970: CRLs know nothing finer.
     at: i64,
-    invalidity_date: Option<i64>,
-    reason: Reason,
+    /// Likewise; [`NO_DATE`] where there is none.
+    invalidity_date: i64,
 }
+
+/// Earlier than any date that can be written.
+const NO_DATE: i64 = i64::MIN;
 
 impl std::fmt::Debug for Crl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -205,7 +209,7 @@ impl Crl {
                     issuer: 0,
                     serial: short(offset_of(serial))?..short(offset_of(serial) + serial.len())?,
                     at: at.unix_timestamp(),
-                    invalidity_date: None,
+                    invalidity_date: NO_DATE,
                     reason: Reason::Unspecified,
                 };
                 if let Some(extensions) = entry.optional(tlv::SEQUENCE)? {
@@ -247,7 +251,7 @@ impl Crl {
         &mut self,
         mut list: Cursor<'_>,
         entry: &mut Entry,
-        current_issuer: &mut usize,
+        current_issuer: &mut u16,
     ) -> Result<(), Malformed> {
         while !list.is_empty() {
             let mut fields = list.expect(tlv::SEQUENCE)?.inside();
@@ -259,7 +263,7 @@ impl Crl {
                     [code] => entry.reason = Reason::from_code(*code),
                     _ => return Err(Malformed("a reason code that does not parse")),
                 },
-                ids::ID_CE_INVALIDITY_DATE => entry.invalidity_date = Some(value.time()?.unix_timestamp()),
+                ids::ID_CE_INVALIDITY_DATE => entry.invalidity_date = value.time()?.unix_timestamp(),
                 ids::ID_CE_CERTIFICATE_ISSUER => {
                     let names = GeneralName::parse_all(value.expect(tlv::SEQUENCE)?.inside())?;
                     let name = names.into_iter().find_map(|name| match name {
@@ -267,13 +271,14 @@ impl Crl {
                         _ => None,
                     });
                     let name = name.ok_or(Malformed("a certificate issuer without directory name"))?;
-                    *current_issuer = match self.issuers.iter().position(|known| *known == name) {
-                        Some(position) => position,
-                        None if self.issuers.len() < MAX_ISSUERS => {
+                    let known = (0..MAX_ISSUERS).zip(&self.issuers).find(|(_, known)| **known == name);
+                    *current_issuer = match (known, u16::try_from(self.issuers.len())) {
+                        (Some((position, _)), _) => position,
+                        (None, Ok(next)) if next < MAX_ISSUERS => {
                             self.issuers.push(name);
-                            self.issuers.len() - 1
+                            next
                         }
-                        None => return Err(Malformed("more certificate issuers than are read")),
+                        _ => return Err(Malformed("more certificate issuers than are read")),
                     };
                 }
                 other if critical => self.not_understood = Some(other),
@@ -303,7 +308,9 @@ impl Crl {
     /// The entry for a certificate.
     #[must_use]
     pub fn find(&self, issuer: &DistinguishedName, serial: &[u8]) -> Option<Revocation> {
-        let issuer = self.issuers.iter().position(|known| known == issuer)?;
+        let (issuer, _) = (0..MAX_ISSUERS)
+            .zip(&self.issuers)
+            .find(|(_, known)| *known == issuer)?;
         let first = self
             .entries
             .partition_point(|entry| key(&self.der, entry) < (issuer, serial));
@@ -314,9 +321,8 @@ impl Crl {
         Some(Revocation {
             at: OffsetDateTime::from_unix_timestamp(entry.at).ok()?,
             reason: entry.reason,
-            invalidity_date: entry
-                .invalidity_date
-                .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+            // What marks that there is none is no time either.
+            invalidity_date: OffsetDateTime::from_unix_timestamp(entry.invalidity_date).ok(),
             this_update: self.this_update,
         })
     }
@@ -348,7 +354,7 @@ fn leniency(reason: Reason) -> u8 {
     }
 }
 
-fn key<'a>(der: &'a [u8], entry: &Entry) -> (usize, &'a [u8]) {
+fn key<'a>(der: &'a [u8], entry: &Entry) -> (u16, &'a [u8]) {
     let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
     let serial = der.get(place(entry.serial.start)..place(entry.serial.end));
     (entry.issuer, serial.unwrap_or_default())
@@ -425,7 +431,7 @@ mod tests {
                     serial,
                     at: day(at).unix_timestamp(),
                     reason,
-                    invalidity_date: None,
+                    invalidity_date: NO_DATE,
                 },
             );
             let found = read.find(&read.issuer, &0x0100_0001_u32.to_be_bytes()).unwrap();

@@ -201,10 +201,10 @@ impl<'c> Contents<'c> {
     fn of(container: Option<&'c Container>) -> Self {
         let mut signed = HashMap::new();
         for file in container.into_iter().flat_map(|container| &container.signatures) {
-            signed.insert(file.name.as_str(), (file.bytes.as_slice(), Profile::Document));
+            signed.insert(file.name.as_str(), (&*file.bytes, Profile::Document));
         }
         for file in container.into_iter().flat_map(|container| &container.tokens) {
-            signed.insert(file.name.as_str(), (file.bytes.as_slice(), Profile::Token));
+            signed.insert(file.name.as_str(), (&*file.bytes, Profile::Token));
         }
         Self {
             entries: container.map(Container::entries).unwrap_or_default(),

@@ -232,13 +232,13 @@ impl TrustFacts {
                 },
             policy: _, // `written`
         } = store;
-        let ders = |set: &AnchorSet| set.0.iter().map(|anchor| Bytes(anchor.der.clone())).collect();
+        let ders = |set: &AnchorSet| set.0.iter().map(|anchor| Bytes(anchor.der.as_slice().into())).collect();
         Self {
             hpki: ders(hpki),
             accredited: ders(accredited),
             jpki: ders(jpki),
             tsa: ders(tsa),
-            intermediates: intermediates.iter().cloned().map(Bytes).collect(),
+            intermediates: intermediates.iter().map(|der| Bytes(der.as_slice().into())).collect(),
             policy: written,
         }
     }
@@ -259,7 +259,7 @@ impl TrustFacts {
                 accredited: set(&self.accredited)?,
                 jpki: set(&self.jpki)?,
                 tsa: set(&self.tsa)?,
-                intermediates: self.intermediates.iter().map(|der| der.0.clone()).collect(),
+                intermediates: self.intermediates.iter().map(|der| der.0.to_vec()).collect(),
             },
             policy: Policy::from_toml(&self.policy)
                 .map_err(|_| ReplayError::Inconsistent("the policy cannot be read"))?,

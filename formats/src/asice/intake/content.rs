@@ -76,7 +76,10 @@ impl Intake {
             }
             Kind::Signature => {
                 on(IntakeEvent::Signature(&whole)).map_err(Failure::Theirs)?;
-                self.container.signatures.push(SignatureFile { name, bytes: whole });
+                self.container.signatures.push(SignatureFile {
+                    name,
+                    bytes: whole.into(),
+                });
                 self.expected.signature_passed();
             }
             Kind::Envelope => {

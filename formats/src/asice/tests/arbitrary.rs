@@ -161,7 +161,7 @@ proptest! {
         let paths: Vec<_> = container.files.iter().map(|file| file.path.as_str()).collect();
         prop_assert_eq!(paths, files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>());
         prop_assert_eq!(taken_out(&bytes, &container), files.iter().map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>());
-        prop_assert!(container.signatures.iter().map(|signature| &signature.bytes).eq(&signatures));
+        prop_assert!(container.signatures.iter().map(|signature| &*signature.bytes).eq(signatures.iter().map(Vec::as_slice)));
         prop_assert_eq!(substance(&take_in_cut(&bytes, &cuts).unwrap()), substance(&container));
     }
 

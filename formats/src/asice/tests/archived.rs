@@ -67,7 +67,7 @@ fn read_with_all_they_refer_to() {
     assert_eq!(container.findings, []);
     let names: Vec<&str> = container.archives.iter().map(|archive| archive.name.as_str()).collect();
     assert_eq!(names, [NEWEST, FIRST]);
-    let tokens: Vec<&[u8]> = container.tokens.iter().map(|token| token.bytes.as_slice()).collect();
+    let tokens: Vec<&[u8]> = container.tokens.iter().map(|token| &*token.bytes).collect();
     assert_eq!(tokens, [&b"token 1"[..], b"token 2"]);
     let read = &container.archives[0];
     assert_eq!(

@@ -89,7 +89,7 @@ fn a_container_becomes_its_archive_and_is_stamped_again() {
             .collect::<Vec<_>>()
     };
     assert_eq!(files(&once), files(&container));
-    assert_eq!(once.signatures[0].bytes, b"signature with evidence");
+    assert_eq!(once.signatures[0].bytes[..], *b"signature with evidence");
     assert_eq!(once.signatures[1].bytes, container.signatures[1].bytes);
     covers_everything(&once);
     foreseen(&archive, &container, &once);

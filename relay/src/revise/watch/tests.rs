@@ -23,7 +23,11 @@ fn signatures(name: &str) -> Vec<Vec<u8>> {
     let mut intake = Intake::new(Limits::default());
     intake.push::<IntakeError>(&bytes, &mut |_| Ok(())).unwrap();
     let container: Container = intake.finish().unwrap();
-    container.signatures.into_iter().map(|file| file.bytes).collect()
+    container
+        .signatures
+        .into_iter()
+        .map(|file| file.bytes.to_vec())
+        .collect()
 }
 
 fn trust(name: &str) -> TrustStore {

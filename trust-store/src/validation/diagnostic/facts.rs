@@ -3,6 +3,7 @@
 mod pdf;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,9 +25,9 @@ use pdf::PdfFacts;
 /// What a reference takes in a manifest beside its name, at the least: what more of them together would take never was a manifest.
 const LEAST_REFERENCE: u64 = 150;
 
-/// Bytes, base64 in JSON.
+/// Bytes, base64 in JSON; those of a container are the container's own.
 #[derive(Clone, PartialEq)]
-pub(super) struct Bytes(pub(super) Vec<u8>);
+pub(super) struct Bytes(pub(super) Arc<[u8]>);
 
 /// What was judged.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -165,7 +166,7 @@ impl SubjectFacts {
         Ok(match self {
             Self::Container(facts) => Subject::Container(Box::new(facts.container(report)?)),
             Self::Signature(facts) => Subject::Signature {
-                bytes: facts.bytes.0.clone(),
+                bytes: facts.bytes.0.to_vec(),
                 content: facts.content()?,
             },
             Self::Pdf(facts) => Subject::Pdf(Box::new(facts.pdf())),
@@ -194,12 +195,12 @@ impl SubjectFacts {
 impl SignatureFacts {
     fn of(bytes: &[u8], content: Option<&DetachedContent>) -> Self {
         let framed = |one: &FramedDigest| FramedFacts {
-            frame: Bytes(one.frame.to_vec()),
+            frame: Bytes(one.frame.as_slice().into()),
             algorithm: one.algorithm,
-            digest: Bytes(one.digest.clone()),
+            digest: Bytes(one.digest.as_slice().into()),
         };
         Self {
-            bytes: Bytes(bytes.to_vec()),
+            bytes: Bytes(bytes.into()),
             content: content.map(|content| DigestsText(content.digests.clone())),
             framed: content
                 .into_iter()
@@ -214,11 +215,11 @@ impl SignatureFacts {
             return Ok(None);
         };
         let framed = |one: &FramedFacts| {
-            let frame = one.frame.0.as_slice().try_into();
+            let frame = (*one.frame.0).try_into();
             Ok(FramedDigest {
                 frame: frame.map_err(|_| ReplayError::Inconsistent("a frame is not named by its SHA-256"))?,
                 algorithm: one.algorithm,
-                digest: one.digest.0.clone(),
+                digest: one.digest.0.to_vec(),
             })
         };
         Ok(Some(DetachedContent {
@@ -393,10 +394,10 @@ impl ContainerFacts {
 }
 
 impl EntryFacts {
-    fn of(name: &str, bytes: &[u8]) -> Self {
+    fn of(name: &str, bytes: &Arc<[u8]>) -> Self {
         Self {
             name: name.to_owned(),
-            bytes: Bytes(bytes.to_vec()),
+            bytes: Bytes(Arc::clone(bytes)),
         }
     }
 }
@@ -484,7 +485,7 @@ fn rows(references: &[Reference], entries: &[&FileEntry], places: &HashMap<&str,
             (None, _) => rows.push(ReferenceFacts::One(One {
                 path: path.clone(),
                 algorithm,
-                digest: Bytes(digest.clone()),
+                digest: Bytes(digest.as_slice().into()),
             })),
         }
     }
@@ -532,7 +533,8 @@ impl Serialize for Bytes {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        STANDARD.decode(text.as_bytes()).map(Self).map_err(D::Error::custom)
+        let bytes = STANDARD.decode(text.as_bytes()).map_err(D::Error::custom)?;
+        Ok(Self(bytes.into()))
     }
 }
 

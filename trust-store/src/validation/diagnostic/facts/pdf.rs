@@ -56,7 +56,7 @@ impl PdfFacts {
             sections,
             unreadable,
         } = pdf;
-        let bytes = |all: &Vec<Vec<u8>>| all.iter().cloned().map(Bytes).collect();
+        let bytes = |all: &Vec<Vec<u8>>| all.iter().map(|one| Bytes(one.as_slice().into())).collect();
         Self {
             signatures: signatures.iter().map(Facts::of).collect(),
             certificates: bytes(certificates),
@@ -65,7 +65,7 @@ impl PdfFacts {
             places: places
                 .iter()
                 .map(|Stored { sha256, end }| Place {
-                    sha256: Bytes(sha256.to_vec()),
+                    sha256: Bytes(sha256.as_slice().into()),
                     end: *end,
                 })
                 .collect(),
@@ -75,7 +75,7 @@ impl PdfFacts {
     }
 
     pub(super) fn pdf(&self) -> SignedPdf {
-        let bytes = |all: &Vec<Bytes>| all.iter().map(|one| one.0.clone()).collect();
+        let bytes = |all: &Vec<Bytes>| all.iter().map(|one| one.0.to_vec()).collect();
         SignedPdf {
             signatures: self.signatures.iter().map(Facts::signature).collect(),
             store: SecurityStore {
@@ -88,7 +88,7 @@ impl PdfFacts {
                     .iter()
                     .filter_map(|place| {
                         Some(Stored {
-                            sha256: place.sha256.0.as_slice().try_into().ok()?,
+                            sha256: (*place.sha256.0).try_into().ok()?,
                             end: place.end,
                         })
                     })
@@ -118,7 +118,7 @@ impl Facts {
         Self {
             field,
             kind,
-            contents: Bytes(contents),
+            contents: Bytes(contents.into()),
             digests: DigestsText(digests),
             revision_end,
             contents_start,
@@ -147,7 +147,7 @@ impl Facts {
         PdfSignature {
             field,
             kind,
-            contents: contents.0,
+            contents: contents.0.to_vec(),
             digests: digests.0,
             revision_end,
             contents_start,
