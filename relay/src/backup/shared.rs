@@ -147,7 +147,7 @@ mod tests {
         let target = Target::open(place.path().to_str().unwrap(), true, None).unwrap();
         let containers = Containers::shared(Objects::in_memory(), for_tests());
         let carried = containers.carried().unwrap();
-        let (object, _) = target.put(Bytes::from_static(b"four")).await.unwrap();
+        let (object, _) = target.put(Bytes::from_static(b"four"), false).await.unwrap();
         let absent = "00".repeat(32);
         let said = async |size, parts: [&String; 2]| {
             let folder = "0193569a-7c00-7000-8000-000000000001.0193569a7c0070008000000000000001";
