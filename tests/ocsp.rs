@@ -340,7 +340,7 @@ fn a_single_response_counts_or_says_why_not() {
                 not_after: Some(at(-10)),
                 ..Delegate::default()
             }),
-            Silent("nothing proves that the response is older"),
+            Silent("vouches for nothing after"),
         ),
         (
             "responder to be checked, and nothing at hand",

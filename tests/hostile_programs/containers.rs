@@ -7,7 +7,7 @@ use formats::asice::{FilePlan, MIMETYPE, manifest_for};
 use formats::cades::with_evidence;
 use formats::envelope::{Envelope, MAX_ENVELOPE_SIZE};
 use kit::zip::{Entry, archive};
-use kit::{Ca, Card, ContainerOptions, CrlReason, CrlSpec, Revoked, TestHpki};
+use kit::{Ca, Card, CardSpec, ContainerOptions, CrlReason, CrlSpec, Key, Revoked, TestHpki};
 use time::OffsetDateTime;
 
 use super::SIZE;
@@ -181,6 +181,30 @@ const SIGNATURES: &[(&str, bool, fn(&Signing<'_>, Vec<u8>) -> Vec<u8>)] = &[
             ..CrlSpec::at(signing.now)
         };
         with_evidence(&signature, &[], &[signing.hpki.crl(Ca::Sign, spec)], &[]).unwrap()
+    }),
+    // Nobody signed them, and each of many might have.
+    ("signature with lists of made-up CAs", true, |signing, signature| {
+        let list = signing.hpki.crl(Ca::Sign, CrlSpec::at(signing.now));
+        let lists: Vec<Vec<u8>> = (0..2_000_u32)
+            .map(|number| {
+                let mut list = list.clone();
+                let end = list.len() - 4;
+                list[end..].copy_from_slice(&number.to_be_bytes());
+                list
+            })
+            .collect();
+        let made_up = |serial| {
+            let spec = CardSpec {
+                subject: Ca::Sign.name(),
+                key: Key::P384Doctor,
+                issuer_key: Some(Key::Spare),
+                serial,
+                ..CardSpec::doctor()
+            };
+            signing.hpki.card(spec).certificate
+        };
+        let certificates: Vec<Vec<u8>> = (50_000..50_015).map(made_up).collect();
+        with_evidence(&signature, &certificates, &lists, &[]).unwrap()
     }),
 ];
 

@@ -271,6 +271,7 @@ pub fn attacks(signed: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let annotation = "<< /Type /Annot /Subtype /FreeText /Rect [0 0 500 800] /Contents (EVIL) >>";
     let note = page_with("/Annots [20 0 R 30 0 R]");
     let field = "<< /Type /Annot /Subtype /Widget /FT /Sig /T (Later) /Rect [0 0 500 800] /P 3 0 R >>";
+    let flagged = |flags: u32| field.replace("/P 3 0 R", &format!("/F {flags} /P 3 0 R"));
     let catalog = |pages: &str, more: &str, fields: &str| {
         format!("<< /Type /Catalog /Pages {pages} 0 R {more} /AcroForm << /Fields [{fields}] /SigFlags 3 >> >>")
     };
@@ -356,6 +357,15 @@ pub fn attacks(signed: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             "certified-signature",
             update(&[(1, &catalog("2", "", "20 0 R 30 0 R")), (3, &note), (30, field)]),
         ),
+        // NoView keeps a field from the screen and not from paper; with ToggleNoView not even from that.
+        (
+            "printed-signature",
+            update(&[(1, &catalog("2", "", "20 0 R 30 0 R")), (3, &note), (30, &flagged(36))]),
+        ),
+        (
+            "toggled-signature",
+            update(&[(1, &catalog("2", "", "20 0 R 30 0 R")), (3, &note), (30, &flagged(292))]),
+        ),
         (
             "field-with-action",
             update(&[
@@ -378,6 +388,18 @@ pub fn additions(signed: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let first = appended(signed, &[(1, catalog), (40, store), (41, stream)], "/Root 1 0 R");
     vec![
         ("line-end", [signed, b"\n"].concat()),
+        (
+            "hidden-field",
+            appended(
+                signed,
+                &[
+                    (1, fields),
+                    (3, &page),
+                    (30, &invisible.replace("[0 0 0 0]", "[0 0 9 9] /F 2")),
+                ],
+                "/Root 1 0 R",
+            ),
+        ),
         (
             "validation-material-again",
             appended(

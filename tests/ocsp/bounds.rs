@@ -180,3 +180,47 @@ fn only_an_unknown_made_now_is_an_answer() {
         assert_eq!(answered, expected, "{minutes}");
     }
 }
+
+#[test]
+fn a_key_of_the_ca_that_has_ended_revokes_and_proves_nothing_good() {
+    let hpki = hpki();
+    let old = Certificate::parse(&hpki.ca(Ca::Sign)).unwrap();
+    let (before, now) = (old.not_after - Duration::days(1), old.not_after + Duration::days(1));
+    let spec = CardSpec {
+        ca: Ca::SignRollover,
+        not_before: Some(old.not_after - Duration::days(9)),
+        not_after: Some(now + Duration::days(365)),
+        ..CardSpec::doctor()
+    };
+    let serial = spec.serial;
+    let judged = |signer, lines: Vec<Revoked>, now| {
+        let list = CrlSpec {
+            revoked: lines,
+            signer: Some(signer),
+            ..CrlSpec::at(before)
+        };
+        chain(
+            &Certificate::parse(&hpki.card(spec.clone()).certificate).unwrap(),
+            &AnchorSet(TrustAnchor::parse(&hpki.ca(Ca::Root)).unwrap()),
+            &CertificatePool::from_der(&[hpki.ca(Ca::Sign), hpki.ca(Ca::SignRollover)]),
+            &CrlPool::from_der(&[hpki.sarl(CrlSpec::at(before)), hpki.crl(Ca::SignRollover, list)]),
+            &OcspPool::default(),
+            now,
+            &ChainOptions::default(),
+        )
+    };
+    let line = || vec![Revoked::new(serial, before, CrlReason::KeyCompromise)];
+    check("its own key", &judged(Key::SignCaRollover, Vec::new(), now), Good);
+    check(
+        "the old key, while it was",
+        &judged(Key::SignCa, Vec::new(), before),
+        Good,
+    );
+    let silent = Silent("vouches for nothing after");
+    check("the old key", &judged(Key::SignCa, Vec::new(), now), silent);
+    check(
+        "the old key, revoking",
+        &judged(Key::SignCa, line(), now),
+        Expected::Revoked,
+    );
+}

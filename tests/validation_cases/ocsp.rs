@@ -181,7 +181,7 @@ pub(super) const ROWS: &[Row] = &[
         "CONTRACTS.md §3",
         |plan| {
             plan.missing = 2;
-            plan.says = Some("nothing proves that the response is older");
+            plan.says = Some("vouches for nothing after");
             let delegate = Delegate {
                 not_after: Some(NOW - Duration::minutes(5)),
                 ..Delegate::default()

@@ -2,6 +2,7 @@
 //! authentic and in scope, [`judge`] weighs it.
 
 mod access;
+mod budget;
 pub mod crl;
 mod distribution_point;
 pub mod ocsp;
@@ -14,11 +15,13 @@ use time::{Duration, OffsetDateTime};
 
 pub use access::{issuer_urls, ocsp_urls};
 pub(crate) use access::{names_evidence, names_ocsp};
+use budget::Budget;
 pub use crl::CrlPool;
 pub use distribution_point::{delta_urls, urls};
 pub use ocsp::{OcspPool, OcspRequest};
 pub use status::{RevocationSources, status};
 
+use crate::certificate::Certificate;
 use crate::policy::Freshness;
 use crate::report::rfc3339;
 
@@ -163,6 +166,24 @@ pub struct Statement {
     pub reasons: u32,
     /// expiredCertsOnCRL or archiveCutoff.
     pub expired_since: Option<OffsetDateTime>,
+}
+
+/// Until when the keys of a path down to this authority, of this status, vouch for what they sign: not after its end, nor after its
+/// key was given away. (The anchor vouches as long as it is one.) `until`: those above it. EN 319 102-1 §5.6.2.2, the control time.
+pub(crate) fn vouches_until(
+    authority: &Certificate,
+    status: &RevocationStatus,
+    until: Option<OffsetDateTime>,
+) -> OffsetDateTime {
+    let given_away = match status {
+        RevocationStatus::Good {
+            revoked_later: Some(later),
+            ..
+        } if !later.reason.spares_earlier() => Some(later.at),
+        _ => None,
+    };
+    let ends = [until, given_away].into_iter().flatten();
+    ends.fold(authority.not_after, OffsetDateTime::min)
 }
 
 /// Bits 1 to 8 of ReasonFlags, RFC 5280 §4.2.1.13.

@@ -33,8 +33,8 @@ const FIELD_KEYS: [&str; 19] = [
     "Type", "Subtype", "FT", "T", "TU", "V", "F", "Ff", "Rect", "P", "Lock", "SV", "AP", "M", "NM", "Border", "BS",
     "MK", "DA",
 ];
-/// Annotation flags Invisible, Hidden and NoView: ISO 32000-1 table 165.
-const HIDDEN: i64 = 2 | 32;
+/// Annotation flag Hidden: neither shown nor printed. (NoView is printed, and ToggleNoView shows it.) ISO 32000-1 table 165.
+const HIDDEN: i64 = 2;
 
 /// What happened after the revision that ends at `end`.
 pub(super) fn after(document: &Document<'_>, end: usize) -> Afterwards {

@@ -147,7 +147,8 @@ fn has_domain(host: &str, base: &str) -> bool {
 fn mail_under(name: &str, base: &str) -> Result<bool, String> {
     let (local, host) = name.rsplit_once('@').ok_or("a mail address without host")?;
     Ok(if let Some((base_local, base_host)) = base.rsplit_once('@') {
-        local == base_local && host.eq_ignore_ascii_case(base_host)
+        // A base that begins with the at sign is its host, as others read it.
+        (base_local.is_empty() || local == base_local) && host.eq_ignore_ascii_case(base_host)
     } else if base.starts_with('.') {
         has_domain(host, base)
     } else {
@@ -205,6 +206,7 @@ mod tests {
         assert_eq!(mail_under("a@x.example.jp", "example.jp"), Ok(false));
         assert_eq!(mail_under("a@x.example.jp", ".example.jp"), Ok(true));
         assert_eq!(mail_under("A@example.jp", "a@example.jp"), Ok(false));
+        assert_eq!(mail_under("a@Bad.jp", "@bad.jp"), Ok(true));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! CRLs: read once in one pass, entries sorted for look-up, the bytes kept. RFC 5280 §5.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -11,9 +11,9 @@ use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use time::OffsetDateTime;
 
 use super::distribution_point::{IssuingDistributionPoint, urls_of};
-use super::{Reason, Revocation};
+use super::{Budget, Reason, Revocation};
 use crate::algorithm::{self, Accepted, AlgorithmError};
-use crate::certificate::{Malformed, parse_extensions};
+use crate::certificate::{Certificate, Malformed, parse_extensions};
 use crate::name::DistinguishedName;
 use crate::path::general_name::GeneralName;
 use crate::tlv::{self, Cursor};
@@ -25,6 +25,8 @@ const MAX_ISSUERS: u16 = 1_024;
 
 /// Signatures verified for one validation. An archive of daily lists stays far below.
 const MAX_VERIFICATIONS: usize = 16_384;
+/// Keys whose signatures on lists are kept in mind.
+const MAX_KEYS: usize = 64;
 
 /// CRLs at hand, read once.
 #[derive(Debug, Clone, Default)]
@@ -34,17 +36,51 @@ pub struct CrlPool {
     /// Some did not parse or were too many.
     left_out: bool,
     /// Signatures verified so far.
-    verified: Cell<usize>,
+    verified: Budget,
+    keys: RefCell<Vec<(Accepted, SubjectPublicKeyInfoOwned)>>,
+    /// Verdicts by positions of list and key.
+    verdicts: RefCell<HashMap<(usize, usize), Result<(), AlgorithmError>>>,
 }
 
 impl CrlPool {
     /// More CRLs than this are not taken.
     pub const MAX: usize = 4_096;
 
-    /// Whether one more signature may be verified: what one validation spends on CRLs is bounded, whoever made them.
-    pub(super) fn spend(&self) -> bool {
-        self.verified.set(self.verified.get().saturating_add(1));
-        self.verified.get() <= MAX_VERIFICATIONS
+    /// Whether `signer` signed the list at `position`, verified once; `None` if no more signatures are verified: what one validation
+    /// spends on CRLs is bounded, whoever made them.
+    pub(super) fn is_signed(
+        &self,
+        position: usize,
+        crl: &Crl,
+        signer: &Certificate,
+        accepted: Accepted,
+    ) -> Option<Result<(), AlgorithmError>> {
+        let mut keys = self.keys.borrow_mut();
+        let key = (accepted, signer.key.clone());
+        let known = keys.iter().position(|known| *known == key).or_else(|| {
+            let next = keys.len();
+            (next < MAX_KEYS).then(|| {
+                keys.push(key);
+                next
+            })
+        });
+        let place = known.map(|key| (position, key));
+        if let Some(known) = place.and_then(|place| self.verdicts.borrow().get(&place).cloned()) {
+            return Some(known);
+        }
+        if !self.verified.spend(MAX_VERIFICATIONS) {
+            return None;
+        }
+        let verdict = crl.verify_accepting(&signer.key, accepted);
+        if let Some(place) = place {
+            self.verdicts.borrow_mut().insert(place, verdict.clone());
+        }
+        Some(verdict)
+    }
+
+    /// From now on what is spent here and there counts together.
+    pub(crate) fn spend_with(&mut self, other: &Self) {
+        self.verified = other.verified.clone();
     }
 
     /// Reads CRLs; those that do not parse are left out.
@@ -199,6 +235,7 @@ impl Crl {
         }
         fields.finish()?;
         if let Some(list) = list {
+            let mut issuers = HashMap::from([(crl.issuer.clone(), 0_u16)]);
             let mut current_issuer = 0;
             let mut list = list.inside();
             while !list.is_empty() {
@@ -213,7 +250,7 @@ impl Crl {
                     reason: Reason::Unspecified,
                 };
                 if let Some(extensions) = entry.optional(tlv::SEQUENCE)? {
-                    crl.read_entry_extensions(extensions.inside(), &mut read, &mut current_issuer)?;
+                    crl.read_entry_extensions(extensions.inside(), &mut read, &mut current_issuer, &mut issuers)?;
                 }
                 entry.finish()?;
                 read.issuer = current_issuer;
@@ -252,6 +289,7 @@ impl Crl {
         mut list: Cursor<'_>,
         entry: &mut Entry,
         current_issuer: &mut u16,
+        issuers: &mut HashMap<DistinguishedName, u16>,
     ) -> Result<(), Malformed> {
         while !list.is_empty() {
             let mut fields = list.expect(tlv::SEQUENCE)?.inside();
@@ -271,11 +309,11 @@ impl Crl {
                         _ => None,
                     });
                     let name = name.ok_or(Malformed("a certificate issuer without directory name"))?;
-                    let known = (0..MAX_ISSUERS).zip(&self.issuers).find(|(_, known)| **known == name);
-                    *current_issuer = match (known, u16::try_from(self.issuers.len())) {
-                        (Some((position, _)), _) => position,
+                    *current_issuer = match (issuers.get(&name), u16::try_from(self.issuers.len())) {
+                        (Some(position), _) => *position,
                         (None, Ok(next)) if next < MAX_ISSUERS => {
-                            self.issuers.push(name);
+                            self.issuers.push(name.clone());
+                            issuers.insert(name, next);
                             next
                         }
                         _ => return Err(Malformed("more certificate issuers than are read")),

@@ -7,9 +7,9 @@ mod response;
 pub use request::{Answer, CertId, NotAnswered, OcspRequest};
 pub use response::{BasicResponse, CertStatus, OcspResponse, ResponderId, ResponseStatus, SingleResponse};
 
-use std::cell::Cell;
 use std::collections::HashMap;
 
+use super::Budget;
 use crate::certificate::Certificate;
 
 /// Signatures verified for one validation.
@@ -26,7 +26,7 @@ pub struct OcspPool {
     /// Some did not parse or were too many.
     left_out: bool,
     /// Signatures verified so far.
-    verified: Cell<usize>,
+    verified: Budget,
 }
 
 impl OcspPool {
@@ -58,8 +58,12 @@ impl OcspPool {
 
     /// Whether one more signature may be verified.
     pub(super) fn spend(&self) -> bool {
-        self.verified.set(self.verified.get().saturating_add(1));
-        self.verified.get() <= MAX_VERIFICATIONS
+        self.verified.spend(MAX_VERIFICATIONS)
+    }
+
+    /// From now on what is spent here and there counts together.
+    pub(crate) fn spend_with(&mut self, other: &Self) {
+        self.verified = other.verified.clone();
     }
 
     /// Answers about certificates with this serial number, of whatever issuer, with the position of their response.

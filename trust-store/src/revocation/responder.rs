@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::ocsp::{BasicResponse, CertStatus, OcspPool, SingleResponse};
 use super::status::{Finder, GIVEN_UP, MAX_DEPTH, MAX_SIGNERS};
-use super::{ALL_REASONS, Reason, RevocationStatus, Source, Statement, names_evidence};
+use super::{ALL_REASONS, Reason, RevocationStatus, Source, Statement, names_evidence, vouches_until};
 use crate::algorithm::AlgorithmError;
 use crate::certificate::Certificate;
 use crate::report::rfc3339;
@@ -146,7 +146,7 @@ impl<'a> Finder<'a> {
         let of_this_ca = |one: &&Certificate| one.issuer == issuer.subject || one.subject == issuer.subject;
         let own = response.certificates.iter().map(|one| (0, one));
         let candidates = own.chain((1..).zip(at_hand.filter(of_this_ca)));
-        let mut tried = 0;
+        let (mut tried, mut found) = (0, None);
         for (compared, signer) in candidates {
             if compared <= MAX_COMPARED {
                 if !responder.is_of(signer) || signer == issuer {
@@ -162,7 +162,14 @@ impl<'a> Finder<'a> {
             if under_way.contains(&signer) {
                 continue;
             }
-            let vouched = match self.signed_response(response, signer) {
+            // Anybody can make a certificate of this name: its own key's signature is verified once a CA vouches for it.
+            let is_the_ca = signer.subject == issuer.subject && signer.is_ca();
+            let vouched = match is_the_ca {
+                true => self.leads_somewhere(signer),
+                false => self.is_issued(signer, issuer),
+            };
+            let vouched = vouched.map_err(|problem| format!("the OCSP responder {responder}: {problem}"));
+            let vouched = match vouched.and_then(|()| self.signed_response(response, signer)) {
                 Ok(vouched) => vouched,
                 Err(problem) => {
                     why = problem;
@@ -170,37 +177,42 @@ impl<'a> Finder<'a> {
                 }
             };
             under_way.push(signer);
-            let verdict = if signer.subject == issuer.subject && signer.is_ca() {
-                self.is_good_signer(signer, response.produced_at, under_way)
-                    .map(|()| true)
+            let verdict = if is_the_ca {
+                self.signer_until(signer, response.produced_at, under_way)
             } else {
-                self.is_delegated(signer, issuer, response, under_way)
+                self.delegated_until(signer, issuer, response, under_way)
             };
             under_way.pop();
+            let what = || format!("OCSP response of {responder}");
             match verdict {
-                Ok(delegated) => return Ok(vouched && delegated),
+                Ok(until) if vouched && !self.is_later(what, &response.der, until) => return Ok(true),
+                // Its key may have another certificate, which goes on.
+                Ok(_) => found = Some(false),
                 Err(problem) => why = format!("the OCSP responder {responder}: {problem}"),
             }
         }
-        Err(why)
+        found.ok_or(why)
     }
 
-    /// §4.2.2.2: issued directly, by the very key that issued the certificate in question, and for this purpose. If so, whether
-    /// that still held when the response became known.
-    fn is_delegated(
-        &self,
-        signer: &'a Certificate,
-        issuer: &Certificate,
-        response: &BasicResponse,
-        under_way: &mut Vec<&'a Certificate>,
-    ) -> Result<bool, String> {
+    /// §4.2.2.2: issued directly, by the very key that issued the certificate in question.
+    fn is_issued(&self, signer: &Certificate, issuer: &Certificate) -> Result<(), String> {
         if signer.issuer != issuer.subject {
             return Err("its certificate is not issued by the CA in question".into());
         }
         self.spend()?;
         signer
             .verify_accepting(&issuer.key, self.sources.accepted)
-            .map_err(|why| format!("its certificate is not issued by the key of the CA in question: {why}"))?;
+            .map_err(|why| format!("its certificate is not issued by the key of the CA in question: {why}"))
+    }
+
+    /// Of a responder that the CA itself issued: whether for this purpose. If so, until when it vouches for what it says.
+    fn delegated_until(
+        &self,
+        signer: &'a Certificate,
+        issuer: &Certificate,
+        response: &BasicResponse,
+        under_way: &mut Vec<&'a Certificate>,
+    ) -> Result<OffsetDateTime, String> {
         let what = || format!("the certificate of the OCSP responder {}", response.responder);
         let in_date = self.in_date(what, &signer.signature_algorithm, &issuer.key, &response.der);
         let purposes = signer.extended_key_usage().ok().flatten().unwrap_or_default();
@@ -213,40 +225,34 @@ impl<'a> Finder<'a> {
         if !may_sign {
             return Err("its key may not sign".into());
         }
-        let vouched = self.is_in_validity(signer, response)? && in_date;
-        self.has_path(signer, response.produced_at)?;
-        if signer.extension(&ID_PKIX_OCSP_NOCHECK).is_some() {
-            return Ok(vouched);
+        // Who gets at an expired key can write any time of production.
+        if !signer.is_valid_at(response.produced_at) {
+            return Err(format!(
+                "its certificate is not valid at {}",
+                rfc3339(response.produced_at)
+            ));
         }
-        match self.status(signer, issuer, under_way) {
-            RevocationStatus::Good { .. } => Ok(vouched),
+        self.has_path(signer, response.produced_at)?;
+        let until = if in_date {
+            signer.not_after
+        } else {
+            OffsetDateTime::UNIX_EPOCH
+        };
+        let since = (self.sources.known_since)(&response.der).max(response.produced_at);
+        if signer.extension(&ID_PKIX_OCSP_NOCHECK).is_some() {
+            return Ok(until);
+        }
+        let status = self.status(signer, issuer, under_way);
+        match &status {
+            RevocationStatus::Good { .. } => Ok(vouches_until(signer, &status, Some(until))),
             RevocationStatus::Revoked { .. } => Err("it is revoked".into()),
             // §4.2.2.2.1: a CA that names no place to ask leaves it to the policy of who asks. Here silence passes; evidence at
             // hand that revokes does not.
-            RevocationStatus::Unknown { .. } if !names_evidence(signer) => Ok(vouched),
+            RevocationStatus::Unknown { .. } if !names_evidence(signer) => Ok(until),
             // Of one that has ended nobody publishes it any more; what it says against a certificate stands.
-            RevocationStatus::Unknown { .. } if !vouched => Ok(false),
+            RevocationStatus::Unknown { .. } if since > until => Ok(until),
             RevocationStatus::Unknown { reason, .. } => Err(format!("its own status is unknown: {reason}")),
         }
-    }
-
-    /// The certificate's validity must hold the time of production. Whether it also holds the time since when the response is proven
-    /// to exist: who gets at an expired key can write any time of production, and what it says for a certificate proves nothing.
-    fn is_in_validity(&self, signer: &Certificate, response: &BasicResponse) -> Result<bool, String> {
-        let produced: OffsetDateTime = response.produced_at;
-        let since = (self.sources.known_since)(&response.der).max(produced);
-        if !signer.is_valid_at(produced) {
-            return Err(format!("its certificate is not valid at {}", rfc3339(produced)));
-        }
-        let ended = since > signer.not_after;
-        if ended {
-            self.unvouched.borrow_mut().push(format!(
-                "the OCSP responder {}: its certificate ended at {} and nothing proves that the response is older",
-                response.responder,
-                rfc3339(signer.not_after)
-            ));
-        }
-        Ok(!ended)
     }
 
     /// Whether the algorithms were acceptable when the response became known; an error if `signer` did not sign it, or with an

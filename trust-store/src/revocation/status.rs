@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use time::OffsetDateTime;
@@ -11,6 +12,7 @@ use super::crl::Crl;
 use super::distribution_point::DistributionPoint;
 use super::{
     ALL_REASONS, CrlPool, OcspPool, Reason, RevocationStatus, Source, Statement, Times, judge, names_ocsp, unknown,
+    vouches_until,
 };
 use crate::algorithm::{self, Accepted, AlgorithmError};
 use crate::anchors::{AnchorSet, TrustAnchor};
@@ -63,6 +65,7 @@ pub fn status(
         paths_left: Cell::new(MAX_SIGNER_PATHS),
         given_up: Cell::new(false),
         unvouched: RefCell::new(Vec::new()),
+        searched: RefCell::new(Vec::new()),
     }
     .status(certificate, issuer, &mut Vec::new())
 }
@@ -78,7 +81,11 @@ pub(super) struct Finder<'a> {
     pub(super) given_up: Cell<bool>,
     /// Why authentic evidence does not prove *good* although it says so.
     pub(super) unvouched: RefCell<Vec<String>>,
+    /// Paths of signers at the time asked about, and whether their own validity counts.
+    searched: RefCell<Vec<Searched<'a>>>,
 }
+
+type Searched<'a> = (&'a Certificate, bool, Result<Rc<CertificationPath>, PathFailure>);
 
 impl<'a> Finder<'a> {
     /// `under_way`: signers whose own status is just being found. Their OCSP responses never speak about themselves, their CRLs only
@@ -114,7 +121,7 @@ impl<'a> Finder<'a> {
                         .find(|(known, _)| *known == position)
                         .map(|(_, verdict)| *verdict);
                     let verdict = known.unwrap_or_else(|| {
-                        let verdict = self.is_authentic(crl, issuer, under_way);
+                        let verdict = self.is_authentic(position, crl, issuer, under_way);
                         let verdict = verdict.map_err(|why| problem = Some(why)).ok();
                         authentic.push((position, verdict));
                         verdict
@@ -153,9 +160,10 @@ impl<'a> Finder<'a> {
     }
 
     /// §6.3.3 (f), (g): the signer is the certificate's issuer, the anchor, or has a path to the same anchor, unrevoked. If so,
-    /// whether the list can also prove *good*: its algorithms had not ended when it became known.
+    /// whether the list can also prove *good*: neither its algorithms nor its signer had ended when it became known.
     fn is_authentic(
         &self,
+        position: usize,
         crl: &Crl,
         issuer: &Certificate,
         under_way: &mut Vec<&'a Certificate>,
@@ -174,7 +182,7 @@ impl<'a> Finder<'a> {
         let own = under_way.iter().copied().filter(|_| appointed);
         let trusted = [issuer, anchor].into_iter().chain(own);
         for signer in trusted.filter(|signer| signer.subject == crl.issuer) {
-            match self.signed(crl, signer) {
+            match self.signed(position, crl, signer) {
                 Ok(Some(vouched)) => return Ok(vouched),
                 Ok(None) => {}
                 Err(problem) => why = Some(problem),
@@ -183,15 +191,21 @@ impl<'a> Finder<'a> {
         if under_way.len() >= MAX_DEPTH {
             return Err(why.unwrap_or_else(none));
         }
+        let mut found = None;
         for (tried, signer) in self.sources.certificates.with_subject(&crl.issuer).enumerate() {
             if tried >= MAX_SIGNERS {
                 self.given_up.set(true);
                 return Err(GIVEN_UP.into());
             }
-            if under_way.contains(&signer) {
+            if under_way.contains(&signer) || signer == issuer || signer == anchor {
                 continue;
             }
-            let vouched = match self.signed(crl, signer) {
+            // Anybody can make a certificate of this name: what leads nowhere costs no more than the search for its path.
+            if let Err(problem) = self.leads_somewhere(signer) {
+                why = Some(format!("the signer of the CRL of {}: {problem}", crl.issuer));
+                continue;
+            }
+            let vouched = match self.signed(position, crl, signer) {
                 Ok(Some(vouched)) => vouched,
                 Ok(None) => continue,
                 Err(problem) => {
@@ -200,26 +214,35 @@ impl<'a> Finder<'a> {
                 }
             };
             under_way.push(signer);
-            let verdict = self.is_good_signer(signer, crl.this_update, under_way);
+            let verdict = self.signer_until(signer, crl.this_update, under_way);
             under_way.pop();
+            let what = || format!("CRL of {} of {}", crl.issuer, rfc3339(crl.this_update));
             match verdict {
-                Ok(()) => return Ok(vouched),
+                Ok(until) if vouched && !self.is_later(what, &crl.der, until) => return Ok(true),
+                // Its key may have another certificate, which goes on.
+                Ok(_) => found = Some(false),
                 Err(problem) => why = Some(format!("the signer of the CRL of {}: {problem}", crl.issuer)),
             }
         }
-        Err(why.unwrap_or_else(none))
+        found.ok_or_else(|| why.unwrap_or_else(none))
     }
 
     /// Whether evidence may have been made up since, because its issuer's key vouched for nothing any more when it became known: it
     /// can still revoke, but no longer prove *good*.
     pub(super) fn is_late(&self, what: impl FnOnce() -> String, evidence: &[u8]) -> bool {
-        let Some(until) = self.sources.until else { return false };
+        self.sources
+            .until
+            .is_some_and(|until| self.is_later(what, evidence, until))
+    }
+
+    /// Whether evidence became known only after its signer's key vouched for nothing any more.
+    pub(super) fn is_later(&self, what: impl FnOnce() -> String, evidence: &[u8], until: OffsetDateTime) -> bool {
         let since = (self.sources.known_since)(evidence);
         if since <= until {
             return false;
         }
         let why = format!(
-            "the {} is known since {} only, and its issuer's key vouches for nothing after {}",
+            "the {} is known since {} only, and its signer's key vouches for nothing after {}",
             what(),
             rfc3339(since),
             rfc3339(until)
@@ -228,35 +251,81 @@ impl<'a> Finder<'a> {
         true
     }
 
-    /// Whether a signer of evidence dated `dated` has a path to the anchor on which nobody is revoked.
-    pub(super) fn is_good_signer(
+    /// Until when a signer of evidence dated `dated` vouches for it, if it has a path to the anchor on which nobody is revoked.
+    pub(super) fn signer_until(
         &self,
-        signer: &Certificate,
+        signer: &'a Certificate,
         dated: OffsetDateTime,
         under_way: &mut Vec<&'a Certificate>,
-    ) -> Result<(), String> {
+    ) -> Result<OffsetDateTime, String> {
         let path = self.path_of(signer, dated, false)?;
+        let mut until = signer.not_after;
         for (index, certificate) in path.certificates.iter().enumerate() {
-            match self.status(certificate, path.issuer_of(index), under_way) {
-                RevocationStatus::Good { .. } => {}
+            let status = self.status(certificate, path.issuer_of(index), under_way);
+            match &status {
+                RevocationStatus::Good { .. } => until = vouches_until(certificate, &status, Some(until)),
                 RevocationStatus::Revoked { .. } => return Err("it is revoked".into()),
                 RevocationStatus::Unknown { reason, .. } => return Err(format!("its own status is unknown: {reason}")),
             }
         }
-        Ok(())
+        Ok(until)
     }
 
     /// Whether a signer of evidence dated `dated` has a path to the anchor, its own validity left to the caller.
-    pub(super) fn has_path(&self, signer: &Certificate, dated: OffsetDateTime) -> Result<(), String> {
+    pub(super) fn has_path(&self, signer: &'a Certificate, dated: OffsetDateTime) -> Result<(), String> {
         self.path_of(signer, dated, true).map(|_| ())
+    }
+
+    /// Whether a certificate can lead to the anchor at any time.
+    pub(super) fn leads_somewhere(&self, signer: &'a Certificate) -> Result<(), String> {
+        match self.search(signer, false)? {
+            Err(failure @ PathFailure::NoChain(_)) => Err(failure.to_string()),
+            _ => Ok(()),
+        }
     }
 
     fn path_of(
         &self,
-        signer: &Certificate,
+        signer: &'a Certificate,
         dated: OffsetDateTime,
         leaf_validity_ignored: bool,
-    ) -> Result<CertificationPath, String> {
+    ) -> Result<Rc<CertificationPath>, String> {
+        match self.search(signer, leaf_validity_ignored)? {
+            Ok(path) => Ok(path),
+            Err(failure @ PathFailure::NoChain(_)) => Err(failure.to_string()),
+            // After a change of key the new key's certificate may be younger than the time asked about, the old one's older.
+            Err(_) => {
+                let found = self.find(signer, leaf_validity_ignored, dated)?;
+                found.map(Rc::new).map_err(|failure| failure.to_string())
+            }
+        }
+    }
+
+    /// The path at the time asked about, searched for once.
+    fn search(
+        &self,
+        signer: &'a Certificate,
+        leaf_validity_ignored: bool,
+    ) -> Result<Result<Rc<CertificationPath>, PathFailure>, String> {
+        let is_this = |one: &&Searched<'a>| one.0 == signer && one.1 == leaf_validity_ignored;
+        let known = self.searched.borrow().iter().find(is_this).map(|one| one.2.clone());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = self
+            .find(signer, leaf_validity_ignored, self.times.judged_at)?
+            .map(Rc::new);
+        let searched = (signer, leaf_validity_ignored, found.clone());
+        self.searched.borrow_mut().push(searched);
+        Ok(found)
+    }
+
+    fn find(
+        &self,
+        signer: &Certificate,
+        leaf_validity_ignored: bool,
+        at: OffsetDateTime,
+    ) -> Result<Result<CertificationPath, PathFailure>, String> {
         let Some(left) = self.paths_left.get().checked_sub(1) else {
             self.given_up.set(true);
             return Err("the search for its path was given up at its bound".into());
@@ -268,16 +337,11 @@ impl<'a> Finder<'a> {
             accepted: self.sources.accepted,
             ..PathInputs::default()
         };
-        let find = |at| path::build(signer, &anchors, self.sources.certificates, &inputs, at);
-        // After a change of key the new key's certificate may be younger than the time asked about.
-        let first = find(self.times.judged_at);
-        let bounded = matches!(first, Err(PathFailure::GivenUp));
-        first.or_else(|_| find(dated)).map_err(|failure| {
-            if bounded || matches!(failure, PathFailure::GivenUp) {
-                self.given_up.set(true);
-            }
-            failure.to_string()
-        })
+        let found = path::build(signer, &anchors, self.sources.certificates, &inputs, at);
+        if matches!(found, Err(PathFailure::GivenUp)) {
+            self.given_up.set(true);
+        }
+        Ok(found)
     }
 
     /// Counts one signature of an OCSP response or its responder.
@@ -319,12 +383,16 @@ impl<'a> Finder<'a> {
 
     /// If `signer` signed `crl`, whether its algorithms were acceptable when it became known; an error if it did but may not, or if
     /// no more signatures are verified.
-    fn signed(&self, crl: &Crl, signer: &Certificate) -> Result<Option<bool>, String> {
-        if !self.sources.crls.spend() {
+    fn signed(&self, position: usize, crl: &Crl, signer: &Certificate) -> Result<Option<bool>, String> {
+        let Some(verdict) = self
+            .sources
+            .crls
+            .is_signed(position, crl, signer, self.sources.accepted)
+        else {
             self.given_up.set(true);
             return Err(GIVEN_UP.into());
-        }
-        match crl.verify_accepting(&signer.key, self.sources.accepted) {
+        };
+        match verdict {
             Err(AlgorithmError::BadSignature) => Ok(None),
             Err(refused) => Err(format!("the CRL of {}: {refused}", crl.issuer)),
             Ok(()) => match signer.key_usage() {

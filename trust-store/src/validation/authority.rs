@@ -75,7 +75,7 @@ fn signer_path(
         // What it comes to once the stamp that is hoped for passes.
         let hoped_row = revoked_row(if proof == Proof::Hoped { Proof::Proven } else { proof });
         let status = status(path, index, certificate, until, &times, setting);
-        until = vouches_until(certificate, &status, until);
+        until = Some(revocation::vouches_until(certificate, &status, until));
         match status {
             RevocationStatus::Good {
                 source,
@@ -175,7 +175,7 @@ fn stamp_path(
             Row::RevokedCaNoPoe
         };
         let status = status(path, index, certificate, until, &times, setting);
-        until = vouches_until(certificate, &status, until);
+        until = Some(revocation::vouches_until(certificate, &status, until));
         match status {
             RevocationStatus::Good { .. } => {
                 let detail = if known == setting.now {
@@ -264,8 +264,11 @@ fn best_path(
     let paths = match path::build_all(certificate, anchors, &setting.material.certificates, &inputs, time) {
         Ok(paths) => paths,
         Err(failure) => {
-            if matches!(failure, PathFailure::NoChain(_)) {
-                ask_for_issuer(certificate, anchors, setting, queries);
+            match failure {
+                PathFailure::NoChain(_) => ask_for_issuer(certificate, anchors, None, setting, queries),
+                // One that has ended does not hide another of the same key.
+                PathFailure::OutOfTime(_) => ask_for_issuer(certificate, anchors, Some(time), setting, queries),
+                _ => {}
             }
             let row = match failure {
                 PathFailure::NoChain(_) | PathFailure::GivenUp => Row::NoCertificateChainFound,
@@ -367,26 +370,6 @@ fn status(
     revocation::status(certificate, path.issuer_of(index), &sources, times)
 }
 
-/// Until when the keys of a path down to this authority vouch for evidence on what they issued: not after its end, nor after its
-/// key was given away. (The anchor vouches as long as it is one.) EN 319 102-1 §5.6.2.2, the control time.
-fn vouches_until(
-    authority: &Certificate,
-    status: &RevocationStatus,
-    until: Option<OffsetDateTime>,
-) -> Option<OffsetDateTime> {
-    let given_away = match status {
-        RevocationStatus::Good {
-            revoked_later: Some(later),
-            ..
-        } if !later.reason.spares_earlier() => Some(later.at),
-        _ => None,
-    };
-    [until, given_away, Some(authority.not_after)]
-        .into_iter()
-        .flatten()
-        .min()
-}
-
 /// Asked only for certificates on a path that verifies: their URLs are an authority's words, not an attacker's.
 /// `answered`: a responder said that it does not know the certificate.
 fn ask(
@@ -426,12 +409,21 @@ fn ask(
 
 /// Asks for the certificate of the issuer that nobody has, where the certificate that names it says where it is. That is the word
 /// of a certificate that leads nowhere yet; [`EvidenceQuery::Certificate`] says what follows.
-fn ask_for_issuer(leaf: &Certificate, anchors: &AnchorSet, setting: &Setting<'_>, queries: &mut Vec<EvidenceQuery>) {
+/// `valid_at`: when the issuer that is missing must be valid, where those at hand are not.
+fn ask_for_issuer(
+    leaf: &Certificate,
+    anchors: &AnchorSet,
+    valid_at: Option<OffsetDateTime>,
+    setting: &Setting<'_>,
+    queries: &mut Vec<EvidenceQuery>,
+) {
     let mut current = leaf;
     for _ in 0..MAX_CLIMB {
         let of_name = |one: &&Certificate| one.subject == current.issuer;
         let known = anchors.0.iter().map(|anchor| &anchor.certificate).filter(of_name);
         let known = known.chain(setting.material.certificates.with_subject(&current.issuer));
+        let in_time = |one: &&Certificate| valid_at.is_none_or(|at| one.is_valid_at(at));
+        let known = known.filter(in_time);
         let signed = |one: &&Certificate| current.verify_signature(&one.key).is_ok();
         let found = known.take(MAX_NAMESAKES).find(signed);
         match found {

@@ -77,7 +77,7 @@ pub(super) struct Ledger {
     possible: Option<Row>,
 }
 
-/// More sentences than a person reads; an attacker's container may cause millions.
+/// More sentences than a person reads, of what failed and of the rest; an attacker's container may cause millions.
 const MAX_CHECKS: usize = 500;
 
 impl Ledger {
@@ -93,14 +93,15 @@ impl Ledger {
 
     /// A check that did not pass.
     pub(super) fn fail(&mut self, name: &str, row: Row, detail: impl Into<String>) {
-        if self.verdict.as_ref().is_none_or(|(least, _)| row < *least) {
+        let decides = self.verdict.as_ref().is_none_or(|(least, _)| row < *least);
+        if decides {
             self.verdict = Some((row, name.to_owned()));
         }
         let result = match row.indication() {
             Indication::Indeterminate => CheckResult::Indeterminate,
             _ => CheckResult::Failed,
         };
-        self.write(name, result, detail.into());
+        self.keep(name, result, detail.into(), decides);
     }
 
     /// Evidence that is missing so far may bring this row.
@@ -113,13 +114,16 @@ impl Ledger {
         if let Some(row) = other.possible {
             self.may_become(row);
         }
+        let mut deciding = None;
         if let Some((row, name)) = other.verdict
             && self.verdict.as_ref().is_none_or(|(least, _)| row < *least)
         {
+            deciding = Some(name.clone());
             self.verdict = Some((row, name));
         }
         for check in other.checks {
-            self.write(&check.name, check.result, check.detail);
+            let decides = is_failure(check.result) && deciding.as_ref() == Some(&check.name);
+            self.keep(&check.name, check.result, check.detail, decides);
         }
     }
 
@@ -155,13 +159,20 @@ impl Ledger {
     }
 
     fn write(&mut self, name: &str, result: CheckResult, detail: String) {
+        self.keep(name, result, detail, false);
+    }
+
+    /// `decides`: written whatever else there is, for no verdict is without its reason.
+    fn keep(&mut self, name: &str, result: CheckResult, detail: String, decides: bool) {
         let repeated = self
             .checks
             .iter()
             .rev()
             .take(20)
             .any(|known| known.name == name && known.result == result && known.detail == detail);
-        if self.checks.len() < MAX_CHECKS && !repeated {
+        let failures = is_failure(result);
+        let alike = self.checks.iter().filter(|known| is_failure(known.result) == failures);
+        if (alike.count() < MAX_CHECKS || decides) && !repeated {
             self.checks.push(Check {
                 name: name.to_owned(),
                 result,
@@ -171,9 +182,35 @@ impl Ledger {
     }
 }
 
+fn is_failure(result: CheckResult) -> bool {
+    matches!(result, CheckResult::Failed | CheckResult::Indeterminate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_decides_is_written_however_much_else_there_is() {
+        let mut ledger = Ledger::default();
+        for number in 0..600 {
+            ledger.warn("files", format!("an oddity {number}"));
+        }
+        for number in 0..600 {
+            ledger.fail("level", Row::TryLater, format!("unknown {number}"));
+        }
+        let mut outer = ledger.clone();
+        let mut revoked = Ledger::default();
+        revoked.fail("revocation", Row::Revoked, "the card was revoked");
+        outer.extend(revoked);
+        ledger.fail("revocation", Row::Revoked, "the card was revoked");
+        for ledger in [ledger, outer] {
+            assert_eq!(ledger.decided_by(), Some("revocation"));
+            let checks = ledger.into_checks();
+            assert_eq!(checks.len(), 2 * MAX_CHECKS + 1);
+            assert_eq!(checks.last().unwrap().detail, "the card was revoked");
+        }
+    }
 
     #[test]
     fn the_least_row_decides_whatever_the_order_of_checks() {

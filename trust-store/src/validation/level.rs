@@ -133,7 +133,7 @@ fn carries_evidence(store: &TrustStore, signed: &SignedData, beside: &[SignedDat
         policy: setting.policy,
         now: setting.now,
         tokens: &[],
-        material: Material::gather(&carriers, &anchors, &Evidence::default(), false),
+        material: Material::gather(&carriers, &anchors, &Evidence::default(), false).spend_with(&setting.material),
         existence: Existence::supposed(),
         asking: false,
     };

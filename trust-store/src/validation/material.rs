@@ -116,6 +116,13 @@ impl Material {
         }
     }
 
+    /// What is spent on signatures here counts with what is spent there.
+    pub(super) fn spend_with(mut self, other: &Self) -> Self {
+        self.crls.spend_with(&other.crls);
+        self.ocsp.spend_with(&other.ocsp);
+        self
+    }
+
     /// Reads a token, unless that was done already.
     pub(super) fn token(&self, bytes: &[u8]) -> Result<Cow<'_, Token>, TimestampError> {
         match self.tokens.iter().find(|(known, _)| known == bytes) {

@@ -392,8 +392,11 @@ fn revocation(
     fields.finish()?;
     Ok(Revocation {
         at,
-        // Only a delta CRL can lift anything: from a responder it is a revocation without a good reason.
-        reason: if reason == Reason::RemoveFromCrl {
+        // Only a delta CRL can lift anything: from a responder it is a revocation without a good reason. On hold since 1970 is what
+        // was never issued (RFC 6960 §2.2): no list that is silent about it lifts that.
+        reason: if reason == Reason::RemoveFromCrl
+            || (reason == Reason::CertificateHold && at == OffsetDateTime::UNIX_EPOCH)
+        {
             Reason::Unspecified
         } else {
             reason
