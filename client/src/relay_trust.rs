@@ -254,7 +254,7 @@ pub fn foresee(
     }
     let validated = relay_trust(relay)?.validate(Subject::Container(Box::new(container)), evidence, now);
     let report = validated.report().clone();
-    if report.passed() || report.sub_indication == Some(SubIndication::TryLater) {
+    if report.passed() || validated.may_pass_later() {
         return Ok(report);
     }
     let sentence = report.sentence(output.language);

@@ -166,4 +166,11 @@ fn what_one_signature_waits_for_helps_no_letter_whose_other_has_failed_for_good(
     assert_ne!(verdicts[1]["sub_indication"], "TRY_LATER");
     assert_ne!(verdicts[1]["indication"], "TOTAL-PASSED");
     assert_eq!(ready(&stage)["pending"]["count"], 1, "only the one that may pass");
+    // The desk knows it before a byte leaves.
+    let file = pair
+        .clinic
+        .file("both.asice", &signed_by_both(&stage, &pair, [&doctor, &forged]));
+    let said = pair.clinic.json(["send", file.to_str().unwrap()]).expect(1);
+    assert_eq!(said.code(), "would_be_refused", "{}", said.text);
+    assert_eq!(pair.clinic.json(["send"]).expect(0).json, serde_json::json!([]));
 }
