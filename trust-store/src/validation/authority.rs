@@ -57,15 +57,20 @@ fn signer_path(
         .map(|(_, authorities)| authorities)
         .unwrap_or_default();
     profile::authority_policies(authorities.iter(), &standing.rules.signing_policies, &mut ledger);
-    let times = Times {
-        judged_at: time,
-        at: setting.now,
-        skew: setting.policy.clock_skew,
-        freshness: setting.policy.freshness,
-    };
     let mut until = None;
     for (index, certificate) in path.certificates.iter().enumerate() {
         let is_leaf = index + 1 == path.certificates.len();
+        let times = Times {
+            judged_at: time,
+            at: setting.now,
+            skew: setting.policy.clock_skew,
+            // Lists about authorities come monthly or yearly: a letter cannot wait for one that is newer than its signature.
+            freshness: if is_leaf {
+                setting.policy.freshness
+            } else {
+                Freshness::Service
+            },
+        };
         let subject = &certificate.subject;
         let revoked_row = |proof: Proof| match (is_leaf, proof) {
             (false, _) => Row::RevokedCaNoPoe,

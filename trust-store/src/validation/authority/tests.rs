@@ -85,3 +85,60 @@ fn the_certificate_of_a_ca_binds_after_its_algorithms_ended_only_if_an_archive_p
     // The card's own is named by its hash in the signature, which is as old as its stamp.
     assert_eq!(row(&path, &[(ca, ENDED)]), None);
 }
+
+#[test]
+fn strict_asks_for_a_newer_list_about_the_signer_and_not_about_the_authorities_above() {
+    macro_rules! of_the_stamp {
+        ($file:literal) => {
+            include_bytes!(concat!(
+                "../../../../tests/fixtures/validation/list_of_the_stamp_strict/",
+                $file
+            ))
+            .as_slice()
+        };
+    }
+    macro_rules! before {
+        ($file:literal) => {
+            include_bytes!(concat!(
+                "../../../../tests/fixtures/validation/good_doctor/",
+                $file
+            ))
+            .as_slice()
+        };
+    }
+    let judged = |lists: &[&[u8]]| {
+        let mut intake = Intake::new(Limits::default());
+        let container = of_the_stamp!("container.asice");
+        intake.push::<IntakeError>(container, &mut |_| Ok(())).unwrap();
+        let set = |pem: &[u8]| AnchorSet(TrustAnchor::parse(pem).unwrap());
+        let trust = crate::TrustStore {
+            anchors: Anchors {
+                hpki: set(ROOT),
+                tsa: set(of_the_stamp!("trust/tsa/test-tsa-root.pem")),
+                intermediates: vec![CA.to_vec()],
+                ..Anchors::default()
+            },
+            policy: Policy {
+                freshness: Freshness::Strict,
+                tsa_revocation: TsaRevocation::Off,
+                ..Policy::default()
+            },
+        };
+        let mut evidence = crate::Evidence::default();
+        lists.iter().for_each(|list| evidence.add("list.crl", list));
+        let subject = crate::Subject::Container(Box::new(intake.finish().unwrap()));
+        let validated = trust.validate(subject, evidence, OF_THE_PATH);
+        let report = validated.report();
+        (report.passed(), report.sub_indication)
+    };
+    let new = of_the_stamp!("evidence/sign.crl");
+    let (old, root) = (before!("evidence/sign.crl"), before!("evidence/sarl.crl"));
+    assert_ne!(root, of_the_stamp!("evidence/sarl.crl"));
+    assert_eq!(
+        judged(&[new, root]),
+        (true, None),
+        "the root's list is older than the stamp"
+    );
+    let later = Some(crate::report::SubIndication::TryLater);
+    assert_eq!(judged(&[old, root]), (false, later));
+}
