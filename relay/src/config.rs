@@ -172,12 +172,16 @@ pub struct KeyPaths {
     pub pin: Option<PathBuf>,
 }
 
+/// The port of the only scheme that is fetched by.
+const HTTP: u16 = 80;
+
 /// Whom the relay trusts, and what it may fetch.
 #[derive(Debug, Clone)]
 pub struct Trust {
     /// `CONTRACTS.md` §3.
     pub directory: PathBuf,
-    /// Hosts from which evidence may be fetched, lower case.
+    /// Hosts from which evidence may be fetched, lower case: on any port, or `host:port` on that one. What no path vouches for yet is
+    /// fetched from a host alone only on the port of its scheme.
     pub fetch_hosts: Vec<String>,
     /// Of these, which may have private addresses.
     pub fetch_private: Vec<PrivateTarget>,
@@ -187,6 +191,16 @@ pub struct Trust {
     pub fetch_age: Duration,
     /// How long a CA's or a time stamp authority's answer is waited for.
     pub fetch_timeout: Duration,
+}
+
+impl Trust {
+    /// Whether evidence may be fetched from this host at this port; `vouched`: a path to an anchor stands behind the address.
+    pub(crate) fn lists(&self, host: &str, port: u16, vouched: bool) -> bool {
+        let authority = format!("{host}:{port}");
+        let is_listed =
+            |listed: &String| *listed == authority || (listed.as_str() == host && (vouched || port == HTTP));
+        self.fetch_hosts.iter().any(is_listed)
+    }
 }
 
 /// Bounds.
@@ -398,11 +412,11 @@ fn one_line(key: &'static str, text: String) -> Result<String, ConfigError> {
 fn trust(file: TrustFile, base: &Path) -> Result<Trust, ConfigError> {
     let mut fetch_hosts = Vec::new();
     for host in file.fetch_hosts {
-        fetch_hosts.push(network::host_name(&host).ok_or_else(|| {
+        fetch_hosts.push(network::host_or_authority(&host).ok_or_else(|| {
             refused(
                 "trust.fetch_hosts",
                 &host,
-                "must be host names such as crl.pki.med.or.jp, without scheme or path",
+                "must be host names such as crl.pki.med.or.jp, alone or with a port, without scheme or path",
             )
         })?);
     }

@@ -254,10 +254,14 @@ impl Fetcher {
             .parse()
             .map_err(|_| FetchError::Forbidden("not an address".into()))?;
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        if !self.trust.fetch_hosts.contains(&host) {
-            return Err(FetchError::Forbidden(format!(
-                "host {host} is not in trust.fetch_hosts"
-            )));
+        let port = uri.port_u16().unwrap_or(80);
+        if !self.trust.lists(&host, port, question.is_vouched()) {
+            let named = if self.trust.lists(&host, port, true) {
+                format!("{host}:{port}")
+            } else {
+                format!("host {host}")
+            };
+            return Err(FetchError::Forbidden(format!("{named} is not in trust.fetch_hosts")));
         }
         let resting = |failing: Failing| FetchError::Resting {
             reason: failing.reason,

@@ -367,7 +367,9 @@ fn configure(file: &Path, services: &Services, options: &RelayOptions, api: u16,
         set(listener, "listen", format!("127.0.0.1:{port}").into());
         set(listener, "url", format!("https://127.0.0.1:{port}").into());
     }
-    set("trust", "fetch_hosts", vec!["127.0.0.1"].into());
+    // Where no path vouches for the address yet, the port counts too.
+    let authority = services.url().trim_start_matches("http://").to_owned();
+    set("trust", "fetch_hosts", vec!["127.0.0.1".to_owned(), authority].into());
     set("trust", "fetch_private", vec!["127.0.0.1/32"].into());
     let authorities = match options.authorities.as_slice() {
         [] => vec![services.tsa_url()],

@@ -44,6 +44,18 @@ fn the_certificate_of_an_issuer_is_fetched_from_a_listed_host_and_from_no_other(
         "{}",
         refused.json()
     );
+    // Any sender could write this address: of a host that is listed alone it reaches no port but that of the scheme.
+    let config = std::fs::read_to_string(stage.relay.config()).unwrap();
+    let authority = stage.services.url().trim_start_matches("http://");
+    std::fs::write(stage.relay.config(), config.replace(&format!(", \"{authority}\""), "")).unwrap();
+    stage.relay.stop();
+    stage.relay.restart();
+    let refused = pair.clinic.submit(&stage.relay, &sign("127.0.0.1"));
+    assert_eq!(refused.status, 422, "{}", refused.json());
+    assert_eq!(stage.services.requests("/ca/sign.der"), 0, "its port is not listed");
+    std::fs::write(stage.relay.config(), config).unwrap();
+    stage.relay.stop();
+    stage.relay.restart();
     let accepted = pair.clinic.submit(&stage.relay, &sign("127.0.0.1"));
     assert_eq!(accepted.status, 201, "{}", accepted.json());
     assert_eq!(stage.services.requests("/ca/sign.der"), 1);

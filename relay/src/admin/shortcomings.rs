@@ -70,7 +70,7 @@ fn forbidden(trust: &Trust, uri: &Uri, host: &str) -> Option<&'static str> {
     if uri.scheme_str() != Some("http") {
         return Some("only http:// addresses are fetched");
     }
-    if !trust.fetch_hosts.iter().any(|known| known == host) {
+    if !trust.lists(host, uri.port_u16().unwrap_or(80), true) {
         return Some("add the host to trust.fetch_hosts");
     }
     let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;

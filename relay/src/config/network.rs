@@ -53,6 +53,15 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     (labels && text.len() <= 253).then(|| text.to_ascii_lowercase())
 }
 
+/// A host name, alone or with a port, lower case.
+pub(super) fn host_or_authority(text: &str) -> Option<String> {
+    let Some((host, port)) = text.split_once(':') else {
+        return host_name(text);
+    };
+    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
+    Some(format!("{}:{port}", host_name(host)?))
+}
+
 fn same_prefix(a: u128, b: u128, width: u32, prefix: u8) -> bool {
     let shift = width.saturating_sub(u32::from(prefix));
     a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
@@ -78,6 +87,14 @@ mod tests {
         assert!(permits("fd00::/8", "a.example", "fd12::1"));
         assert!(permits("CRL.example", "crl.example", "10.0.0.1"));
         assert!(!permits("crl.example", "other.example", "10.0.0.1"));
+        assert_eq!(host_or_authority("CRL.example"), Some("crl.example".to_owned()));
+        assert_eq!(
+            host_or_authority("CRL.example:8080"),
+            Some("crl.example:8080".to_owned())
+        );
+        for bad in ["a:", "a:0", "a:65536", ":80", "a:80:80", "http://a"] {
+            assert_eq!(host_or_authority(bad), None, "{bad}");
+        }
         for bad in ["", "10.0.0.0/33", "::/129", "http://a.example", "a..example", "a b"] {
             assert_eq!(PrivateTarget::parse(bad), None, "{bad}");
         }

@@ -61,6 +61,12 @@ impl Question {
         }
     }
 
+    /// Whether the address is that of a certificate with a path to an anchor. Where an issuer is missing there is none yet, and any
+    /// sender could have written it.
+    pub(super) fn is_vouched(&self) -> bool {
+        !matches!(self, Self::Certificate { .. })
+    }
+
     /// For people.
     pub(super) fn what(&self) -> &'static str {
         match self {

@@ -247,3 +247,37 @@ async fn what_is_sought_is_asked_for_until_it_is_there() {
     watching.abort();
     assert_eq!(fetcher.answers(&question, false).await.unwrap().0[0].der, list());
 }
+
+#[tokio::test]
+async fn a_certificate_that_leads_nowhere_yet_names_no_port_that_is_not_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Responder::start(ok(b"")).await;
+    let question = Question::Certificate {
+        url: format!("http://localhost:{}/ca.der", server.port),
+    };
+    let of = |hosts: Vec<String>, name: &str| {
+        let trust = Trust {
+            directory: folder.path().into(),
+            fetch_hosts: hosts,
+            fetch_private: vec![PrivateTarget::parse("localhost").unwrap()],
+            refresh: Duration::from_secs(3600),
+            fetch_age: Duration::from_millis(1),
+            fetch_timeout: Duration::from_secs(2),
+        };
+        let kept = folder.path().join(name);
+        Arc::new(Fetcher::open(kept, trust, Duration::from_secs(1), Arc::default()).unwrap())
+    };
+    let host = of(vec!["localhost".into()], "host");
+    let refused = host.answers(&question, false).await.unwrap_err();
+    assert!(matches!(refused, FetchError::Forbidden(_)), "{refused}");
+    assert!(refused.to_string().contains(&server.port.to_string()), "{refused}");
+    assert_eq!(server.asked(), 0);
+    // A list's address has a path behind it.
+    let _ = host.answers(&crl(server.port), false).await;
+    assert_eq!(server.asked(), 1);
+    let authority = of(vec![format!("localhost:{}", server.port)], "authority");
+    let _ = authority.answers(&question, false).await;
+    assert_eq!(server.asked(), 2, "the operator lists host and port");
+    assert!(host.trust.lists("localhost", 80, false), "the port of the scheme");
+    assert!(!authority.trust.lists("localhost", 80, true), "that port alone");
+}
