@@ -136,10 +136,7 @@ pub async fn fetch(
     let container = out.join(format!("{id}.asice"));
     download(api, &status, person, &container, output).await?;
     let evidence_file = out.join(format!("{id}.evidence.json"));
-    let evidence_text = api.evidence(id).await?;
-    files::write_atomically(&evidence_file, evidence_text.as_bytes())?;
-    let evidence = Evidence::from_json(&evidence_text)
-        .map_err(|error| Failure::new(Code::RelayAnswer, format!("the relay's evidence: {error}")))?;
+    let evidence = kept_evidence(&evidence_file, &api.evidence(id).await?)?;
 
     let read = read_container(&container)?;
     if read.envelope.as_ref().is_some_and(|envelope| envelope.id != *id) {
@@ -149,7 +146,13 @@ pub async fn fetch(
         ));
     }
     let paths: Vec<String> = read.files.iter().map(|file| file.path.clone()).collect();
-    let validated = trust.validate(Subject::Container(Box::new(read)), evidence, OffsetDateTime::now_utc());
+    let subject = Subject::Container(Box::new(read));
+    let mut validated = trust.validate(subject.clone(), evidence, OffsetDateTime::now_utc());
+    // What the stamp's authority said at intake may have run out since: the relay asks it again.
+    if !validated.report().passed() && validated.may_pass_later() {
+        let evidence = kept_evidence(&evidence_file, &api.current_evidence(id).await?)?;
+        validated = trust.validate(subject, evidence, OffsetDateTime::now_utc());
+    }
     let report = validated.report().clone();
     let text =
         serde_json::to_vec_pretty(&report).map_err(|error| Failure::new(Code::FileUnwritable, error.to_string()))?;
@@ -167,6 +170,14 @@ pub async fn fetch(
         files: paths.len(),
         archive: None,
     })
+}
+
+/// Writes what the relay says down, once it can be read.
+fn kept_evidence(file: &Path, text: &str) -> Result<Evidence, Failure> {
+    let evidence = Evidence::from_json(text)
+        .map_err(|error| Failure::new(Code::RelayAnswer, format!("the relay's evidence: {error}")))?;
+    files::write_atomically(file, text.as_bytes())?;
+    Ok(evidence)
 }
 
 /// Turns the fetched container into its archive with the entries the relay keeps. Done only when the file passes at B-LTA by its

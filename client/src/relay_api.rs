@@ -204,7 +204,20 @@ impl RelayApi {
     /// # Errors
     /// [`ApiError`].
     pub async fn evidence(&self, id: &SubmissionId) -> Result<String, ApiError> {
-        let response = self.get(&format!("/v1/submissions/{id}/evidence"), None, None).await?;
+        self.evidence_at(&format!("/v1/submissions/{id}/evidence")).await
+    }
+
+    /// `GET /v1/submissions/{id}/evidence?current=true`: the same with what has to be added to judge now.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn current_evidence(&self, id: &SubmissionId) -> Result<String, ApiError> {
+        self.evidence_at(&format!("/v1/submissions/{id}/evidence?current=true"))
+            .await
+    }
+
+    async fn evidence_at(&self, path: &str) -> Result<String, ApiError> {
+        let response = self.get(path, None, None).await?;
         let bytes = body::collect(response, MAX_FILE).await?;
         String::from_utf8(bytes).map_err(|_| ApiError::Unexpected("the evidence is not text".to_owned()))
     }

@@ -4,6 +4,7 @@
 //! comes later. What has none yet, and what has one that ends soon, is told by the trail, so that a restart forgets nothing.
 //! Kept beside the unchanged container, and only if it passes by itself at B-LTA.
 
+mod evidence;
 mod making;
 
 use std::collections::{HashMap, HashSet};
@@ -122,6 +123,21 @@ pub(crate) async fn current(context: &Context, row: &SubmissionRow) -> Result<by
             stored
         }
     })
+}
+
+/// The evidence of a submission with what its stamp's authority says today; `None`: as it was stored, because the container is not
+/// here any more, its verdict was revised, or nothing could be made of it.
+pub(crate) async fn current_evidence(context: &Context, row: &SubmissionRow) -> Option<bytes::Bytes> {
+    if row.erased.is_some() || row.revised.is_some() {
+        return None;
+    }
+    match evidence::current(context, row).await {
+        Ok(text) => Some(text.into()),
+        Err(reason) => {
+            tracing::warn!(id = %row.submission.submission, %reason, "evidence is served as it was stored");
+            None
+        }
+    }
 }
 
 async fn one(context: &Context, id: &SubmissionId) -> Result<(), NotMade> {

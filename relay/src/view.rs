@@ -272,13 +272,26 @@ async fn refused(context: &Context, peer: &Peer, id: &str) -> Result<Response, P
     Err(Code::NotFound.into())
 }
 
-/// `GET /v1/submissions/{id}/evidence`: what the verdict was made from.
+/// Query of `GET /v1/submissions/{id}/evidence`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EvidenceQuery {
+    #[serde(default)]
+    current: bool,
+}
+
+/// `GET /v1/submissions/{id}/evidence?current=`: what the verdict was made from; `current`: and what has to be added to judge now.
 pub(crate) async fn evidence(
     State(context): State<Context>,
     peer: Peer,
     Path(id): Path<String>,
+    Query(query): Query<EvidenceQuery>,
 ) -> Result<Response, Problem> {
     let (row, _) = visible(&context, &peer, &id).await?;
+    if query.current
+        && let Some(evidence) = crate::archive::current_evidence(&context, &row).await
+    {
+        return Ok(([(CONTENT_TYPE, "application/json")], evidence).into_response());
+    }
     let newest = row.revised.as_ref().map(|revised| &revised.revision.evidence_sha256);
     let name = match newest {
         Some(sha256) => evidence_name(sha256),

@@ -132,7 +132,7 @@ async fn renewable(context: &Context, archive: &mut Archive, container: &Contain
     Ok(())
 }
 
-async fn gather(context: &Context, container: Container, supplied: Evidence) -> Evidence {
+pub(super) async fn gather(context: &Context, container: Container, supplied: Evidence) -> Evidence {
     let subject = Arc::new(Subject::Container(Box::new(container)));
     let gathered = context
         .fetcher
@@ -186,7 +186,7 @@ fn verdict(trust: &TrustStore, applied: Container, now: OffsetDateTime) -> Resul
 
 /// The stored container from its first bytes: META-INF and envelope come first in it, and its files are what the manifests say of
 /// them, because all of it was judged before it was accepted. So no archive reads the gigabytes again.
-async fn read(context: &Context, row: &SubmissionRow) -> Result<Container, NotMade> {
+pub(super) async fn read(context: &Context, row: &SubmissionRow) -> Result<Container, NotMade> {
     let stored = context.containers.reader(&row.submission.stored_as).await?;
     let head = tokio::task::spawn_blocking(move || head(stored)).await;
     let mut container = head.map_err(|error| NotMade::Unreadable(error.to_string()))??;
