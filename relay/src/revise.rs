@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use formats::trail::Event;
 use formats::wire::{SubmissionId, SubmissionState};
-use trust_store::Evidence;
+use trust_store::{Certificate, Evidence};
 
 use crate::clock;
 use crate::context::Context;
@@ -164,6 +164,17 @@ impl Late {
             }
         };
         self.unread.remove(id);
+        // Lists of a CA whose key is another by now: the operator's certificates know it.
+        let trust = context.trust.current();
+        let anchors = &trust.anchors;
+        let known = anchors
+            .intermediates
+            .iter()
+            .filter_map(|der| Certificate::parse(der).ok());
+        known.for_each(|authority| self.watch.know(&authority));
+        let sets = anchors.sets();
+        let roots = sets.iter().flat_map(|(_, set)| &set.0);
+        roots.for_each(|anchor| self.watch.know(&anchor.certificate));
         self.watch.add(id, rests);
         let known: Vec<_> = self.pieces.values().flatten().cloned().collect();
         for piece in known {
@@ -233,7 +244,8 @@ impl Late {
 
     fn plan(&mut self, concerned: impl IntoIterator<Item = (SubmissionId, Entry)>, piece: &Arc<Piece>) {
         for (id, entry) in concerned {
-            if self.settled.contains(&(id.clone(), entry.clone())) {
+            let is_settled = self.settled.contains(&(id.clone(), entry.clone()));
+            if is_settled || !(piece.is_authentic(&self.watch) || entry.is_indirect_in(&piece.said)) {
                 continue;
             }
             let due = self.due.entry(id).or_insert_with(|| Due {

@@ -1,5 +1,6 @@
 //! Validates a held submission again with evidence that came later, and records what does not pass any more.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use formats::digest::sha256;
@@ -7,9 +8,11 @@ use formats::trail::{Actor, Event, Revision, Submission};
 use formats::wire::SubmissionId;
 use time::OffsetDateTime;
 use trust_store::report::{SignerSummary, rfc3339};
+use trust_store::revocation::crl::Crl;
+use trust_store::revocation::ocsp::{CertStatus, OcspResponse};
 use trust_store::{Evidence, Indication, SubIndication, Subject, ValidationReport};
 
-use super::piece::Piece;
+use super::piece::{Piece, Said};
 use super::watch::{Entry, Part};
 use crate::archive;
 use crate::clock;
@@ -80,6 +83,12 @@ pub(super) async fn again(
         Err(error) => return Err(error.into()),
     };
     let mut evidence = kept::evidence(&context.containers, &row.submission).await?;
+    let of_intake: HashSet<[u8; 32]> = evidence
+        .crls
+        .iter()
+        .chain(&evidence.ocsp)
+        .map(|der| sha256(der))
+        .collect();
     pieces.iter().for_each(|(piece, _)| piece.kept.add_to(&mut evidence));
     let (trust, now) = (context.trust.current(), clock::now());
     let subject = Arc::new(Subject::Container(Box::new(container)));
@@ -88,22 +97,34 @@ pub(super) async fn again(
         .fetcher
         .gather(&trust, &context.stamps, &subject, evidence, now)
         .await;
-    let validated = tokio::task::spawn_blocking(move || {
+    let cause = pieces.clone();
+    let judged = tokio::task::spawn_blocking(move || {
         let subject = Arc::try_unwrap(subject).unwrap_or_else(|shared| Subject::clone(&shared));
-        trust.validate(subject, gathered.evidence, now)
+        let validated = trust.validate(subject.clone(), gathered.evidence, now);
+        let is_revoked = verdicts(validated.report()).iter().any(OfOne::is_revoked);
+        let without = is_revoked.then(|| {
+            let evidence = without(validated.evidence(), &cause, &of_intake);
+            trust.validate(subject, evidence, now).report().clone()
+        });
+        (validated, without)
     });
-    let validated = validated.await.map_err(|error| Problem::internal(&error))?;
+    let (validated, without) = judged.await.map_err(|error| Problem::internal(&error))?;
     let report = validated.report();
     if report.passed() {
         return Ok(Verdict::Stands);
     }
-    let verdicts = verdicts(report);
-    let Some(revoked) = verdicts.iter().find(|one| one.is_revoked()) else {
+    let Some(without) = without else {
         return Ok(match report.sub_indication {
             Some(SubIndication::TryLater) => Verdict::Unknown("other evidence cannot be had"),
             // Something has run out, or the operator's trust has changed: no evidence against the letter.
             _ => Verdict::Unknown("it does not pass for a reason that is no revocation"),
         });
+    };
+    let (before, without, with) = (verdicts(&recorded), verdicts(&without), verdicts(report));
+    let Some(revoked) = revoked_by(&pieces, &before, &without, &with) else {
+        return Ok(Verdict::Unknown(
+            "it does not pass for a revocation that the new evidence does not show",
+        ));
     };
     let only_above = pieces
         .iter()
@@ -169,6 +190,71 @@ fn telling(pieces: &[(Arc<Piece>, Vec<Entry>)], recorded: &ValidationReport) -> 
         (Arc::clone(piece), entries)
     });
     each.filter(|(_, entries)| !entries.is_empty()).collect()
+}
+
+/// The first signature that fails because of `pieces`: it does not fail so without them, and either it is judged by the time
+/// recorded for it, or they revoke its own signer no later than that, or its stamp is another's without them.
+fn revoked_by<'v, 'r>(
+    pieces: &[(Arc<Piece>, Vec<Entry>)],
+    before: &[OfOne<'_>],
+    without: &[OfOne<'_>],
+    with: &'v [OfOne<'r>],
+) -> Option<&'v OfOne<'r>> {
+    let entries: Vec<&Entry> = pieces.iter().flat_map(|(_, entries)| entries).collect();
+    with.iter().enumerate().find_map(|(at, one)| {
+        let (before, without) = (before.get(at)?, without.get(at)?);
+        is_because(&entries, before, without, one).then_some(one)
+    })
+}
+
+fn is_because(entries: &[&Entry], before: &OfOne<'_>, without: &OfOne<'_>, with: &OfOne<'_>) -> bool {
+    if !with.is_revoked() || without.is_revoked() {
+        return false;
+    }
+    let later = |one: &OfOne<'_>| one.time > before.time;
+    let of_signer = entries.iter().any(|entry| {
+        let is_of =
+            |signer: &SignerSummary| signer.serial.eq_ignore_ascii_case(&entry.serial) && signer.issuer == entry.issuer;
+        let in_time = before.time.is_none_or(|time| entry.at <= time);
+        entry.part == Part::Signer && with.signer.is_some_and(is_of) && in_time
+    });
+    // Without them its stamp proves the time still, or would once it can be asked: they are what takes it away.
+    let stamped = !later(without) || without.sub_indication == Some(SubIndication::TryLater);
+    !later(with) || of_signer || stamped
+}
+
+/// The evidence without what came after intake and says any of what `pieces` say.
+fn without(evidence: &Evidence, pieces: &[(Arc<Piece>, Vec<Entry>)], of_intake: &HashSet<[u8; 32]>) -> Evidence {
+    let stays = |der: &Vec<u8>| {
+        let digest = sha256(der);
+        of_intake.contains(&digest)
+            || !pieces
+                .iter()
+                .any(|(piece, entries)| piece.sha256 == digest || says(der, piece, entries))
+    };
+    let mut evidence = evidence.clone();
+    evidence.crls.retain(stays);
+    evidence.ocsp.retain(stays);
+    evidence
+}
+
+/// Whether a CRL or an OCSP response says one of what another piece says.
+fn says(der: &[u8], piece: &Piece, entries: &[Entry]) -> bool {
+    let serial = |entry: &Entry| hex::decode(&entry.serial).unwrap_or_default();
+    if let Ok(crl) = Crl::parse(der) {
+        let issuer = crl.issuer.to_string();
+        return entries.iter().any(|entry| {
+            let indirect =
+                matches!(&piece.said, Said::List(list) if list.issuer == crl.issuer) && issuer != entry.issuer;
+            indirect || (issuer == entry.issuer && crl.find(&crl.issuer, &serial(entry)).is_some())
+        });
+    }
+    let response = OcspResponse::parse(der).ok().and_then(|response| response.basic);
+    let singles = response.map(|basic| basic.singles).unwrap_or_default();
+    singles.iter().any(|single| {
+        let revokes = matches!(single.status, CertStatus::Revoked(_));
+        revokes && entries.iter().any(|entry| single.cert_id.serial == serial(entry))
+    })
 }
 
 /// Whether a signature that does not pass now is judged at a later time than when it was accepted.
@@ -267,3 +353,6 @@ pub(crate) fn report_name(sha256: &str) -> String {
 pub(crate) fn evidence_name(sha256: &str) -> String {
     format!("evidence.{sha256}.json")
 }
+
+#[cfg(test)]
+mod tests;

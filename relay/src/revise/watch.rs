@@ -29,6 +29,17 @@ pub(super) struct Entry {
     pub(super) part: Part,
 }
 
+impl Entry {
+    /// Whether another than the certificate's issuer says so, in a list on his behalf (RFC 5280 §5.2.5). Who may, only the
+    /// validation finds out.
+    pub(super) fn is_indirect_in(&self, said: &Said) -> bool {
+        match said {
+            Said::List(crl) => crl.issuer.to_string() != self.issuer,
+            Said::Answer(_) => false,
+        }
+    }
+}
+
 /// What a certificate is to a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Part {
@@ -233,6 +244,17 @@ fn is_answer_of(answer: &Answer, authority: &Certificate) -> bool {
             && by.verify_signature(&authority.key).is_ok()
     };
     signed(authority) || response.certificates.iter().filter(delegated).any(signed)
+}
+
+#[cfg(test)]
+pub(super) fn entry(issuer: &str, serial: &str, at: OffsetDateTime, part: Part) -> Entry {
+    Entry {
+        issuer: issuer.to_owned(),
+        serial: serial.to_owned(),
+        at,
+        reason: 0,
+        part,
+    }
 }
 
 #[cfg(test)]
