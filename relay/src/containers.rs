@@ -50,6 +50,8 @@ pub(crate) const BESIDE_KEY: &str = "beside.key";
 pub(crate) const ORPHANS: &str = "orphans";
 /// So begins the name, there, of what is being removed and has no key any more.
 pub(crate) const GOING: &str = "going.";
+/// So ends the name of the copy, not yet whole, of what comes from another file system.
+pub(crate) const HALF: &str = ".part";
 /// Names listed at once.
 const PAGE: usize = 1024;
 /// Data keys kept in memory: a token is not asked for each range of a study.
@@ -229,6 +231,20 @@ impl Containers {
         self.read(stored_as, CONTAINER).await
     }
 
+    /// That a container is there and its first and last segment are those its key has sealed. What lies between is not read.
+    ///
+    /// # Errors
+    /// [`ContainerError::Absent`], or what the store says.
+    pub(crate) async fn sound(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let mut reader = self.read(stored_as, CONTAINER).await?;
+        let size = reader.size();
+        blocking(move || {
+            reader.part(0, size.min(1))?;
+            reader.part(size.saturating_sub(1), size).map(drop)
+        })
+        .await
+    }
+
     /// Writes a file beside a container (`evidence.json`, `report.json`), durably. What was there is replaced whole.
     ///
     /// # Errors
@@ -341,6 +357,8 @@ impl Containers {
     /// Whether it was adopted since these were opened, and so may wait for its record.
     pub(crate) fn is_new(&self, stored_as: &str) -> bool {
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+        // While it is copied it has half a name more.
+        let stored_as = stored_as.strip_suffix(HALF).unwrap_or(stored_as);
         adopted.as_ref().is_some_and(|adopted| adopted.contains(stored_as))
     }
 

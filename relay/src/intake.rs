@@ -248,8 +248,8 @@ async fn at_hand(context: &Context, upload: &Upload, row: &SubmissionRow) -> Res
     if row.erased.is_some() {
         return Ok(());
     }
-    match context.containers.reader(stored_as).await {
-        Ok(_) => return Ok(()),
+    match context.containers.sound(stored_as).await {
+        Ok(()) => return Ok(()),
         Err(ContainerError::Absent) => {}
         Err(error) => return Err(error.into()),
     }

@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{CONTAINER, CONTAINER_KEY};
+use super::{CONTAINER, CONTAINER_KEY, HALF};
 use crate::folder::{create_private, private_file, sync_folder};
 
 /// Moves the folder of an upload to that of a container; body and key arrive together.
@@ -55,7 +55,7 @@ fn body() -> String {
 
 /// The slow way, where uploads lie on another file system: a whole copy under another name first.
 fn copy_over(from: &Path, to: &Path) -> io::Result<()> {
-    let half = to.with_extension("part");
+    let half = half_of(to);
     if half.exists() {
         fs::remove_dir_all(&half)?;
     }
@@ -69,6 +69,13 @@ fn copy_over(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(&half, to)?;
     to.parent().map_or(Ok(()), sync_folder)?;
     fs::remove_dir_all(from)
+}
+
+/// The whole name counts: two uploads of one id that are copied at once share no half.
+fn half_of(folder: &Path) -> PathBuf {
+    let mut name = folder.as_os_str().to_owned();
+    name.push(HALF);
+    name.into()
 }
 
 fn sync_parents(one: &Path, other: &Path) -> io::Result<()> {
@@ -89,9 +96,18 @@ mod tests {
         fs::create_dir(&from).unwrap();
         fs::write(from.join(body()), b"body").unwrap();
         fs::write(from.join(CONTAINER_KEY), b"key").unwrap();
-        // What a crash left half way.
-        fs::create_dir(place.path().join("a.part")).unwrap();
+        // What a crash left half way, and what another upload of the same id is being copied to.
+        let (half, others) = (place.path().join("a.b.part"), place.path().join("a.c.part"));
+        fs::create_dir(&half).unwrap();
+        fs::create_dir(&others).unwrap();
+        fs::write(others.join(body()), b"another").unwrap();
+        // As that half was named while both shared it.
+        let shared = place.path().join("a.part");
+        fs::create_dir(&shared).unwrap();
         copy_over(&from, &to).unwrap();
+        assert!(shared.exists() && others.join(body()).exists());
+        fs::remove_dir_all(&others).unwrap();
+        fs::remove_dir(&shared).unwrap();
         assert!(!from.exists());
         assert_eq!(fs::read(to.join(body())).unwrap(), b"body");
         assert_eq!(fs::read(to.join(CONTAINER_KEY)).unwrap(), b"key");

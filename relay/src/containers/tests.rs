@@ -134,6 +134,14 @@ async fn what_was_changed_or_exchanged_on_the_disk_is_not_served() {
         Err(ContainerError::Store(_))
     ));
 
+    // Before another copy of a letter goes, its two ends are opened.
+    containers.sound(&name()).await.unwrap();
+    for at in [100, whole.len() - 1] {
+        let mut bad = whole.clone();
+        bad[at] ^= 1;
+        std::fs::write(&body, bad).unwrap();
+        assert!(containers.sound(&name()).await.is_err(), "{at}");
+    }
     let mut bad = whole.clone();
     bad[70_000] ^= 1;
     std::fs::write(&body, bad).unwrap();

@@ -114,8 +114,9 @@ impl Uploads {
                 .unwrap_or_default()
                 .to_owned();
             if path.is_dir() {
-                // A crash leaves a folder that nobody was told of before the slip of a new upload is there.
-                if !slip_of(&place, &id).exists() {
+                // A crash leaves a folder that nobody was told of before the slip of a new upload is there, and half a copy of a
+                // container that was to be an upload again.
+                if path.extension().is_some() || !slip_of(&place, &id).exists() {
                     fs::remove_dir_all(&path)?;
                 }
                 continue;

@@ -111,7 +111,9 @@ fn a_restart_keeps_what_was_written_but_nothing_whose_hash_was_not_compared() {
     leave("ahead", Some(9));
     fs::write(folder.join("plain.json.new"), b"{").unwrap();
     Seals::create(&folder.join("nobody"), "nobody", &keys).unwrap();
+    fs::create_dir(folder.join("plain.part")).unwrap();
     let shelf = Uploads::open(data.path(), keys, Duration::from_secs(60)).unwrap();
+    assert!(folder.join("plain").exists() && !folder.join("plain.part").exists());
     let aged = clock::now() + STALE + Duration::from_secs(60);
     assert!(shelf.stale(clock::now()).is_empty(), "what came just now is not stale");
     let stale: Vec<_> = shelf
