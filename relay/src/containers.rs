@@ -345,12 +345,12 @@ impl Containers {
         }
     }
 
-    /// When a file beside a container was written, or its folder where there is no such file; `None` in a bucket, and where there is
-    /// neither.
+    /// When a file beside a container was written, or its folder where there is no such file; `None` where there is neither, and
+    /// where nobody can say.
     pub(crate) async fn written(&self, stored_as: &str, file: &str) -> Option<SystemTime> {
         match &self.place {
             Place::Disk(disk) => disk.written(stored_as, file).await,
-            Place::Bucket(_) => None,
+            Place::Bucket(bucket) => bucket.written(stored_as, file).await.unwrap_or_default(),
         }
     }
 

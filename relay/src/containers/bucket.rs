@@ -1,6 +1,8 @@
 //! Containers as objects of a bucket. `containers/UPLOAD/NAME/` has a container's list of parts and what lies beside it, where
 //! `NAME.UPLOAD` is what the container is stored as; its parts lie in `parts/UPLOAD/`.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
@@ -79,6 +81,19 @@ impl Bucket {
     pub(super) async fn put(&self, stored_as: &str, file: &str, sealed: Bytes) -> Result<(), ContainerError> {
         let key = place(stored_as, &sealed_name(checked(file)?))?;
         self.0.put(&key, sealed).await.map_err(from_store)
+    }
+
+    /// When a file beside a container was put, or whatever lies there newest where there is no such file.
+    pub(super) async fn written(&self, stored_as: &str, file: &str) -> Result<Option<SystemTime>, ContainerError> {
+        let mut newest = None;
+        for meta in self.0.list(&folder(stored_as)?).await.map_err(from_store)? {
+            let put = SystemTime::from(meta.last_modified);
+            if meta.location.filename() == Some(&sealed_name(file)) {
+                return Ok(Some(put));
+            }
+            newest = newest.max(Some(put));
+        }
+        Ok(newest)
     }
 
     /// The list goes first: with it the key.

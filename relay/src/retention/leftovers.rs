@@ -8,7 +8,7 @@ use formats::trail::Event;
 use time::OffsetDateTime;
 
 use super::months::{long_over, outlived};
-use crate::containers::ContainerError;
+use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
 use crate::intake::{self, REFUSED, REPORT};
 use crate::problem::Problem;
@@ -79,16 +79,7 @@ impl Leftovers {
         let (mut pages, mut reports) = (context.containers.pages(), BTreeSet::new());
         while let Some(names) = pages.recv().await {
             let names = names?;
-            for name in &names {
-                let Some(digest) = name.strip_prefix(REFUSED) else {
-                    continue;
-                };
-                // Younger than records are kept: its record is there, or will be.
-                let written = context.containers.written(name, REPORT).await;
-                if written.is_some_and(|written| long_over(written.into(), account, now)) {
-                    reports.insert(digest.to_owned());
-                }
-            }
+            reports.extend(old_reports(&context.containers, &names, account, now).await);
             for (id, name, named) in intake::named(&*context.store, names).await? {
                 match named.filter(|named| named.stored_as == name) {
                     Some(named) if named.erased => self.container(name),
@@ -108,6 +99,27 @@ impl Leftovers {
         }
         intake::end_orphans(&context.containers, &context.config.retention, now).await
     }
+}
+
+/// Digests of the reports of refusals among these names whose records are erased, or may be.
+async fn old_reports(
+    containers: &Containers,
+    names: &[String],
+    account: Duration,
+    now: OffsetDateTime,
+) -> BTreeSet<String> {
+    let mut old = BTreeSet::new();
+    for name in names {
+        let Some(digest) = name.strip_prefix(REFUSED) else {
+            continue;
+        };
+        // Younger than records are kept: its record is there, or will be.
+        let written = containers.written(name, REPORT).await;
+        if written.is_some_and(|written| long_over(written.into(), account, now)) {
+            old.insert(digest.to_owned());
+        }
+    }
+    old
 }
 
 /// Those of these reports that no record names that can be read.
@@ -134,5 +146,37 @@ fn gone(done: Result<(), ContainerError>) -> Result<(), ContainerError> {
     match done {
         Err(ContainerError::Absent) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock;
+    use crate::keys::for_tests;
+    use crate::objects::Objects;
+
+    const FIVE_YEARS: Duration = Duration::from_secs(5 * 366 * 86_400);
+
+    #[tokio::test]
+    async fn a_report_whose_record_is_long_over_is_found_on_a_disk_and_in_a_bucket() {
+        let data = tempfile::tempdir().unwrap();
+        let places = [
+            Containers::open(data.path(), for_tests()).unwrap(),
+            Containers::shared(Objects::in_memory(), for_tests()),
+        ];
+        for containers in places {
+            let put = containers.put_beside("refused.ab", REPORT, Bytes::from_static(b"{}"));
+            put.await.unwrap();
+            let names = containers.names().await.unwrap();
+            let now = clock::now();
+            let old = old_reports(&containers, &names, FIVE_YEARS, now).await;
+            assert!(old.is_empty(), "its record may be read");
+            let later = now + FIVE_YEARS + Duration::from_secs(32 * 86_400);
+            let old = old_reports(&containers, &names, FIVE_YEARS, later).await;
+            assert_eq!(old.into_iter().collect::<Vec<_>>(), ["ab"]);
+        }
     }
 }
