@@ -27,14 +27,14 @@ use time::OffsetDateTime;
 use trust_store::{Evidence, Subject, Validated, ValidationReport, Verified};
 
 use crate::clock;
-use crate::containers::ContainerError;
+use crate::containers::{CONTAINER, ContainerError, Containers};
 use crate::context::Context;
 use crate::observe;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::revise::{evidence_name, report_name};
 use crate::routes;
-use crate::store::{Batch, Condition, SubmissionRow};
+use crate::store::{Batch, Condition, Store, SubmissionRow};
 use crate::upload::Upload;
 use refusal::Refusal;
 
@@ -95,6 +95,10 @@ async fn take_in(context: &Context, peer: &Peer, upload: &Arc<Upload>) -> Result
     }
     let container = complete(context, peer, upload, &mut progress).await?;
     let id = container.envelope.as_ref().ok_or(Code::EnvelopeInvalid)?.id.clone();
+    // Asked before the row: what is not undecided then is in it.
+    if in_doubt(&*context.store, &context.containers, &upload.stored_as(&id), &id).await? {
+        return Err(Code::StoreUnavailable.into());
+    }
     if let Some(row) = context.store.submission(&id).await? {
         return same_or_conflict(context, peer, upload, &container, &row).await;
     }
@@ -236,6 +240,19 @@ async fn same_or_conflict(
     } else {
         Err(Code::IdConflict.into())
     }
+}
+
+/// Whether a container lies at its place already, and the record that would name it, and what lies beside it, may still be written:
+/// until that is known nothing there may change.
+async fn in_doubt(
+    store: &dyn Store,
+    containers: &Containers,
+    stored_as: &str,
+    id: &SubmissionId,
+) -> Result<bool, Problem> {
+    // In a bucket each try has a place of its own.
+    let lies_there = !containers.is_shared() && containers.has_beside(stored_as, CONTAINER).await?;
+    Ok(lies_there && store.undecided().await?.contains(id))
 }
 
 /// That the container of a letter is there, before another copy of it goes. One that has become an upload again although its record

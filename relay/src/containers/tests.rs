@@ -110,6 +110,30 @@ async fn a_container_given_back_is_an_upload_again() {
 }
 
 #[tokio::test]
+async fn a_container_that_waits_for_its_record_is_taken_up_by_the_same_upload() {
+    let data = tempfile::tempdir().unwrap();
+    let keys = for_tests();
+    let folder = upload(data.path(), &keys, b"a letter");
+    let containers = Containers::open(data.path(), keys.clone()).unwrap();
+    let name = name();
+    containers.adopt(folder.clone(), &name).await.unwrap();
+    let report = containers.put_beside(&name, "report.json", Bytes::from_static(b"{}"));
+    report.await.unwrap();
+    // Nobody learnt whether its record was written, and the client asks again; also after a crash between copy and removal.
+    for _ in 0..2 {
+        containers.adopt(folder.clone(), &name).await.unwrap();
+        assert_eq!(read(&containers, &name, None).await.unwrap(), b"a letter");
+        let report = containers.put_beside(&name, "report.json", Bytes::from_static(b"[]"));
+        report.await.unwrap();
+        assert!(!folder.exists());
+        assert_eq!(upload(data.path(), &keys, b"a copy"), folder);
+    }
+    containers.adopt(folder.clone(), &name).await.unwrap();
+    containers.give_back(&name, folder.clone()).await.unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "body and key");
+}
+
+#[tokio::test]
 async fn what_was_changed_or_exchanged_on_the_disk_is_not_served() {
     let data = tempfile::tempdir().unwrap();
     let keys = for_tests();
