@@ -323,14 +323,14 @@ impl Containers {
         }
     }
 
-    /// What was put aside, and when. In a bucket nothing is.
+    /// What was put aside, and when.
     ///
     /// # Errors
     /// [`ContainerError`].
     pub(crate) async fn orphans(&self) -> Result<Vec<(String, SystemTime)>, ContainerError> {
         match &self.place {
             Place::Disk(disk) => disk.aside().await,
-            Place::Bucket(_) => Ok(Vec::new()),
+            Place::Bucket(bucket) => bucket.aside().await,
         }
     }
 
@@ -341,7 +341,7 @@ impl Containers {
     pub(crate) async fn drop_aside(&self, name: &str) -> Result<(), ContainerError> {
         match &self.place {
             Place::Disk(disk) => disk.drop_aside(name).await,
-            Place::Bucket(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.drop_aside(name).await,
         }
     }
 

@@ -4,6 +4,7 @@
 mod doubt;
 mod leftovers;
 mod months;
+mod strays;
 
 pub(crate) use months::outlived;
 

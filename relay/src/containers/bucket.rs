@@ -1,6 +1,7 @@
 //! Containers as objects of a bucket. `containers/UPLOAD/NAME/` has a container's list of parts and what lies beside it, where
 //! `NAME.UPLOAD` is what the container is stored as; its parts lie in `parts/UPLOAD/`.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -96,17 +97,63 @@ impl Bucket {
         Ok(newest)
     }
 
-    /// The list goes first: with it the key.
+    /// The list goes first: with it the key. Other lists of the same parts, which intakes left whose outcome nobody learnt, have
+    /// the same key and go before it.
     pub(super) async fn erase(&self, stored_as: &str) -> Result<(), ContainerError> {
-        let list = place(stored_as, LIST)?;
+        let (list, upload) = (place(stored_as, LIST)?, split(stored_as)?.1);
         self.0.store().head(&list).await.map_err(from_store)?;
+        for other in self.lists(CONTAINERS, upload).await? {
+            if other != stored_as {
+                self.forsake(&other).await?;
+            }
+        }
         self.0.remove(&list).await.map_err(from_store)?;
-        self.0.clear(&parts_of(split(stored_as)?.1)).await.map_err(from_store)
+        self.clear_parts(upload).await
     }
 
+    /// The parts go too, unless they are listed elsewhere: that container may be the one its record names.
     pub(super) async fn delete(&self, stored_as: &str) -> Result<(), ContainerError> {
         self.forsake(stored_as).await?;
-        self.0.clear(&parts_of(split(stored_as)?.1)).await.map_err(from_store)
+        let upload = split(stored_as)?.1;
+        if self.lists(CONTAINERS, upload).await?.is_empty() {
+            self.clear_parts(upload).await?;
+        }
+        Ok(())
+    }
+
+    /// What was put aside, and when.
+    pub(super) async fn aside(&self) -> Result<Vec<(String, SystemTime)>, ContainerError> {
+        let mut found = BTreeMap::new();
+        for meta in self.0.list(&Key::from(ASIDE)).await.map_err(from_store)? {
+            if let Some(name) = name_of(&meta.location) {
+                let since = found.entry(name).or_insert(SystemTime::UNIX_EPOCH);
+                *since = (*since).max(meta.last_modified.into());
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Removes what was put aside under this name, its list first; the parts too, unless they are listed elsewhere.
+    pub(super) async fn drop_aside(&self, stored_as: &str) -> Result<(), ContainerError> {
+        let list = place_in(ASIDE, stored_as, LIST)?;
+        self.0.remove(&list).await.map_err(from_store)?;
+        let folder = folder_in(ASIDE, stored_as)?;
+        self.0.clear(&folder).await.map_err(from_store)?;
+        let upload = split(stored_as)?.1;
+        for below in [CONTAINERS, ASIDE] {
+            if !self.lists(below, upload).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        self.clear_parts(upload).await
+    }
+
+    /// Names of the containers, below `containers` or `orphans`, that list an upload's parts.
+    async fn lists(&self, below: &str, upload: &str) -> Result<Vec<String>, ContainerError> {
+        let below = Key::from_iter([below, checked(upload)?]);
+        let listed = self.0.list(&below).await.map_err(from_store)?;
+        let lists = listed.iter().filter(|meta| meta.location.filename() == Some(LIST));
+        Ok(lists.filter_map(|meta| name_of(&meta.location)).collect())
     }
 
     /// Removes what lies at a container's place, but none of its parts: they are an upload's again, or another's.
@@ -134,14 +181,7 @@ impl Bucket {
     /// Names of all below `containers` or `orphans`.
     pub(super) async fn names_in(&self, below: &str) -> Result<Vec<String>, ContainerError> {
         let listed = self.0.list(&Key::from(below)).await.map_err(from_store)?;
-        let mut names: Vec<String> = listed
-            .iter()
-            .filter_map(|meta| {
-                let mut parts = meta.location.parts().skip(1);
-                let (upload, name) = (parts.next()?, parts.next()?);
-                Some(join(name.as_ref(), upload.as_ref()))
-            })
-            .collect();
+        let mut names: Vec<String> = listed.iter().filter_map(|meta| name_of(&meta.location)).collect();
         names.sort_unstable();
         names.dedup();
         Ok(names)
@@ -189,6 +229,13 @@ pub(super) fn place_in(below: &str, stored_as: &str, file: &str) -> Result<Key, 
 pub(super) fn split(stored_as: &str) -> Result<(&str, &str), ContainerError> {
     let stored_as = checked(stored_as)?;
     Ok(stored_as.rsplit_once('.').unwrap_or((PARTS, stored_as)))
+}
+
+/// What an object below `containers` or `orphans` belongs to.
+fn name_of(object: &Key) -> Option<String> {
+    let mut parts = object.parts().skip(1);
+    let (upload, name) = (parts.next()?, parts.next()?);
+    Some(join(name.as_ref(), upload.as_ref()))
 }
 
 pub(super) fn join(name: &str, upload: &str) -> String {

@@ -8,6 +8,7 @@ use formats::trail::Event;
 use time::OffsetDateTime;
 
 use super::months::{long_over, outlived};
+use super::strays::{self, Fate, fate, upload_of};
 use crate::containers::{ContainerError, Containers};
 use crate::context::Context;
 use crate::intake::{self, REFUSED, REPORT};
@@ -76,24 +77,28 @@ impl Leftovers {
 
     async fn search(&mut self, context: &Context, now: OffsetDateTime) -> Result<(), Problem> {
         let account = context.config.retention.account;
-        let (mut pages, mut reports) = (context.containers.pages(), BTreeSet::new());
+        let shared = context.containers.is_shared();
+        let (mut pages, mut reports, mut closed) = (context.containers.pages(), BTreeSet::new(), Vec::new());
         while let Some(names) = pages.recv().await {
             let names = names?;
             reports.extend(old_reports(&context.containers, &names, account, now).await);
             for (id, name, named) in intake::named(&*context.store, names).await? {
-                match named.filter(|named| named.stored_as == name) {
-                    Some(named) if named.erased => self.container(name),
+                match fate(&name, named, shared) {
+                    Fate::Erased => self.container(name),
                     // It waited and was refused: a hold that kept it is lifted, or a crash came between.
-                    Some(named) if !named.accepted && context.store.submission(&id).await?.is_none() => {
-                        self.submission(name);
-                    }
-                    Some(_) => {}
-                    None if outlived(&name, account, now) => self.submission(name),
+                    Fate::Waits if context.store.submission(&id).await?.is_none() => self.submission(name),
+                    Fate::Waits | Fate::Kept => {}
+                    Fate::ErasedElsewhere => self.submission(name),
+                    Fate::ListedTwice => context.containers.give_back_parts(&name).await?,
+                    Fate::Unnamed if outlived(&name, account, now) => self.submission(name),
                     // It may wait for its record.
-                    None => {}
+                    Fate::Unnamed if !shared || context.uploads.is_open(upload_of(&name)).await? => {}
+                    Fate::Unnamed if strays::is_old(&context.containers, &name, now).await? => closed.push((id, name)),
+                    Fate::Unnamed => {}
                 }
             }
         }
+        strays::put_aside(&*context.store, &context.containers, closed).await?;
         for digest in unnamed(context, reports).await? {
             self.report(&digest);
         }

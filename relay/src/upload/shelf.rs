@@ -249,6 +249,21 @@ impl Uploads {
         }
     }
 
+    /// Whether an upload may still be made a container.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(crate) async fn is_open(&self, id: &str) -> Result<bool, Problem> {
+        match &self.shelf {
+            Shelf::Folder { .. } => Ok(self.known().contains_key(id)),
+            Shelf::Bucket(shared) => {
+                let asked = id.to_owned();
+                let row = shared.ask(move |rows| rows.find(&asked)).await?;
+                Ok(row.is_some_and(|row| !row.gone))
+            }
+        }
+    }
+
     /// One that another relay has begun.
     async fn learn(&self, shared: &Arc<Shared>, id: &str) -> Result<Arc<Upload>, Problem> {
         let asked = id.to_owned();

@@ -77,6 +77,47 @@ async fn parts_are_a_container_that_is_read_from_anywhere_and_erased_without_its
 }
 
 #[tokio::test]
+async fn of_two_lists_of_one_letter_one_erases_both_and_neither_takes_the_others_parts() {
+    const SECOND: &str = "0193569a-7c00-7000-8000-000000000001.2.0193569a7c0070008000000000000009";
+    let objects = Objects::in_memory();
+    let containers = Containers::shared(objects.clone(), for_tests());
+    let both = async || {
+        // A relay died between list and record, and the client posted its upload again.
+        let list = parts(&objects, b"a letter", &[1]).await;
+        containers.adopt_parts(&list, SECOND).await.unwrap();
+        containers
+            .put_beside(SECOND, "report.json", Bytes::new())
+            .await
+            .unwrap();
+        containers.adopt_parts(&list, NAME).await.unwrap();
+    };
+    both().await;
+    containers.erase(NAME).await.unwrap();
+    assert!(
+        containers.names().await.unwrap().is_empty(),
+        "its key is in the second too"
+    );
+    assert!(objects.list(&parts_of(UPLOAD)).await.unwrap().is_empty());
+
+    both().await;
+    containers.delete(SECOND).await.unwrap();
+    assert_eq!(read(&containers, None).await.unwrap(), b"a letter");
+    containers.delete(NAME).await.unwrap();
+    assert!(objects.list(&parts_of(UPLOAD)).await.unwrap().is_empty());
+
+    both().await;
+    containers.put_aside(SECOND).await.unwrap();
+    let aside = containers.orphans().await.unwrap();
+    assert_eq!(aside.iter().map(|(name, _)| name).collect::<Vec<_>>(), [SECOND]);
+    containers.drop_aside(SECOND).await.unwrap();
+    assert!(containers.orphans().await.unwrap().is_empty());
+    assert_eq!(read(&containers, None).await.unwrap(), b"a letter");
+    containers.put_aside(NAME).await.unwrap();
+    containers.drop_aside(NAME).await.unwrap();
+    assert!(objects.list(&Key::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_given_back_or_put_aside_keeps_its_parts() {
     let objects = Objects::in_memory();
     let list = parts(&objects, b"a letter", &[1]).await;
