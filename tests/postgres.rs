@@ -15,6 +15,8 @@ mod figures;
 mod proposals;
 #[path = "postgres/relays.rs"]
 mod relays;
+#[path = "postgres/standby.rs"]
+mod standby;
 #[path = "postgres/statements.rs"]
 mod statements;
 #[path = "postgres/tls.rs"]

@@ -15,7 +15,7 @@ use crate::enrol::Throttle;
 use crate::evidence::Fetcher;
 use crate::evidence::news::News;
 use crate::intake::{Plan, Reports};
-use crate::log::Kept;
+use crate::log::{Contradictions, Kept};
 use crate::store::{ClockGuard, Store};
 use crate::timestamps::Stamps;
 use crate::trust::CurrentTrust;
@@ -50,6 +50,8 @@ pub struct Rooms {
     /// Held by who adds to what waits for evidence.
     pub(crate) holding: tokio::sync::Mutex<()>,
     pub(crate) log_vkey: String,
+    /// Witnesses that have seen more of the log than there is.
+    pub(crate) contradictions: Contradictions,
     /// What is kept of the log beside the trail.
     pub(crate) kept: Kept,
     /// It was asked to stop.
@@ -90,6 +92,7 @@ impl Context {
             reasons.push("no trust anchor for time stamps in trust/tsa".to_owned());
         }
         reasons.extend(self.clock_in_doubt().await);
+        reasons.extend(self.contradictions.all());
         if let Err(error) = self.store.size().await {
             reasons.push(error.to_string());
         }

@@ -26,7 +26,7 @@ pub use signer::{LogSigner, SignerError};
 pub(crate) use stamping::keep as keep_stamps;
 pub use token::TokenKey;
 pub use verifying::verify;
-pub(crate) use witnessing::keep as keep_witnesses;
+pub(crate) use witnessing::{Contradictions, keep as keep_witnesses};
 
 use crate::folder::{create_private, private_file};
 

@@ -5,6 +5,7 @@
 //! or refuses holds nothing up, and is asked again in the next round.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -35,6 +36,40 @@ struct Asked {
     breaker: Breaker,
     /// Size it cosigned last; 0: not known. It tells, if it is another.
     size: u64,
+}
+
+/// Witnesses that have cosigned more of the log than there is: while there is one the relay is not ready. What a witness answers is not
+/// signed, so that it does not keep the relay from recording.
+#[derive(Debug, Default)]
+pub(crate) struct Contradictions(Mutex<BTreeMap<String, u64>>);
+
+impl Contradictions {
+    /// Each, in words.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = |(name, size): (&String, &u64)| {
+            format!(
+                "the witness {name} has cosigned {size} records, more than the log has: the log was cut off, or there are two of its \
+                 name. See docs/recovery.md / 証人 {name} は記録{size}件まで連署していますが、ログはそれより短いものです。ログの末尾が\
+                 失われたか、同名のログが二つあります。docs/recovery.md を参照してください"
+            )
+        };
+        all.iter().map(told).collect()
+    }
+
+    /// What came of asking one; one that did not answer has not changed its mind.
+    fn heard(&self, name: &str, answer: Result<(), &Refused>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Err(Refused::Ahead(size)) => {
+                all.insert(name.to_owned(), *size);
+            }
+            Ok(()) | Err(Refused::Overtaken(_)) => {
+                all.remove(name);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Why a witness did not cosign.
@@ -133,7 +168,9 @@ fn remember<'a>(
 async fn ask(context: &Context, asked: &mut Asked, note: &str, checkpoint: &Checkpoint) -> Option<String> {
     asked.breaker.admit(BOUNDS.time * 2).ok()?;
     let name = asked.witness.key.name().to_owned();
-    match cosign(context, asked, note, checkpoint).await {
+    let answer = cosign(context, asked, note, checkpoint).await;
+    context.contradictions.heard(&name, answer.as_ref().map(|_| ()));
+    match answer {
         Ok(lines) => {
             metrics::gauge!(observe::WITNESS_GOOD, "witness" => name.clone()).set(1.0);
             if asked.breaker.good() {
@@ -219,6 +256,23 @@ mod tests {
         assert!(says_more(&note(8), &note(7), key.vkey()));
         assert!(!says_more(&note(7), &note(7), key.vkey()) && !says_more(&note(6), &note(7), key.vkey()));
         assert!(!says_more("torn", &note(7), key.vkey()));
+    }
+
+    #[test]
+    fn a_witness_that_is_ahead_is_told_until_it_cosigns_again() {
+        let known = Contradictions::default();
+        known.heard("one.example/w", Ok(()));
+        assert!(known.all().is_empty());
+        known.heard("one.example/w", Err(&further(105, 100)));
+        known.heard("two.example/w", Err(&further(105, 110)));
+        known.heard("one.example/w", Err(&Refused::Status(StatusCode::FORBIDDEN)));
+        let all = known.all();
+        assert!(
+            all.len() == 1 && all[0].contains("one.example/w") && all[0].contains("105"),
+            "{all:?}"
+        );
+        known.heard("one.example/w", Ok(()));
+        assert!(known.all().is_empty());
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Relay {
         let context = Context::new(Rooms {
             log_vkey,
             kept: log::Kept::open(&config, store.notes())?,
+            contradictions: log::Contradictions::default(),
             containers,
             uploads,
             store: Arc::clone(&store),

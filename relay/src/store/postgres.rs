@@ -62,6 +62,14 @@ pub enum PostgresError {
     /// It does not keep what it says it has committed.
     #[error("the database runs with {0} = off: what it says is committed may be lost. Turn it on")]
     NotDurable(&'static str),
+    /// Nor does a standby that takes over.
+    #[error(
+        "the database runs with synchronous_commit = local: it answers before its standby has what was committed, so that one which \
+         takes over lacks acknowledged letters. Set it to on (or remote_apply, remote_write)\n\
+         データベースの synchronous_commit が local です。待機系への到達を待たずに応答するため、切り替え時に受領済みの文書が失われます。\
+         on（または remote_apply、remote_write）に設定してください"
+    )]
+    WithoutStandby,
     /// Tables of a newer release.
     #[error("the database has tables of version {found}; this relay knows those up to {known}. Run the newer release")]
     Newer {

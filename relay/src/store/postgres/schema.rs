@@ -46,7 +46,8 @@ const BEGIN: &str = "INSERT INTO hikyaku_schema (id, version) VALUES (1, 0) ON C
 const LOCK: &str = "SELECT version FROM hikyaku_schema WHERE id = 1 FOR UPDATE";
 const FOUND: &str = "SELECT version FROM hikyaku_schema WHERE id = 1";
 const RAISE: &str = "UPDATE hikyaku_schema SET version = $1 WHERE id = 1";
-/// What must be on for a commit to last; databases that do not know a setting are taken at their word.
+/// What must be on for a commit to last. `remote_write` is taken: a standby has what it was sent even if its program dies; only a power
+/// cut of both machines at once loses it, and then the primary has it on its disk. Databases that do not know a setting are taken at their word.
 const DURABLE: [&str; 2] = ["fsync", "synchronous_commit"];
 /// So often a start tries while the database is away or another start is in the way.
 const TRIES: u32 = 20;
@@ -58,8 +59,10 @@ pub(super) fn prepare(link: &Link) -> Result<(), PostgresError> {
         let found = link.wait(async {
             let locking = link.session(None).await?;
             for setting in DURABLE {
-                if is_off(&locking, setting).await? {
-                    return Ok(Err(PostgresError::NotDurable(setting)));
+                match shown(&locking, setting).await?.as_deref() {
+                    Some("off") => return Ok(Err(PostgresError::NotDurable(setting))),
+                    Some("local") => return Ok(Err(PostgresError::WithoutStandby)),
+                    _ => {}
                 }
             }
             migrate(&locking, &link.session(None).await?).await
@@ -96,14 +99,15 @@ pub(super) fn known(link: &Link) -> Result<(), PostgresError> {
     }
 }
 
-async fn is_off(session: &Session, setting: &'static str) -> Result<bool, Trouble> {
+/// What a setting is; `None` where the database does not know it.
+async fn shown(session: &Session, setting: &'static str) -> Result<Option<String>, Trouble> {
     let sql = match setting {
         "fsync" => "SHOW fsync",
         _ => "SHOW synchronous_commit",
     };
     match session.query(sql, &[]).await {
-        Ok(rows) => Ok(rows.first().and_then(|row| row.try_get::<_, String>(0).ok()).as_deref() == Some("off")),
-        Err(Trouble::Refused(_)) => Ok(false),
+        Ok(rows) => Ok(rows.first().and_then(|row| row.try_get(0).ok())),
+        Err(Trouble::Refused(_)) => Ok(None),
         Err(trouble) => Err(trouble),
     }
 }
