@@ -7,9 +7,6 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use object_store::path::Path as Key;
-
 use super::{BackupError, Target};
 use crate::folder::private_file;
 
@@ -19,7 +16,6 @@ const OFTEN: Duration = Duration::from_secs(60);
 const BROKEN_OFF: Duration = Duration::from_secs(3600);
 
 const FOLDER: &str = "lock";
-const RUNS: &str = "runs";
 
 /// Keeps other runs from a place while it is held.
 pub(super) struct Alone(Held);
@@ -57,19 +53,19 @@ impl Alone {
 
     async fn in_bucket(target: &Target) -> Result<Self, BackupError> {
         let name = uuid::Uuid::now_v7().simple().to_string();
-        target.write(&key(&name), Bytes::from_static(b"at work\n")).await?;
+        target.put_run(&name).await?;
         // Both times are the bucket's. Of two that begin in the same moment each sees the other, and none goes on.
-        let runs = target.names(RUNS).await?;
+        let runs = target.runs().await?;
         let own = runs.iter().find(|(run, _)| *run == name).map_or(0, |(_, at)| *at);
         let long = i64::try_from(BROKEN_OFF.as_secs()).unwrap_or(i64::MAX);
         let others = runs.into_iter().filter(|(run, _)| *run != name);
         let (over, working): (Vec<_>, Vec<_>) = others.partition(|(_, at)| at.saturating_add(long) < own);
         if !working.is_empty() {
-            target.remove(&key(&name)).await?;
+            target.remove_run(&name).await?;
             return Err(taken(target));
         }
         for (run, _) in over {
-            target.remove(&key(&run)).await?;
+            target.remove_run(&run).await?;
         }
         Ok(Self(Held::Bucket {
             name,
@@ -88,10 +84,10 @@ impl Alone {
         if written.elapsed() < OFTEN {
             return Ok(());
         }
-        if target.read(&key(name)).await?.is_none() {
+        if !target.has_run(name).await? {
             return Err(taken(target));
         }
-        target.write(&key(name), Bytes::from_static(b"at work\n")).await?;
+        target.put_run(name).await?;
         *written = Instant::now();
         Ok(())
     }
@@ -99,15 +95,11 @@ impl Alone {
     /// Lets the place go.
     pub(super) async fn end(self, target: &Target) {
         if let Held::Bucket { name, .. } = self.0
-            && let Err(error) = target.remove(&key(&name)).await
+            && let Err(error) = target.remove_run(&name).await
         {
             tracing::warn!(%error, "the next run waits an hour");
         }
     }
-}
-
-fn key(run: &str) -> Key {
-    Key::from_iter([RUNS, run])
 }
 
 fn taken(target: &Target) -> BackupError {

@@ -50,6 +50,7 @@ pub struct Held {
 const OBJECTS: &str = "objects";
 const GENERATIONS: &str = "generations";
 const KEYS: &str = "keys";
+const RUNS: &str = "runs";
 /// How places in a bucket begin.
 const S3: &str = "s3://";
 
@@ -288,8 +289,26 @@ impl Target {
         self.remove(&apart(path)).await
     }
 
+    /// Runs that are at work here, and when each told so last (Unix seconds, by the clock of the place).
+    pub(super) async fn runs(&self) -> Result<Vec<(String, i64)>, BackupError> {
+        self.names(RUNS).await
+    }
+
+    pub(super) async fn has_run(&self, run: &str) -> Result<bool, BackupError> {
+        Ok(self.read(&Key::from_iter([RUNS, run])).await?.is_some())
+    }
+
+    pub(super) async fn put_run(&self, run: &str) -> Result<(), BackupError> {
+        let told = Bytes::from_static(b"at work\n");
+        self.write(&Key::from_iter([RUNS, run]), told).await
+    }
+
+    pub(super) async fn remove_run(&self, run: &str) -> Result<(), BackupError> {
+        self.remove(&Key::from_iter([RUNS, run])).await
+    }
+
     /// Names below a folder of it, and when each was written (Unix seconds).
-    pub(super) async fn names(&self, below: &str) -> Result<Vec<(String, i64)>, BackupError> {
+    async fn names(&self, below: &str) -> Result<Vec<(String, i64)>, BackupError> {
         let found = self.store.list(Some(&Key::from(below)));
         let found = found.try_filter_map(|meta| async move {
             let name = meta.location.filename().map(ToOwned::to_owned);
@@ -298,7 +317,7 @@ impl Target {
         found.try_collect().await.map_err(|error| self.says(&error))
     }
 
-    pub(super) async fn read(&self, key: &Key) -> Result<Option<Bytes>, BackupError> {
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>, BackupError> {
         let found = match self.store.get(key).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -312,7 +331,7 @@ impl Target {
     }
 
     /// Writes a key; where it is a bucket, what was put is looked up again.
-    pub(super) async fn write(&self, key: &Key, bytes: Bytes) -> Result<(), BackupError> {
+    async fn write(&self, key: &Key, bytes: Bytes) -> Result<(), BackupError> {
         let written = match &self.objects {
             Some(objects) => objects.put(key, bytes).await,
             None => self.store.put(key, bytes.into()).await.map(drop),
@@ -329,7 +348,7 @@ impl Target {
         locked.map_err(|error| not_locked(key.as_ref(), &error))
     }
 
-    pub(super) async fn remove(&self, key: &Key) -> Result<(), BackupError> {
+    async fn remove(&self, key: &Key) -> Result<(), BackupError> {
         match self.store.delete(key).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.says(&error)),
