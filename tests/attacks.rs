@@ -199,7 +199,7 @@ fn what_the_relay_keeps_is_for_its_owner_alone() {
 }
 
 #[test]
-fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
+fn lists_made_to_be_laborious_cost_little_and_with_too_many_signers_prove_nothing() {
     let (now, profile) = (OffsetDateTime::now_utc(), formats::cades::Profile::Document);
     let hpki = kit::TestHpki::new("http://127.0.0.1:1", now);
     let card = hpki.doctor();
@@ -212,9 +212,15 @@ fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
     };
     let current = CrlSpec::at(now - Duration::hours(1));
     let list = hpki.crl(Ca::Sign, current.clone());
-    let evidence = trust_store::Evidence {
-        certificates: (0..15).map(|number| forged(&hpki.ca(Ca::Sign), number)).collect(),
-        crls: vec![list.clone(), hpki.sarl(current.clone()), hpki.crl(Ca::TsaRoot, current)],
+    let evidence = |authorities: u16| trust_store::Evidence {
+        certificates: (0..authorities)
+            .map(|number| forged(&hpki.ca(Ca::Sign), number))
+            .collect(),
+        crls: vec![
+            list.clone(),
+            hpki.sarl(current.clone()),
+            hpki.crl(Ca::TsaRoot, current.clone()),
+        ],
         ..trust_store::Evidence::default()
     };
     let anchors = |ca| trust_store::AnchorSet(trust_store::TrustAnchor::parse(&hpki.ca(ca)).unwrap());
@@ -227,19 +233,22 @@ fn lists_made_to_be_laborious_are_given_up_and_prove_nothing() {
         policy: trust_store::Policy::default(),
     };
     let signature = hpki.signature(&card, b"content", ContainerOptions::at(now));
-    let judged = |lists: u16| {
+    let judged = |lists: u16, authorities: u16| {
         let lists: Vec<_> = (0..lists).map(|number| forged(&list, number)).collect();
         let bytes = with_crls(&signature, &lists);
         assert_eq!(formats::cades::SignedData::parse(&bytes, profile).unwrap().crls, lists);
         let content = Some(formats::digest::Digests::of(b"content").into());
         let subject = trust_store::Subject::Signature { bytes, content };
-        let validated = store.validate(subject, evidence.clone(), now);
+        let validated = store.validate(subject, evidence(authorities), now);
         let report = validated.report();
         (report.indication, report.sub_indication)
     };
-    assert_eq!(judged(10), (trust_store::Indication::TotalPassed, None));
+    // What leads nowhere is tried as the signer of no list.
+    for lists in [10, 1000] {
+        assert_eq!(judged(lists, 15), (trust_store::Indication::TotalPassed, None));
+    }
     let given_up = Some(trust_store::SubIndication::TryLater);
-    assert_eq!(judged(1000), (trust_store::Indication::Indeterminate, given_up));
+    assert_eq!(judged(10, 20), (trust_store::Indication::Indeterminate, given_up));
 }
 
 #[test]
