@@ -2,18 +2,21 @@
 
 mod sound;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use formats::trail::{Actor, Event, LogKey};
+use formats::trail::{Actor, Class, Event, LogKey};
 use time::{Duration, OffsetDateTime};
 
 use sound::looked;
 
 use super::*;
 use crate::check::Place;
+use crate::containers::CONTAINER_KEY;
 use crate::folder::Scratch;
 use crate::keys::for_tests as keys;
 use crate::pace::Pace;
+use crate::store::conformance::submission;
 use crate::store::{Batch, Embedded as _, FileStore, Store as _};
 
 fn key() -> LogKey {
@@ -32,15 +35,20 @@ fn day(number: i64) -> OffsetDateTime {
 }
 
 async fn grow(data: &Path, from: u64, count: u64) {
+    let added = |number| Event::FacilityAdded {
+        facility: format!("x-{number}").parse().unwrap(),
+        name: "TEST".repeat(100),
+    };
+    record(data, (from..from + count).map(added)).await;
+}
+
+async fn record(data: &Path, events: impl IntoIterator<Item = Event>) {
     let store = FileStore::open(data, key(), &keys()).unwrap();
-    for number in from..from + count {
+    for event in events {
         let batch = Batch {
             actor: Actor::default(),
             time: day(0),
-            events: vec![Event::FacilityAdded {
-                facility: format!("x-{number}").parse().unwrap(),
-                name: "TEST".repeat(100),
-            }],
+            events: vec![event],
             conditions: Vec::new(),
         };
         store.commit(batch).committed().await.unwrap();
@@ -271,4 +279,67 @@ async fn a_key_that_is_lost_is_named_and_stays_in_the_backup() {
     std::fs::copy(place.join("keys").join(name), data.join(name)).unwrap();
     assert_eq!(back_up(&data, &target, day(4)).await.keys_removed, 1);
     back(&target, None, &root.path().join("restored")).await.unwrap();
+}
+
+/// What waited, was refused and is held has no place in any inbox, and its month may be over: its key is needed until nobody holds it.
+#[tokio::test]
+async fn the_key_of_a_refused_letter_is_needed_while_it_is_held() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, place) = (root.path().join("data"), root.path().join("backup"));
+    let target = Target::open(place.to_str().unwrap(), true, None).unwrap();
+    let mut waiting = submission(1, "x-1", &["x-2"]);
+    waiting.stored_as = format!("{0}.{0}", waiting.submission);
+    let (id, sender) = (waiting.submission.clone(), waiting.sender.facility.clone());
+    let (recipients, reason) = (vec!["x-2".parse().unwrap()], "TEST court order".to_owned());
+    let name = format!("containers/{}/{CONTAINER_KEY}", waiting.stored_as);
+    let refused = Event::Refused {
+        facility: sender.clone(),
+        submission: Some(id.clone()),
+        code: "validation_failed".into(),
+        sub_indication: None,
+        container_sha256: Some(waiting.container_sha256.clone()),
+        report_sha256: None,
+    };
+    let held = Event::HoldSet {
+        submission: id.clone(),
+        sender: sender.clone(),
+        recipients: recipients.clone(),
+        reason: reason.clone(),
+    };
+    let pending = Event::Pending {
+        submission: Box::new(waiting),
+        waiting_for: "CRL".into(),
+        deadline: "2026-11-25T01:00:00Z".into(),
+    };
+    // A month long after the letter's.
+    let erased = Event::KeyDestroyed {
+        class: Class::Account,
+        month: "2026-10".into(),
+        first: 0,
+        last: 0,
+        records: 0,
+        erased: BTreeMap::new(),
+    };
+    record(&data, [pending, held, refused, erased]).await;
+    std::fs::create_dir_all(data.join(&name).parent().unwrap()).unwrap();
+    std::fs::write(data.join(&name), "its key").unwrap();
+    back_up(&data, &target, day(1)).await;
+    std::fs::remove_file(data.join(&name)).unwrap();
+    // The first run after keeps what the generation under way may speak of.
+    for number in 2..4 {
+        let said = try_back_up(&data, &target, day(number)).await.unwrap_err();
+        assert!(
+            matches!(&said, BackupError::KeysLost(_, keys) if keys.iter().eq([&name])),
+            "{said}"
+        );
+    }
+    let lifted = Event::HoldLifted {
+        submission: id,
+        sender,
+        recipients,
+        reason,
+    };
+    record(&data, [lifted]).await;
+    assert_eq!(back_up(&data, &target, day(4)).await.keys_removed, 1);
+    assert!(!place.join("keys").join(&name).exists());
 }
