@@ -47,6 +47,8 @@ fn service_takes_the_list_at_hand_through_an_outage_and_a_restart() {
 #[test]
 fn a_letter_opens_after_the_list_about_its_stamp_has_run_out() {
     let stage = Stage::new(&RelayOptions::default());
+    // It would tell the relay another time.
+    stage.services.fault("/tsa", Some(Fault::Down));
     let pair = stage.pair();
     let card = stage.services.hpki().doctor();
     // Lists that end soon; where the machine is too slow for them, another try.
@@ -67,6 +69,7 @@ fn a_letter_opens_after_the_list_about_its_stamp_has_run_out() {
         std::thread::sleep(Duration::from_millis(200));
     }
     stage.services.set_now(None);
+    stage.services.fault("/tsa", None);
 
     let out = pair.hospital.path("letters");
     let fetched = pair
