@@ -133,7 +133,7 @@ pub(super) const ROWS: &[Row] = &[
         |plan| {
             plan.crl_at = hours(-1) - Duration::SECOND;
             plan.policy = "freshness = \"strict\"";
-            plan.missing = 2;
+            plan.missing = 1;
         },
     ),
     (
