@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -417,9 +418,18 @@ fn signal(name: &str, pid: u32) {
     assert!(status.is_ok_and(|status| status.success()), "kill {name} {pid}");
 }
 
+/// A free port below those that outgoing connections are given: none of them takes it before the relay does, or while it restarts.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    let count = u32::from(PORTS.end - PORTS.start);
+    loop {
+        let next = std::process::id().wrapping_mul(97) % count + NEXT.fetch_add(1, Ordering::Relaxed) % count;
+        let port = PORTS.start + u16::try_from(next % count).expect("below the count");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn listens(port: u16) -> bool {
