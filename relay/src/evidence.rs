@@ -49,7 +49,8 @@ pub(crate) struct Fetcher {
     longest_rest: Duration,
     folder: Folder,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
-    hosts: Mutex<HashMap<String, Arc<Breaker>>>,
+    /// By host and kind of question: who publishes lists may fail where the responder beside him answers.
+    hosts: Mutex<HashMap<(String, &'static str), Arc<Breaker>>>,
     uses: AtomicU64,
     news: Arc<News>,
     arrival: tokio::sync::Notify,
@@ -102,22 +103,23 @@ impl Fetcher {
         })
     }
 
-    /// Every host asked so far.
+    /// Every host asked so far; of one of which something fails, since when anything does.
     pub(crate) fn hosts(&self) -> Vec<HostHealth> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let health = |(host, breaker): (&String, &Arc<Breaker>)| {
-            let failing = breaker.failing();
-            HostHealth {
-                host: host.clone(),
-                good: failing.is_none(),
-                failing_since: failing.as_ref().map(|failing| clock::rfc3339(failing.since)),
-                next_try_seconds: failing.as_ref().map(|failing| failing.rest.as_secs()),
-                reason: failing.map(|failing| failing.reason),
-            }
+        let mut found: BTreeMap<&String, Option<Failing>> = BTreeMap::new();
+        for ((host, _), breaker) in &*hosts {
+            let known = found.entry(host).or_default();
+            let both = [known.take(), breaker.failing()].into_iter().flatten();
+            *known = both.min_by_key(|failing| failing.since);
+        }
+        let health = |(host, failing): (&String, Option<Failing>)| HostHealth {
+            host: host.clone(),
+            good: failing.is_none(),
+            failing_since: failing.as_ref().map(|failing| clock::rfc3339(failing.since)),
+            next_try_seconds: failing.as_ref().map(|failing| failing.rest.as_secs()),
+            reason: failing.map(|failing| failing.reason),
         };
-        let mut all: Vec<HostHealth> = hosts.iter().map(health).collect();
-        all.sort_by(|one, other| one.host.cmp(&other.host));
-        all
+        found.into_iter().map(health).collect()
     }
 
     /// Every CRL that is kept, the newest of each address, with its address, in the order of addresses.
@@ -273,7 +275,7 @@ impl Fetcher {
             return Err(resting(failing));
         }
         let name = host_of(url).unwrap_or(host);
-        let breaker = self.host(&name);
+        let breaker = self.host(&name, question.kind());
         breaker.admit(self.trust.fetch_timeout * 2).map_err(resting)?;
         let nonce = *uuid::Uuid::now_v7().as_bytes();
         let bounds = Bounds {
@@ -294,11 +296,12 @@ impl Fetcher {
             }
             Err(FetchError::Forbidden(_)) => {}
             _ => {
-                metrics::gauge!(observe::HOST_GOOD, "host" => name.clone()).set(1.0);
                 if breaker.good() {
                     tracing::info!(host = name, "evidence can be fetched again");
-                    self.refresh_hopes(&name);
+                    self.refresh_hopes(&name, question.kind());
                 }
+                let good = self.hosts().iter().all(|host| host.host != name || host.good);
+                metrics::gauge!(observe::HOST_GOOD, "host" => name.clone()).set(f64::from(u8::from(good)));
             }
         }
         question.answer(fetched?.into(), &nonce, clock::now())
@@ -319,22 +322,24 @@ impl Fetcher {
     }
 
     /// A host is back: what failed with it need not rest longer.
-    fn refresh_hopes(&self, host: &str) {
+    fn refresh_hopes(&self, host: &str, kind: &str) {
         for (key, slot) in &*self.slots() {
-            let url = key.split(' ').nth(1).unwrap_or_default();
-            if host_of(url).as_deref() == Some(host) {
+            let mut words = key.split(' ');
+            let is_kind = words.next() == Some(kind);
+            if is_kind && words.next().and_then(host_of).as_deref() == Some(host) {
                 slot.breaker.good();
             }
         }
     }
 
-    fn host(&self, name: &str) -> Arc<Breaker> {
+    fn host(&self, name: &str, kind: &'static str) -> Arc<Breaker> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts.len() >= HOSTS && !hosts.contains_key(name) {
+        let place = (name.to_owned(), kind);
+        if hosts.len() >= HOSTS && !hosts.contains_key(&place) {
             hosts.clear();
         }
         let fresh = || Arc::new(Breaker::new(self.longest_rest));
-        Arc::clone(hosts.entry(name.to_owned()).or_insert_with(fresh))
+        Arc::clone(hosts.entry(place).or_insert_with(fresh))
     }
 
     /// The slot of a question; the ones used longest ago make room for it.

@@ -78,10 +78,19 @@ impl Question {
 
     /// Its name, the same after a restart: kind, address, and for OCSP which certificate.
     pub(crate) fn key(&self) -> String {
+        let kind = self.kind();
         match self {
-            Self::Crl { url } => format!("crl {url}"),
-            Self::Ocsp { url, request } => format!("ocsp {url} {}", hex::encode(sha256(&request.encode(None)))),
-            Self::Certificate { url } => format!("certificate {url}"),
+            Self::Crl { url } | Self::Certificate { url } => format!("{kind} {url}"),
+            Self::Ocsp { url, request } => format!("{kind} {url} {}", hex::encode(sha256(&request.encode(None)))),
+        }
+    }
+
+    /// The first word of its key.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Crl { .. } => "crl",
+            Self::Ocsp { .. } => "ocsp",
+            Self::Certificate { .. } => "certificate",
         }
     }
 
